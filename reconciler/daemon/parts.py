@@ -6,16 +6,17 @@ import asyncio
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from meta.agent_toml.settings import SETTINGS_FILE
 from meta.config import Config
 from meta.desired.repo import MetaRepo
 from meta.names import MANAGER, AgentName
 from meta.process.privilege import privilege
-from meta.wire.live import Usage
 from reconciler.agents.inputs import Inputs
 from reconciler.apply.apply import Apply
 from reconciler.attention.ages import Ages
@@ -83,7 +84,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     await memory.load(secrets.token_hex(8))
     live_store = await asyncio.to_thread(LiveStore, layout.live)
 
-    async def record(agent: AgentName, log: str, id: int, ts: int, usage: Usage) -> None:
+    async def record(agent: AgentName, log: str, id: int, ts: int, usage: Mapping[str, Any]) -> None:
         await spending.records.take(agent, log, id, ts, usage)  # it needs the links, which need the live events
 
     live = Live(live_store, record)

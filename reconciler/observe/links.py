@@ -44,6 +44,8 @@ from reconciler.ports import LinkPeer
 
 log = logging.getLogger(__name__)
 SEND_DEADLINE = 5.0
+ASK_AGAIN_SECONDS = 5.0
+"""Seconds until live events are asked for again that could not be recorded."""
 REPLACED = "another process of this agent said hello, and has the link now"
 BETWEEN_TURNS = (TurnState.DRAINED, TurnState.PAUSED)
 """States that end a drain: the harness takes no turn until it is told to."""
@@ -58,6 +60,8 @@ class _Link:
     draining: bool = False
     releasing: set[Release] = field(default_factory=set)
     """What is being given back."""
+    asking: bool = False
+    """Live events are missing, and will be asked for again."""
     hold: Hold = FREE
     """The hold that was noted last. A harness that said hello has it."""
 
@@ -176,8 +180,13 @@ class Links:
 
     async def event(self, agent: AgentName, peer: LinkPeer, event: Given) -> None:
         """Take a live event of the process that has the link."""
-        if self._live is not None and self._current(agent, peer) is not None:
-            await self._live.take(agent, event)
+        link = self._current(agent, peer)
+        if self._live is None or link is None:
+            return
+        await self._live.take(agent, event)
+        if self._live.missing_after(agent) is not None and not link.asking:
+            link.asking = True
+            self._spawn(self._ask_again(agent, link, peer, self._live))
 
     def lost(self, agent: AgentName, peer: LinkPeer) -> None:
         """Record that the connection ended. It counts as a loss if it was a harness's, which said hello."""
@@ -415,6 +424,12 @@ class Links:
             log.warning("%s: cannot give messages back: %s", agent, error, extra={"limited": f"{agent} releases"})
         finally:
             link.releasing.discard(release)
+
+    async def _ask_again(self, agent: AgentName, link: _Link, peer: LinkPeer, live: Live) -> None:
+        await asyncio.sleep(ASK_AGAIN_SECONDS)
+        link.asking = False
+        if link.peer is peer and (after := live.missing_after(agent)) is not None:
+            await self._deliver(peer, Follow(after=after))
 
     async def _note_acks(self, agent: AgentName, acks: Callable[[AgentName], Awaitable[None]]) -> None:
         try:

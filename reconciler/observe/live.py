@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from meta.errors import HiveError
+from meta.errors import HiveError, TransientError
 from meta.names import AgentName
 from meta.wire.link import Hello
-from meta.wire.live import Usage, from_object, is_passing
+from meta.wire.live import is_passing
 from reconciler.store.live import LiveRow, LiveStore
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,10 @@ LOGS = 4
 """Logs of one agent whose position is remembered."""
 KIND_LENGTH = 40
 
-OnUsage = Callable[[AgentName, str, int, int, Usage], Awaitable[None]]
-"""Takes what a turn cost: the agent, its log, the event's id and time in Unix seconds. The same can come again."""
+OnUsage = Callable[[AgentName, str, int, int, Mapping[str, Any]], Awaitable[None]]
+"""Records what a turn cost: the agent, its log, the event's id and time in Unix seconds, and the event, of which
+nothing is checked. The same can come again. Raises TransientError if it cannot record that now.
+"""
 
 
 class Given(NamedTuple):
@@ -41,18 +44,33 @@ class Given(NamedTuple):
     text: str
 
 
+@dataclass(slots=True)
+class _Following:
+    """One link over which the events of a log come. Events of a link before it are not taken any more.
+
+    `latest`: the id that came last. `missing`: an event of an earlier id has to come again. `shown`: watchers had the
+    events up to this id.
+    """
+
+    log: str
+    latest: int = 0
+    missing: bool = False
+    shown: int = 0
+
+
 class Live:
     """The copy and its watchers. All methods run on the daemon's loop.
 
     `on_usage` is awaited for each `usage` event before hive counts the event as taken: if the daemon dies before that,
-    the harness sends it again.
+    the harness sends it again. While a usage cannot be recorded, because the disk is full, what follows it is shown and
+    does not count as taken, either: `missing_after` returns from where all of it must come again.
     """
 
     def __init__(self, store: LiveStore, on_usage: OnUsage | None = None) -> None:
         self._store = store
         self._on_usage = on_usage
         self._positions = store.positions()
-        self._logs: dict[AgentName, str] = {}
+        self._following: dict[AgentName, _Following] = {}
         self._watchers: dict[AgentName, set[Watcher]] = {}
 
     # called by the link
@@ -61,45 +79,70 @@ class Live:
 
         Return None if the harness has no log.
         """
+        before = self._following.pop(agent, None)
         if hello.log is None or not hello.log.isalnum():
-            self._logs.pop(agent, None)
             return None
         known = self._positions.setdefault(agent, {})
         after = min(known.pop(hello.log, 0), hello.last)  # less: its state was restored from a backup
         known[hello.log] = after
         for older in list(known)[:-LOGS]:
             del known[older]
-        self._logs[agent] = hello.log
+        following = self._following[agent] = _Following(hello.log)
+        if before is not None and before.log == hello.log:
+            following.shown = min(before.shown, hello.last)
         return after
+
+    def missing_after(self, agent: AgentName) -> int | None:
+        """Return the id after which the events have to be asked for again; None if none is missing."""
+        following = self._following.get(agent)
+        return None if following is None or not following.missing else self._positions[agent][following.log]
 
     async def take(self, agent: AgentName, event: Given) -> None:
         """Take one event of the process that has the link. One that is known is ignored."""
-        name = self._logs.get(agent)
-        if name is None or event.id <= self._positions[agent][name]:
+        following = self._following.get(agent)
+        if following is None:
+            return
+        if event.id <= following.latest:  # they come again
+            following.missing = False
+        following.latest = event.id
+        if event.id <= self._positions[agent][following.log]:
             return
         text = event.text
         if not isinstance(kind := event.value.get("kind"), str) or len(kind) > KIND_LENGTH:
             text = '{"kind":"note","text":"an event without a kind, which hive cannot show"}'
-        elif kind == "usage" and self._on_usage is not None:
-            await self._report_usage(agent, name, event, self._on_usage)
-        if self._logs.get(agent) != name:  # it was destroyed, or began anew, meanwhile
-            return
-        self._positions[agent][name] = event.id
-        row = self._store.append(agent, name, event.id, event.ts, text, keep=not is_passing(event.value))
-        for watcher in self._watchers.get(agent, ()):
-            watcher.put(row)
+        elif kind == "usage" and not following.missing:
+            recorded = await self._record(agent, following.log, event)
+            if (
+                self._following.get(agent) is not following
+            ):  # it was destroyed, or has a new link: the event comes again
+                return
+            following.missing = not recorded
+        if not following.missing:
+            self._positions[agent][following.log] = event.id
+        keep = not following.missing and not is_passing(event.value)
+        row = self._store.append(agent, following.log, event.id, event.ts, text, keep=keep)
+        if event.id > following.shown:
+            following.shown = event.id
+            for watcher in self._watchers.get(agent, ()):
+                watcher.put(row)
 
-    async def _report_usage(self, agent: AgentName, name: str, event: Given, on_usage: OnUsage) -> None:
+    async def _record(self, agent: AgentName, name: str, event: Given) -> bool:
+        """Record a usage. Return False if that is not possible now."""
         try:
-            usage = from_object(event.value)
-            if isinstance(usage, Usage):
-                await on_usage(agent, name, event.id, event.ts, usage)
+            if self._on_usage is not None:
+                await self._on_usage(agent, name, event.id, event.ts, event.value)
+        except TransientError as error:
+            log.warning(
+                "%s: its usage is not recorded yet: %s", agent, error.summary, extra={"limited": f"{agent} usage"}
+            )
+            return False
         except HiveError as error:
             log.warning("%s: its usage is not recorded: %s", agent, error.summary, extra={"limited": f"{agent} usage"})
+        return True
 
     async def forget(self, agent: AgentName) -> None:
         """Drop the events of an agent that is destroyed. None is taken until its next hello."""
-        self._logs.pop(agent, None)
+        self._following.pop(agent, None)
         self._positions.pop(agent, None)
         self._store.forget(agent)
         await asyncio.to_thread(self._store.flush)  # a destroy that is over has left nothing

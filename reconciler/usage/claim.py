@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
 
 from meta.agent_toml.runtimes import RUNTIMES
 from meta.names import AgentName
@@ -31,6 +34,20 @@ ENDINGS = frozenset({"ok", "refused", "crashed", "parked", "needs-login", "overf
 """The endings of a turn that hive knows (harness.runtimes.base.Ending)."""
 WAITED = frozenset({"parked", "needs-login"})
 """The endings of a turn that a budget does not count: it was put back, and no model answered."""
+
+
+_LEAST: Mapping[str, Any] = {"runtime": "", "seconds": 0.0, "ending": ""}
+"""What a usage must have."""
+
+
+def read_usage(value: Mapping[str, Any]) -> Usage:
+    """Return the usage in a live event. A member that is malformed counts as not reported."""
+    claim = {**_LEAST, **value, "kind": "usage"}
+    try:
+        return Usage.model_validate(claim)
+    except ValidationError as error:
+        wrong = {each["loc"][0] for each in error.errors(include_url=False, include_input=False, include_context=False)}
+        return Usage.model_validate({**_LEAST, **{name: part for name, part in claim.items() if name not in wrong}})
 
 
 def turn_of(agent: AgentName, log: str, id: int, ts: float, usage: Usage) -> Turn:

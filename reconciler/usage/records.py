@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import Any
 
 from meta.names import AgentName
 from meta.wire.live import Usage
@@ -15,7 +16,7 @@ from reconciler.store import usage as rows
 from reconciler.store.database import Database
 from reconciler.store.usage import DaySum, Turn
 from reconciler.telemetry.turns import TurnCounters
-from reconciler.usage.claim import turn_of
+from reconciler.usage.claim import read_usage, turn_of
 
 PER_MINUTE = 1200
 AT_ONCE = 3000
@@ -44,14 +45,14 @@ class TurnRecords:
         self._rest = rest
         self._buckets: dict[AgentName, Bucket] = {}
 
-    async def take(self, agent: AgentName, log: str, id: int, ts: float, usage: Usage) -> None:
-        """Record one turn as `record` does. Wait first if the agent reports them too fast."""
+    async def take(self, agent: AgentName, log: str, id: int, ts: float, value: Mapping[str, Any]) -> None:
+        """Record the turn of a `usage` event as `record` does. Wait first if the agent reports them too fast."""
         now = time.monotonic()
         bucket = self._buckets.get(agent, Bucket(AT_ONCE, now))
         self._buckets[agent], wait = bucket.take(now, PER_MINUTE, most=AT_ONCE)
         if wait:
             await self._rest(wait)
-        await self.record(agent, log, id, ts, usage)
+        await self.record(agent, log, id, ts, read_usage(value))
 
     async def record(self, agent: AgentName, log: str, id: int, ts: float, usage: Usage) -> bool:
         """Record one turn that the agent's harness reports, and return once that is durable.

@@ -8,7 +8,7 @@ import pytest
 
 from meta.agent_toml.settings import AgentSettings, Budget
 from meta.names import AgentName
-from meta.wire.live import Usage
+from meta.wire.live import Usage, to_object
 
 if TYPE_CHECKING:
     from reconciler.daemon.daemon import Daemon
@@ -18,7 +18,7 @@ ALICE = AgentName("alice")
 
 async def turn(daemon: Daemon, id: int) -> None:
     usage = Usage(runtime="claude", model="haiku", seconds=1.0, ending="ok", cost_dollars=0.5)
-    await daemon.service.turn_records.take(ALICE, "log1", id, daemon.world.clock(), usage)
+    await daemon.service.turn_records.take(ALICE, "log1", id, daemon.world.clock(), to_object(usage))
 
 
 async def test_a_budget_that_is_used_up_is_a_row_of_the_attention_list_and_a_purge_forgets_all_of_it(

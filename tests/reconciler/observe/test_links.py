@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
-from meta.errors import TransientError
+import pytest
+
+from meta.errors import DiskFull, TransientError
 from meta.names import AgentName, GenerationId
-from meta.wire.link import Cancel, Closed, DownLine, Drain, Hello, Probe, Release, Released, State, TurnState
-from reconciler.observe.links import Links
+from meta.wire.link import Cancel, Closed, DownLine, Drain, Follow, Hello, Probe, Release, Released, State, TurnState
+from reconciler.observe.links import ASK_AGAIN_SECONDS, Links
+from reconciler.observe.live import Given, Live
 from reconciler.plan.observed import Launch
+from reconciler.store.live import LiveStore
 
 ALICE = AgentName("alice")
 
@@ -270,3 +275,30 @@ async def test_who_has_not_the_link_releases_nothing() -> None:
     links.release(ALICE, Peer(), Release(turn=0))
     await links.close()
     assert released == []
+
+
+@pytest.mark.looptime
+async def test_events_that_could_not_be_recorded_are_asked_for_again_until_they_are(tmp_path: Path) -> None:
+    full = True
+
+    async def record(*_: object) -> None:
+        if full:
+            raise DiskFull("full")
+
+    live = Live(LiveStore(tmp_path / "live.sqlite"), record)
+    links = Links(lambda _: None, live=live)
+    peer = Peer()
+    links.connected(ALICE, peer)
+    links.hello(ALICE, peer, Hello(generation="g", nonce="n", log="log1", last=9))
+    usage = Given(7, 1, {"kind": "usage"}, '{"kind":"usage"}')
+    for _ in range(3):
+        await links.event(ALICE, peer, usage)
+    await asyncio.sleep(2 * ASK_AGAIN_SECONDS)
+    assert [line for line in peer.sent if isinstance(line, Follow)] == [Follow(after=0)] * 2  # once since the hello
+    full = False
+    await links.event(ALICE, peer, usage)
+    await asyncio.sleep(2 * ASK_AGAIN_SECONDS)
+    assert len([line for line in peer.sent if isinstance(line, Follow)]) == 2
+    assert [row.id for row in await live.newest(ALICE, 9)] == [7]
+    await links.close()
+    await live.close()

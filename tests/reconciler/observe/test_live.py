@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from meta.errors import DiskFull
+from meta.errors import DiskFull, HiveError, PermanentError, TransientError
 from meta.names import AgentName
 from meta.wire.link import Hello
-from meta.wire.live import Usage
 from reconciler.observe.live import CHANNEL, LOGS, Given, Live
 from reconciler.store.live import LiveStore
 
@@ -146,31 +147,113 @@ async def test_a_piece_of_a_text_is_shown_and_not_kept_and_its_place_is_known(li
     assert live.begin(ALICE, hello()) == 4
 
 
-async def test_a_usage_is_reported_before_the_event_counts_as_taken(tmp_path: Path) -> None:
-    reported: list[tuple[object, ...]] = []
+class Usages:
+    """Records usages, if the disk has room."""
 
-    async def on_usage(agent: AgentName, log: str, id: int, ts: int, usage: Usage) -> None:
-        reported.append((agent, log, id, ts, usage.cost_dollars, taking._positions[agent][log]))
+    def __init__(self) -> None:
+        self.error: HiveError | None = None
+        self.recorded: list[int] = []
+        self.entered, self.free = asyncio.Event(), asyncio.Event()
+        self.free.set()
 
-    taking = Live(LiveStore(tmp_path / "live.sqlite"), on_usage)
-    taking.begin(ALICE, hello())
-    await taking.take(ALICE, event(1, **USAGE))
-    await taking.take(ALICE, event(1, **USAGE))
-    await taking.take(ALICE, event(2, kind="usage", runtime=7))
-    assert reported == [(ALICE, "log1", 1, 7, 0.25, 0)]
-    assert await ids(taking) == ["log1-1", "log1-2"]
-    await taking.close()
+    async def record(self, agent: AgentName, log: str, id: int, ts: int, value: Mapping[str, Any]) -> None:
+        self.entered.set()
+        await self.free.wait()
+        if self.error is not None:
+            raise self.error
+        self.recorded.append(id)
 
 
-async def test_a_usage_that_cannot_be_recorded_does_not_end_the_link(tmp_path: Path) -> None:
-    async def on_usage(*_: object) -> None:
-        raise DiskFull("full", "free some space")
+@pytest.fixture
+def usages() -> Usages:
+    return Usages()
 
-    live = Live(LiveStore(tmp_path / "live.sqlite"), on_usage)
+
+@pytest.fixture
+async def counting(tmp_path: Path, usages: Usages) -> AsyncIterator[Live]:
+    """The live events of a daemon that counts usages."""
+    live = Live(LiveStore(tmp_path / "live.sqlite"), usages.record)
     live.begin(ALICE, hello())
-    await live.take(ALICE, event(1, **USAGE))
-    assert await ids(live) == ["log1-1"]
+    yield live
     await live.close()
+
+
+async def test_a_usage_is_recorded_once_and_a_malformed_one_too(counting: Live, usages: Usages) -> None:
+    await counting.take(ALICE, event(1, **USAGE))
+    await counting.take(ALICE, event(1, **USAGE))
+    await counting.take(ALICE, event(2, kind="usage", runtime=7))
+    assert usages.recorded == [1, 2]
+    assert await ids(counting) == ["log1-1", "log1-2"]
+    assert counting.missing_after(ALICE) is None
+
+
+async def test_a_usage_is_recorded_before_the_event_counts_as_taken(counting: Live, usages: Usages) -> None:
+    usages.free.clear()
+    taking = asyncio.create_task(counting.take(ALICE, event(1, **USAGE)))
+    await usages.entered.wait()
+    assert counting.begin(ALICE, hello()) == 0
+    usages.free.set()
+    await taking
+    assert counting.begin(ALICE, hello()) == 0  # that link was over: the event comes again over the new one
+
+
+@pytest.mark.parametrize("error", [DiskFull("full", "free some space"), TransientError("locked")])
+async def test_a_usage_that_cannot_be_recorded_now_is_asked_for_again(
+    counting: Live, usages: Usages, error: HiveError
+) -> None:
+    usages.error = error
+    await counting.take(ALICE, event(1))
+    with counting.watch(ALICE) as watcher:
+        for each in (event(2, **USAGE), event(3), event(4, **USAGE)):
+            await counting.take(ALICE, each)
+        assert counting.missing_after(ALICE) == 1
+        assert await ids(counting) == ["log1-1"]
+        usages.error = None
+        await counting.take(ALICE, event(5))  # it was on its way already
+        assert counting.missing_after(ALICE) == 1
+        for each in (event(2, **USAGE), event(3), event(4, **USAGE), event(5), event(6)):
+            await counting.take(ALICE, each)
+        assert [row.id for row in watcher.take() or ()] == [2, 3, 4, 5, 6]  # each once
+    assert usages.recorded == [2, 4]
+    assert counting.missing_after(ALICE) is None
+    assert await ids(counting) == [f"log1-{id}" for id in range(1, 7)]
+
+
+async def test_a_usage_that_the_agent_does_not_keep_any_more_holds_nothing_up(counting: Live, usages: Usages) -> None:
+    usages.error = DiskFull("full")
+    for each in (event(1, **USAGE), event(2), event(3)):
+        await counting.take(ALICE, each)
+    await counting.take(ALICE, event(3))
+    assert counting.missing_after(ALICE) is None
+    assert await ids(counting) == ["log1-3"]
+
+
+async def test_a_new_link_begins_before_the_usage_that_was_not_recorded(counting: Live, usages: Usages) -> None:
+    usages.error = DiskFull("full")
+    await counting.take(ALICE, event(1, **USAGE))
+    await counting.take(ALICE, event(2))
+    assert counting.begin(ALICE, hello()) == 0
+
+
+async def test_a_usage_that_can_never_be_recorded_holds_nothing_up(counting: Live, usages: Usages) -> None:
+    usages.error = PermanentError("the database is damaged")
+    await counting.take(ALICE, event(1, **USAGE))
+    assert counting.missing_after(ALICE) is None
+    assert await ids(counting) == ["log1-1"]
+
+
+async def test_the_position_never_goes_back_if_another_link_was_faster(counting: Live, usages: Usages) -> None:
+    usages.free.clear()
+    slow = asyncio.create_task(counting.take(ALICE, event(1, **USAGE)))
+    await usages.entered.wait()
+    counting.begin(ALICE, hello())
+    usages.free.set()
+    with counting.watch(ALICE) as watcher:
+        for id in (1, 2, 3):
+            await counting.take(ALICE, event(id))
+        await slow
+        assert [row.id for row in watcher.take() or ()] == [1, 2, 3]
+    assert counting.begin(ALICE, hello()) == 3
 
 
 async def test_an_event_without_a_kind_is_replaced(live: Live) -> None:

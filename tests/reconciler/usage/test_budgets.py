@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from meta.agent_toml.settings import AgentSettings, Budget
 from meta.errors import DiskFull, TransientError
 from meta.names import AgentName
-from meta.wire.live import Usage
+from meta.wire.live import Usage, to_object
 from reconciler.observe.settings import CLOSED
 from reconciler.plan.budget import DAY
 from reconciler.store.database import Database
@@ -290,10 +290,10 @@ async def test_an_agent_that_reports_turns_without_end_is_slowed_down_and_anothe
     taking = TurnRecords(hive.db, hive.counters, hive.budgets.judge, lambda: hive.now, rest)
     usage = Usage(runtime="claude", seconds=1.0, ending="ok")
     for number in range(7):
-        await taking.take(ALICE, "log1", number, hive.now, usage)
+        await taking.take(ALICE, "log1", number, hive.now, to_object(usage))
     assert len(waits) == 2
     assert all(0 < seconds <= 60 for seconds in waits)
-    await taking.take(BOB, "log1", 1, hive.now, usage)
+    await taking.take(BOB, "log1", 1, hive.now, to_object(usage))
     assert len(waits) == 2
 
 

@@ -20,6 +20,7 @@ from reconciler.usage.claim import (
     SHORT_MOST,
     TOKENS_MOST,
     TOOLS_MOST,
+    read_usage,
     turn_of,
 )
 
@@ -84,3 +85,25 @@ def test_the_calls_of_the_tools_above_the_limit_are_summed_up() -> None:
 )
 def test_a_turn_that_waits_for_an_outage_or_a_login_does_not_count_for_the_budget(ending: str, counts: bool) -> None:
     assert turn_of(ALICE, "l", 1, 0, usage(ending=ending)).counts is counts
+
+
+def test_a_malformed_usage_is_read_as_far_as_it_can_be() -> None:
+    assert read_usage({"kind": "usage"}) == Usage(runtime="", seconds=0.0, ending="")
+    claim = {
+        "kind": "usage",
+        "runtime": "claude",
+        "seconds": "long",
+        "ending": 7,
+        "input_tokens": 5,
+        "tools": {"a": "b"},
+    }
+    assert read_usage(claim) == Usage(runtime="claude", seconds=0.0, ending="", input_tokens=5)
+    assert turn_of(ALICE, "log1", 4, 1e9, read_usage({"kind": "usage"})).counts
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=3)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(Usage.model_fields)) | st.text(), JSON))
+def test_every_object_can_be_read_as_a_usage(value: dict[str, Any]) -> None:
+    turn_of(ALICE, "log1", 4, 1e9, read_usage(value))
