@@ -10,7 +10,8 @@ from pydantic import Field
 from api.operations.base import OPERATORS, READS, AgentField, Call, Input, Raw, Route, operation
 from api.operations.live_stream import live_row, live_sse
 from meta.errors import Conflict, NotFound
-from reconciler.store.live import AGENT_ROWS, LiveRow
+from reconciler.store.live import AGENT_ROWS
+from reconciler.store.live_queue import LiveRow
 
 POSITION = "[A-Za-z0-9]{1,64}-[0-9]{1,16}"
 NEWEST = 200

@@ -16,7 +16,8 @@ from collections.abc import AsyncGenerator, Sequence
 
 from meta.names import AgentName
 from reconciler.observe.live import CHANNEL, Live, Watcher
-from reconciler.store.live import AGENT_ROWS, LiveRow
+from reconciler.store.live import AGENT_ROWS
+from reconciler.store.live_queue import LiveRow
 
 HEARTBEAT = 15.0
 """Seconds without a write after which a comment is sent. Only a write shows that the peer has disconnected."""

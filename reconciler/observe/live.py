@@ -19,7 +19,8 @@ from meta.errors import HiveError, TransientError
 from meta.names import AgentName
 from meta.wire.link import Hello
 from meta.wire.live import is_passing
-from reconciler.store.live import LiveRow, LiveStore
+from reconciler.store.live import LiveStore
+from reconciler.store.live_queue import LiveRow
 
 log = logging.getLogger(__name__)
 

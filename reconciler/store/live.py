@@ -1,7 +1,8 @@
 """The copy of the agents' live events, in a file of its own: `live.sqlite`.
 
 It authorises nothing and may be lost. So it is written without fsync, in batches, in a thread, and it is in no backup.
-A damaged file is removed and begun anew. While the file cannot be used, the newest rows stay in memory.
+A damaged file is removed and begun anew. While the file cannot be used, the newest rows stay in memory, and a note
+stands in the place of those that did not fit (as in harness/events/store.py, which keeps one agent's own log so).
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from meta.names import AgentName
+from reconciler.store.live_queue import LiveQueue, LiveRow
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +31,6 @@ AGENT_BYTES = 4 * 2**20
 """What is kept of one agent's events."""
 SLACK = 1.1
 """An agent may exceed its share by this factor until its oldest rows are deleted."""
-WAITING_ROWS = 4_096
-WAITING_BYTES = 16 * 2**20
-"""What waits in memory at most, for all agents together."""
 LINGER = 0.03
 """Seconds that the thread collects rows for one transaction."""
 RETRY_SECONDS = 5.0
@@ -68,22 +66,6 @@ _INSERT = "INSERT OR IGNORE INTO events VALUES "
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
 
-class LiveRow(NamedTuple):
-    """One event. `seq` counts what came from all agents; `log` and `id` are the harness's; `text` is a line of JSON."""
-
-    seq: int
-    agent: AgentName
-    log: str
-    id: int
-    ts: int
-    text: str
-
-    @property
-    def position(self) -> str:
-        """Return the name of this place in the agent's events."""
-        return f"{self.log}-{self.id}"
-
-
 @dataclass(slots=True)
 class _Share:
     """What the file has of one agent."""
@@ -108,8 +90,7 @@ class LiveStore:
         """Held while the database is used."""
         self._changed = threading.Condition()
         """Guards what waits."""
-        self._waiting: deque[LiveRow] = deque()
-        self._waiting_bytes = 0
+        self._waiting = LiveQueue()
         self._forgotten: dict[AgentName, int] = {}
         self._closing = False
         self._shares: dict[str, _Share] = {}
@@ -130,9 +111,6 @@ class LiveStore:
             if not keep:
                 return row
             self._waiting.append(row)
-            self._waiting_bytes += len(text)
-            while len(self._waiting) > WAITING_ROWS or self._waiting_bytes > WAITING_BYTES:
-                self._waiting_bytes -= len(self._waiting.popleft().text)
             if len(self._waiting) == 1:
                 self._changed.notify()
         return row
@@ -141,8 +119,7 @@ class LiveStore:
         """Remove the agent's events, soon."""
         with self._changed:
             self._forgotten[agent] = self._seq
-            self._waiting = deque(row for row in self._waiting if row.agent != agent)
-            self._waiting_bytes = sum(len(row.text) for row in self._waiting)
+            self._waiting.forget(agent)
             self._changed.notify()
 
     def flush(self) -> None:
@@ -190,7 +167,7 @@ class LiveStore:
         with self._file:
             found = self._use(lambda database: database.execute(_ROWS.format(query), values).fetchone())
             with self._changed:
-                waiting = [row for row in self._waiting if row.agent == agent and row.seq > after]
+                waiting = [row for row in self._waiting.of(agent) if row.seq > after]
                 forgotten = agent in self._forgotten
         rows = [LiveRow(*row) for row in json.loads(found[0])] if found and not forgotten else []
         first = waiting[0].seq if waiting else self._seq + 1
@@ -218,14 +195,14 @@ class LiveStore:
             if self._database is None:
                 self._open()
             with self._changed:
-                rows, forgotten = list(self._waiting), dict(self._forgotten)
+                rows, forgotten = self._waiting.all(), dict(self._forgotten)
             if self._use(lambda database: self._store(database, rows, forgotten)) is None:
                 return False
             with self._changed:
                 for agent in [name for name, seq in forgotten.items() if self._forgotten.get(name) == seq]:
                     del self._forgotten[agent]
-                while rows and self._waiting and self._waiting[0].seq <= rows[-1].seq:
-                    self._waiting_bytes -= len(self._waiting.popleft().text)
+                if rows:
+                    self._waiting.drop_until(rows[-1].seq)
             if self.trouble:
                 logger.warning("%s is written again", self._path)
                 self.trouble = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from meta.names import AgentName
-from reconciler.store import live
-from reconciler.store.live import LiveRow, LiveStore
+from reconciler.store import live, live_queue
+from reconciler.store.live import LiveStore
+from reconciler.store.live_queue import LiveRow
 
 ALICE, BOB = AgentName("alice"), AgentName("bob")
 
@@ -140,9 +142,44 @@ def test_without_the_file_rows_stay_in_memory_and_are_written_later(
     assert (store.trouble, store.newest(ALICE, 10)) == ("", rows)
 
 
-def test_what_waits_in_memory_is_bounded(path: Path, open_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "WAITING_ROWS", 3)
+@pytest.fixture
+def unusable(path: Path, open_store: Opener, monkeypatch: pytest.MonkeyPatch) -> LiveStore:
+    """A copy whose file cannot be used until its directory is removed, with room for six rows in memory."""
+    monkeypatch.setattr(live_queue, "ROWS", 6)
+    monkeypatch.setattr(live, "RETRY_SECONDS", 0.01)
     path.mkdir()
-    store = open_store()
-    rows = fill(store, ALICE, range(1, 10))
-    assert store.newest(ALICE, 10) == rows[-3:]
+    return open_store()
+
+
+def note(row: LiveRow, missing: int) -> LiveRow:
+    text = f"{missing} events before the next one are missing: hive could not keep them"
+    return row._replace(text=json.dumps({"kind": "note", "text": text}, separators=(",", ":")))
+
+
+def test_what_waits_in_memory_is_bounded_and_a_note_says_what_is_missing(path: Path, unusable: LiveStore) -> None:
+    rows = fill(unusable, ALICE, range(1, 10))
+    kept = [note(rows[2], 3), *rows[-6:]]
+    assert unusable.newest(ALICE, 10) == kept
+    path.rmdir()
+    until(lambda: not unusable._waiting and not unusable.trouble)
+    assert unusable.newest(ALICE, 10) == kept
+    more = fill(unusable, ALICE, range(10, 12))
+    until(lambda: not unusable._waiting)
+    assert unusable.newest(ALICE, 10) == [*kept, *more]
+
+
+def test_the_flood_of_one_agent_drops_nothing_of_another(unusable: LiveStore) -> None:
+    others = fill(unusable, BOB, range(1, 4))
+    rows = fill(unusable, ALICE, range(1, 1_000))
+    assert unusable.newest(BOB, 10) == others
+    assert unusable.newest(ALICE, 10) == [note(rows[-4], 996), *rows[-3:]]
+
+
+def test_the_bytes_in_memory_are_shared_as_the_rows_are(unusable: LiveStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_queue, "BYTES", 1_000)
+    others = fill(unusable, BOB, range(1, 4), text="x" * 10)
+    rows = fill(unusable, ALICE, range(1, 5), text="x" * 400)
+    assert unusable.newest(BOB, 10) == others
+    assert unusable.newest(ALICE, 10) == [note(rows[1], 2), *rows[2:]]
+    unusable.forget(ALICE)
+    assert len(unusable._waiting) == 3
