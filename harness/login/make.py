@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.login.driver import LoginDriver, Place, Start
+from harness.login.driver import LoginDriver, Place
 from harness.login.presence import Credentials as OwnCredentials
 from harness.login.presence import Presence, Standing
+from harness.login.process import Start
 from harness.login.remote import RemoteCredentials, StartWatch
 from harness.login.table import TABLE
 from harness.login.watch import Credentials, Watch

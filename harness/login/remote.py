@@ -7,9 +7,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from harness.login.driver import LoginChild
 from harness.login.look import decode
 from harness.login.presence import Mark, Presence, Standing
+from harness.login.process import LoginChild
 from meta.errors import HiveError
 from meta.text import one_line
 

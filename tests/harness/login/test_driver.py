@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.login import driver
+from harness.login import driver, process
 from harness.login.driver import LoginDriver, Place
 from harness.login.presence import Credentials, Standing
 from harness.login.table import CLAUDE, CODEX, TABLE, LoginRow
@@ -105,14 +105,46 @@ async def test_a_cancel_does_not_wait_behind_a_code_that_is_judged(agent: Agent)
         await judged
 
 
-async def test_a_second_login_takes_the_place_of_the_first(agent: Agent) -> None:
+async def test_a_second_login_is_refused_and_the_first_goes_on(agent: Agent) -> None:
     await agent.do(Verb.LOGIN)
+    with pytest.raises(Conflict, match="a login is under way since less than a minute") as refused:
+        await agent.do(Verb.LOGIN)
+    assert "--again" in refused.value.hint
+    assert await agent.do(Verb.LOGIN_CODE, "good#state") == "logged in"
+
+
+async def test_a_login_can_begin_after_one_was_cancelled_ended_or_failed(agent: Agent) -> None:
+    await agent.do(Verb.LOGIN)
+    await agent.do(Verb.LOGIN_CANCEL)
+    await agent.do(Verb.LOGIN)
+    with pytest.raises(PermanentError):
+        await agent.do(Verb.LOGIN_CODE, "refused#state")
     assert await agent.do(Verb.LOGIN) == ADDRESS
-    assert [child.running for child in agent.children] == [False, True]
+
+
+async def test_a_login_does_not_wait_behind_a_code_that_is_judged(agent: Agent) -> None:
+    await agent.do(Verb.LOGIN)
+    judged = asyncio.create_task(agent.do(Verb.LOGIN_CODE, "slow#state"))
+    await asyncio.sleep(0)
+    with pytest.raises(Conflict, match="under way"):
+        await agent.do(Verb.LOGIN)
+    await agent.do(Verb.LOGOUT)
+    with pytest.raises(Conflict, match="was cancelled"):
+        await judged
+
+
+async def test_a_login_that_is_cancelled_while_its_cli_starts_is_over(agent: Agent) -> None:
+    starting = asyncio.create_task(agent.do(Verb.LOGIN))
+    await asyncio.sleep(0)
+    assert await agent.do(Verb.LOGIN_CANCEL) == "the login was cancelled"
+    with pytest.raises(Conflict, match="was cancelled"):
+        await starting
+    assert not agent.children[0].running
+    assert await agent.do(Verb.LOGIN) == ADDRESS
 
 
 async def test_a_login_that_nobody_finishes_ends_by_itself(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "LOGIN_SECONDS", 0.2)
+    monkeypatch.setattr(process, "LOGIN_SECONDS", 0.2)
     await agent.do(Verb.LOGIN)
     assert await agent.children[0].wait() < 0
     with pytest.raises(Conflict, match="took more than"):
@@ -208,6 +240,19 @@ async def test_a_login_by_device_shows_the_code_for_the_person_and_ends_by_itsel
     assert shown == ["https://auth.openai.com/codex/device", "Open this link:", "Enter this code:", "ABCD-1234X"]
     (agent.home / "done").touch()
     assert await agent.do(Verb.LOGIN_CODE) == "logged in"
+
+
+async def test_what_the_operator_needs_is_found_in_any_number_of_lines(tmp_path: Path) -> None:
+    agent = Agent(tmp_path, CODEX)
+    program = tmp_path / "bin" / "codex"
+    noise = "seq -f 'warning %.0f of many, of no use for the person who logs in' 1000\n"
+    code, link = "echo '  ABCD-1234X'\n", "echo https://auth.openai.com/codex/device\n"
+    program.write_text(f"#!/bin/sh\n{noise}{code}{noise}{link}{noise}exec sleep 60\n")
+    program.chmod(0o755)
+    address, shown, *others = (await agent.do(Verb.LOGIN)).splitlines()
+    assert (address, shown) == ("https://auth.openai.com/codex/device", "ABCD-1234X")
+    assert len(others) < process.SHOWN_LINES
+    await agent.driver.close()
 
 
 async def test_every_runtime_has_a_row() -> None:
