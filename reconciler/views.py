@@ -344,7 +344,7 @@ class LoginResult:
     """A step of a login. `text` is for the operator; the agent's CLI or the agent wrote it, and hive cleaned it.
 
     address      the operator logs in at `address`. `known`: it is on a host of a provider of models that hive
-                 knows; without that the agent may have made it up
+                 knows; without that the agent may have made it up. `login` names this login for the next steps
     again        the code was wrong, and the CLI asks for it again
     pending      the login is not done yet
     done         the agent is logged in
@@ -357,6 +357,7 @@ class LoginResult:
     text: str
     address: str | None = None
     known: bool = False
+    login: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

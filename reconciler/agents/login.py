@@ -6,8 +6,11 @@ address that is on no known host is marked, because an agent that lies could sen
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+import secrets
+from collections import defaultdict
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -38,26 +41,50 @@ class Control(Protocol):
 
 
 class Logins:
-    """The commands."""
+    """The commands. One login of an agent is under way at a time.
+
+    Each has a name, which its code and its cancel carry: the code of a login must not reach the CLI of another one.
+    """
 
     def __init__(self, world: World, deploys: Deploys, control: Control) -> None:
         self._world = world
         self._deploys = deploys
         self._control = control
+        self._current: dict[AgentName, str] = {}
+        """The login that began last. A login that began before a start of the daemon is not known."""
+        self._asking: defaultdict[AgentName, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Held while a harness is asked: what waits behind another request would not be answered in time."""
 
-    async def start(self, agent: AgentName, by: str) -> LoginResult:
-        """Begin a login, and return the address at which the operator logs in."""
-        done = await self._ask(agent, Verb.LOGIN)
+    async def start(self, agent: AgentName, by: str, again: bool = False) -> LoginResult:
+        """Begin a login, and return the address at which the operator logs in.
+
+        Raise Conflict if one is under way; `again` ends that one.
+        """
+        await self._deploys.entry(agent)
+        if again:
+            await self._ask(agent, Verb.LOGIN_CANCEL)
+        elif self._asking[agent].locked():
+            raise Conflict(f"a login of {agent} is under way", f"`hive login {agent} --again` takes its place")
+        async with self._asking[agent]:
+            done = await self._ask(agent, Verb.LOGIN)
+            login = self._current[agent] = secrets.token_hex(8)
         await self._record(agent, "login", by)
         lines = [line.strip() for line in scrub(done.text, 4000).splitlines() if line.strip()]
         address = lines[0] if lines else ""
         if not _ADDRESS.fullmatch(address):
             raise Conflict(f"the CLI of {agent} printed no address", f"`hive shell {agent}`, and log in there")
-        return LoginResult(agent, "address", "\n".join(lines[1:])[:TEXT_MOST], address, is_known(address))
+        return LoginResult(agent, "address", "\n".join(lines[1:])[:TEXT_MOST], address, is_known(address), login)
 
-    async def code(self, agent: AgentName, code: str, by: str) -> LoginResult:
-        """Pass the code to the CLI, or wait for the end of a login that needs none. Return what came of it."""
-        text = (await self._ask(agent, Verb.LOGIN_CODE, code)).text
+    async def code(self, agent: AgentName, code: str, by: str, login: str = "") -> LoginResult:
+        """Pass the code to the CLI, or wait for the end of a login that needs none. Return what came of it.
+
+        Raise Conflict if another login took the place of the one that `login` names.
+        """
+        await self._deploys.entry(agent)
+        async with self._asking[agent]:
+            if self._is_replaced(agent, login):
+                raise Conflict(f"another login of {agent} took the place of this one", "the code is not passed on")
+            text = (await self._ask(agent, Verb.LOGIN_CODE, code)).text
         if text == PENDING:
             return LoginResult(agent, "pending", "the login is not done yet")
         if text.startswith(AGAIN):
@@ -66,9 +93,15 @@ class Logins:
             raise Conflict(f"{agent} answers as no login does: {one_line(text, 100)}", f"see `hive logs {agent}`")
         return LoginResult(agent, "done", f"{agent} is logged in, says its CLI")
 
-    async def cancel(self, agent: AgentName, by: str) -> LoginResult:
-        """Cancel a login that is under way."""
+    async def cancel(self, agent: AgentName, by: str, login: str = "") -> LoginResult:
+        """Cancel a login that is under way. Do nothing if another one took the place of the one that `login` names."""
+        if self._is_replaced(agent, login):
+            return LoginResult(agent, "cancelled", "another login took the place of this one, and goes on")
         return LoginResult(agent, "cancelled", one_line((await self._ask(agent, Verb.LOGIN_CANCEL)).text))
+
+    def _is_replaced(self, agent: AgentName, login: str) -> bool:
+        current = self._current.get(agent, "")
+        return bool(login and current and login != current)
 
     async def logout(self, agent: AgentName, by: str) -> LoginResult:
         """Remove the login of an agent's CLI."""
@@ -80,7 +113,7 @@ class Logins:
         await self._deploys.entry(agent)
         done = await self._control.control(agent, verb, text, SECONDS)
         if not done.ok:
-            why = one_line(done.text.replace(text, "[code]") if text else done.text)
+            why = one_line((done.text.replace(text, "[code]") if text else done.text).replace("AGENT", agent))
             raise Conflict(f"{agent}: {why or f'its harness refuses `{verb}`'}", f"see `hive logs {agent}`")
         return done
 

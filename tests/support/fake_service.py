@@ -382,20 +382,19 @@ class FakeService:
     async def adopt(self, agent: AgentName, by: str, running: bool) -> None:
         self.record(("adopt", agent, by, running))
 
-    async def login(self, agent: AgentName, by: str) -> LoginResult:
+    async def login(self, agent: AgentName, by: str, again: bool = False) -> LoginResult:
         self.known(agent)
-        self.record(("login", agent, by))
-        return LoginResult(
-            agent, "address", "", self.login_address, self.login_address.startswith("https://claude.ai/")
-        )
+        self.record(("login", agent, by, again))
+        known = self.login_address.startswith("https://claude.ai/")
+        return LoginResult(agent, "address", "", self.login_address, known, "l1")
 
-    async def login_code(self, agent: AgentName, code: str, by: str) -> LoginResult:
+    async def login_code(self, agent: AgentName, code: str, by: str, login: str = "") -> LoginResult:
         self.known(agent)
-        self.record(("login_code", agent, code))
+        self.record(("login_code", agent, code, login))
         return self.login_answers.pop(0) if self.login_answers else LoginResult(agent, "done", "logged in")
 
-    async def login_cancel(self, agent: AgentName, by: str) -> LoginResult:
-        self.record(("login_cancel", agent, by))
+    async def login_cancel(self, agent: AgentName, by: str, login: str = "") -> LoginResult:
+        self.record(("login_cancel", agent, login))
         return LoginResult(agent, "cancelled", "the login was cancelled")
 
     async def logout(self, agent: AgentName, by: str) -> LoginResult:

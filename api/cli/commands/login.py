@@ -30,6 +30,9 @@ def login(
     code_file: Annotated[
         str | None, typer.Option("--code-file", metavar="FILE", help="read the code from this file, not from stdin")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="end a login of the agent that is under way, and begin anew")
+    ] = False,
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", help="cancel the login after this time (exit 6)")
     ] = LOGIN_SECONDS,
@@ -40,22 +43,24 @@ def login(
     agent's container, and hive keeps nothing of it. Ctrl-C cancels the login. See docs/howto/login.md.
     """
     deadline = time.monotonic() + timeout
+    begun: Row = {}
     try:
-        begun = client.post(f"/api/agents/{agent}/login")
+        begun = client.post(f"/api/agents/{agent}/login", {"again": again})
         _show(begun)
         result = _finish(client, agent, begun, code_file, deadline)
     except KeyboardInterrupt as error:
-        _cancel(client, agent)
+        _cancel(client, agent, begun)
         raise Interrupted("the login was cancelled", f"`hive login {agent}` begins again") from error
     except (TimedOut, BadInput, NotFound):
-        _cancel(client, agent)
+        if begun:
+            _cancel(client, agent, begun)
         raise
     console.write(result["text"])
 
 
-def _cancel(client: Client, agent: str) -> None:
+def _cancel(client: Client, agent: str, begun: Row) -> None:
     with contextlib.suppress(HiveError):
-        client.post(f"/api/agents/{agent}/login/cancel")
+        client.post(f"/api/agents/{agent}/login/cancel", {"login": begun.get("login", "")})
 
 
 def logout(client: Client, agent: AgentArgument) -> None:
@@ -79,7 +84,7 @@ def _finish(client: Client, agent: str, begun: Row, code_file: str | None, deadl
     waits = bool(begun["text"])
     code = "" if waits else _code(code_file, deadline)
     while True:
-        result = client.post(f"/api/agents/{agent}/login/code", {"code": code})
+        result = client.post(f"/api/agents/{agent}/login/code", {"code": code, "login": begun["login"]})
         if result["state"] == "done":
             return result
         if time.monotonic() >= deadline:

@@ -36,7 +36,7 @@ async def test_the_address_is_shown_and_the_code_of_a_file_logs_in(hive: Hive, c
     status, out, err = await hive.hive("login", "alice", "--code-file", code)
     assert (status, err) == (0, "")
     assert out == "Open this address and log in:\n\n  https://claude.ai/oauth/authorize?z-1\n\nlogged in\n"
-    assert ("login_code", ALICE, "abc#state") in hive.fake.calls
+    assert ("login_code", ALICE, "abc#state", "l1") in hive.fake.calls
 
 
 async def test_the_code_comes_from_a_line_of_stdin(hive: Hive) -> None:
@@ -62,9 +62,9 @@ async def test_an_address_of_an_unknown_host_is_shown_with_a_warning(hive: Hive,
 
 
 async def test_a_login_by_device_is_waited_for_without_a_code(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def login(agent: object, by: str) -> LoginResult:
+    async def login(agent: object, by: str, again: bool) -> LoginResult:
         return LoginResult(
-            ALICE, "address", "Enter this code:\nABCD-1234", "https://auth.openai.com/codex/device", True
+            ALICE, "address", "Enter this code:\nABCD-1234", "https://auth.openai.com/codex/device", True, "l1"
         )
 
     monkeypatch.setattr(hive.fake, "login", login)
@@ -83,6 +83,13 @@ async def test_ctrl_c_cancels_the_login_in_the_agent(hive: Hive, monkeypatch: py
     assert status == 130
     assert "the login was cancelled" in err
     assert verbs(hive) == ["login", "login_cancel"]
+    assert hive.fake.calls[-1] == ("login_cancel", ALICE, "l1")
+
+
+async def test_again_takes_the_place_of_a_login_that_is_under_way(hive: Hive, code: str) -> None:
+    await hive.hive("login", "alice", "--again", "--code-file", code)
+    await hive.hive("login", "alice", "--code-file", code)
+    assert [call[3] for call in hive.fake.calls if call[0] == "login"] == [True, False]
 
 
 async def test_a_wrong_code_in_a_file_ends_the_login(hive: Hive, code: str) -> None:
@@ -115,6 +122,7 @@ def test_no_command_takes_the_code_as_an_argument() -> None:
     command = parser().commands["login"]
     assert {parameter.name for parameter in command.params} == {
         "agent",
+        "again",
         "code_file",
         "timeout",
         "state",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from types import SimpleNamespace
 from typing import Any
@@ -23,9 +24,12 @@ class Harness:
     def __init__(self, text: str, ok: bool = True) -> None:
         self.text, self.ok = text, ok
         self.asked: list[tuple[Verb, str]] = []
+        self.free = asyncio.Event()
+        self.free.set()
 
     async def control(self, agent: AgentName, verb: Verb, text: str = "", seconds: float = 30.0) -> Done:
         self.asked.append((verb, text))
+        await self.free.wait()
         return Done(id="1", ok=self.ok, text=self.text)
 
 
@@ -119,3 +123,42 @@ def test_the_code_is_not_in_the_text_of_its_line_or_input() -> None:
 
     assert "c0de" not in repr(Control(id="1", verb=Verb.LOGIN_CODE, text="c0de"))
     assert "c0de" not in repr(LoginCodeInput(agent=ALICE, code="c0de"))
+
+
+async def test_the_code_of_a_login_that_another_one_replaced_is_not_passed_on() -> None:
+    hive = Hive(ADDRESS)
+    first = await hive.logins.start(ALICE, "ann")
+    second = await hive.logins.start(ALICE, "bob", again=True)
+    assert [verb for verb, _ in hive.harness.asked] == [Verb.LOGIN, Verb.LOGIN_CANCEL, Verb.LOGIN]
+    hive.harness.text = "pending"
+    with pytest.raises(Conflict, match="another login of alice took the place"):
+        await hive.logins.code(ALICE, "c0de", "ann", first.login or "")
+    assert "goes on" in (await hive.logins.cancel(ALICE, "ann", first.login or "")).text
+    assert len(hive.harness.asked) == 3
+    for login in (second.login or "", ""):
+        assert (await hive.logins.code(ALICE, "c0de", "bob", login)).state == "pending"
+
+
+async def test_a_login_does_not_wait_behind_a_code_that_is_judged_and_a_code_waits_for_the_address() -> None:
+    hive = Hive("pending")
+    hive.harness.free.clear()
+    judged = asyncio.create_task(hive.logins.code(ALICE, "c0de", "ann"))
+    await asyncio.sleep(0)
+    with pytest.raises(Conflict, match="a login of alice is under way") as refused:
+        await hive.logins.start(ALICE, "bob")
+    assert refused.value.hint == "`hive login alice --again` takes its place"
+    waits = asyncio.create_task(hive.logins.code(ALICE, "c0de", "ann"))
+    await asyncio.sleep(0)
+    assert len(hive.harness.asked) == 1
+    hive.harness.free.set()
+    assert {(await judged).state, (await waits).state} == {"pending"}
+
+
+async def test_a_login_of_before_a_start_of_the_daemon_goes_on() -> None:
+    assert (await Hive("pending").logins.code(ALICE, "c0de", "ann", "0123")).state == "pending"
+
+
+async def test_the_refusal_of_a_harness_names_the_agent() -> None:
+    refusal = Hive("a login is under way since 3 min; `hive login AGENT --again` takes its place", ok=False)
+    with pytest.raises(Conflict, match="hive login alice --again"):
+        await refusal.logins.start(ALICE, "ann")
