@@ -10,12 +10,13 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from harness.runtimes.json_line import MAX_DEPTH, check_shape
 from meta.wire.live import TAKEN, AnyItem, LiveEvent, Note, Stream, to_object
 
 EVENT_BYTES = 64 * 1024
 """The longest text of an event. A longer one is cut and marked with `cut`: the bytes that it had."""
 
-DEPTH = 100
+DEPTH = MAX_DEPTH
 """How deep an event is nested at most: hive's parser has a limit."""
 _CUTS = ((16_384, 500), (4_096, 100), (1_024, 30), (128, 10))
 """Characters of a text and members of a list or object that stay, tried one after the other."""
@@ -42,10 +43,11 @@ def _encode_ordinary(items: Sequence[AnyItem], line: object) -> str | None:
         return None
     shown = {"value": None} if line is None else line
     try:
-        text = to_json({"kind": "stream", **shown, "items": items}, inf_nan_mode="null").decode()
-    except (ValueError, RecursionError):  # of pydantic, for what is no JSON
+        data = to_json({"kind": "stream", **shown, "items": items}, inf_nan_mode="null")
+        check_shape(data)
+    except (ValueError, RecursionError):  # what is no JSON, or nested too deep
         return None
-    return text if is_plain(text) else None
+    return data.decode() if len(data) <= EVENT_BYTES else None
 
 
 def is_plain(text: str) -> bool:

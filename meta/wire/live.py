@@ -177,11 +177,6 @@ def to_object(event: LiveEvent) -> dict[str, Any]:
     return {"kind": "stream", "value": event.line, "items": items}
 
 
-def encode_event(event: LiveEvent) -> str:
-    """Return the event as JSON text without line ends."""
-    return json.dumps(to_object(event), ensure_ascii=False, separators=(",", ":"))
-
-
 def is_passing(value: Mapping[str, Any]) -> bool:
     """Return True for the object of an event that is shown live and kept by nobody: pieces of a text.
 

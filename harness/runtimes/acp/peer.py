@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.runtimes.acp.rules import Failure
-from harness.runtimes.json_line import check_shape
+from harness.runtimes.json_line import parse
 from meta.errors import HiveError
 
 Json = dict[str, Any]
@@ -64,7 +63,7 @@ class Peer:
         """Take a line of the agent."""
         try:
             value = parse(data)
-        except (ValueError, RecursionError):
+        except ValueError:
             return Parsed(data.decode("utf-8", "replace"), "text")
         if not isinstance(value, dict):
             return Parsed(value, "other")
@@ -118,6 +117,7 @@ class Peer:
         return self._write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
 
     def _reply(self, number: object, method: str, answer: Json | None) -> None:
+        number = number if isinstance(number, int | str) else None  # an infinite one could not be sent
         if answer is None:
             self._send({"id": number, "error": {"code": METHOD_NOT_FOUND, "message": f"no method {method[:100]}"}})
         else:
@@ -133,26 +133,6 @@ class Peer:
         else:
             future.set_result(value.get("result"))
         return "response"
-
-
-def parse(data: bytes) -> Any:
-    """Return the JSON value of a line, fit to be written in UTF-8 again. Raise ValueError if it is none."""
-    check_shape(data)
-    value = _DECODER.decode(data.decode())
-    if b"\\ud" in data or b"\\uD" in data:  # an escaped half of a surrogate pair may lack the other half
-        text = json.dumps(value, ensure_ascii=False).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        value = json.loads(text)
-    return value
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text[:20]} is no number of JSON")
-    return number
-
-
-_DECODER = json.JSONDecoder(parse_constant=_finite, parse_float=_finite)
 
 
 def failure_of(error: object) -> Failure:

@@ -136,7 +136,7 @@ class Reader:
         used, size, cost = update.get("used"), update.get("size"), look_up(update, ("cost", "amount"))
         self.context = used if type(used) is int and used >= 0 else self.context
         self.window = size if type(size) is int and size > 0 else self.window
-        self.cost = float(cost) if type(cost) in (int, float) and cost >= 0 else self.cost
+        self.cost = float(cost) if type(cost) in (int, float) and 0 <= cost < 1e12 else self.cost
         return []
 
     def _about(self, update: Json) -> list[AnyItem]:

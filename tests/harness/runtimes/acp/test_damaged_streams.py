@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.child import Child, Line
+from harness.events.encoding import encode_line
 from harness.runtimes.acp.adapter import AcpRuntime
 from harness.runtimes.acp.peer import Peer
 from harness.runtimes.acp.process import Process
@@ -20,7 +21,7 @@ from harness.runtimes.acp.table import PRESETS, Preset
 from harness.runtimes.acp.updates import Reader
 from harness.runtimes.base import Ending, TurnOutcome
 from meta.agent_toml.settings import Permissions
-from meta.wire.live import Stream, decode_event, encode_event
+from meta.wire.live import Stream, decode_event
 from tests.support.acp_player import written
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def test_each_line_reaches_the_sink_once_and_in_order_and_can_be_stored(preset: 
     assert len(seen.lines) - _last(seen) == len([line for line in lines if line.strip()])
     for items, line in seen.lines:
         event = Stream(items=tuple(items), line=line)
-        assert decode_event(encode_event(event).encode()) == event
+        assert decode_event(encode_line(items, line).encode()) == event
 
 
 @given(lines=damaged())

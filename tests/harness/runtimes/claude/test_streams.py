@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.events.encoding import encode_line
 from harness.runtimes.base import Ending, TurnOutcome
 from harness.runtimes.claude.exchange import Exchange, Meter
 from harness.runtimes.claude.lines import Parsed, parse_line
 from harness.watchdog import Watchdog
-from meta.wire.live import Stream, TextDelta, ToolResult, Unknown, decode_event, encode_event
+from meta.wire.live import Stream, TextDelta, ToolResult, Unknown, decode_event
 
 STREAMS = sorted((Path(__file__).parent / "streams").glob("*.jsonl"))
 NOW = 1_795_225_000.0
@@ -249,9 +250,8 @@ def test_a_line_with_values_of_other_types_raises_nothing_and_can_be_stored(path
     for fact in parsed.facts:
         exchange.take(fact)
     assert isinstance(exchange.outcome(NOW, None, ""), TurnOutcome)
-    event = decode_event(encode_event(Stream(items=parsed.items, line=parsed.line)))
-    assert isinstance(event, Stream)
-    encode_event(event).encode("utf-8")
+    text = encode_line(parsed.items, parsed.line)
+    assert isinstance(decode_event(text.encode("utf-8")), Stream)
 
 
 def test_a_line_of_an_unknown_type_is_kept_and_named() -> None:
@@ -260,9 +260,7 @@ def test_a_line_of_an_unknown_type_is_kept_and_named() -> None:
     assert parse_line(b'{"type":"system","subtype":"news"}').items == (Unknown(name="system/news"),)
 
 
-@pytest.mark.parametrize(
-    "line", [b"Segmentation fault", b"", b"\xff\xfe", b"[" * 5000, b'{"a":NaN}', b"1e999", b"9" * 5000]
-)
+@pytest.mark.parametrize("line", [b"Segmentation fault", b"", b"\xff\xfe", b"[" * 5000, b'{"a":NaN}', b"9" * 5000])
 def test_a_line_that_is_not_json_is_kept_as_text(line: bytes) -> None:
     parsed = parse_line(line)
     assert (parsed.line, parsed.items) == (line.decode("utf-8", "replace"), (Unknown(name="not JSON"),))
@@ -276,8 +274,8 @@ def test_a_line_that_is_too_long_is_kept_as_its_head_with_its_size() -> None:
 def test_half_of_a_surrogate_pair_is_replaced_wherever_it_stands() -> None:
     line = rb'{"type":"assistant","message":{"content":[{"type":"text","text":"a\ud800b"}]},"\udfff":["\ud83d\ude00"]}'
     parsed = parse_line(line)
-    encode_event(Stream(items=parsed.items, line=parsed.line)).encode("utf-8")
-    assert parsed.line["?"] == ["\U0001f600"]  # type: ignore[index]
+    encode_line(parsed.items, parsed.line).encode("utf-8")
+    assert parsed.line["\ufffd"] == ["\U0001f600"]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
