@@ -8,8 +8,8 @@ import os
 import signal
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from typing_extensions import override
 
@@ -44,8 +44,7 @@ _DRAIN_SECONDS = 1.0
 _MAX_UNREAD = 16 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line of stdout without its end. `dropped` counts the bytes after `data` of a line that is too long."""
 
     data: bytes
@@ -66,8 +65,11 @@ class Lines:
         lines = []
         *ended, rest = data.split(b"\n")
         for part in ended:
-            self._add(part)
-            lines.append(self._take())
+            if self._open or self._dropped or len(part) > self._limit:
+                self._add(part)
+                lines.append(self._take())
+            else:  # nearly all
+                lines.append(Line(part.removesuffix(b"\r")))
         self._add(rest)
         return lines
 

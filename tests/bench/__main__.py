@@ -22,6 +22,7 @@ from tests.bench import (
     old,
     relay,
     scale,
+    stream,
     upgrade,
 )
 from tests.bench.figure import Figure
@@ -34,6 +35,7 @@ MEASURES = (
     drain.measure,
     idle.measure,
     broker.measure,
+    stream.measure,
     live.measure,
     relay.measure,
     nix.measure,

@@ -1,4 +1,4 @@
-"""Live events: through parse, log and fan-out, and to twenty watchers. `python -m tests.bench.live`."""
+"""Live events in hive: through its copy, and to twenty watchers. `python -m tests.bench.live`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from api.lines.link import parse_event
 from harness.events import feed
-from harness.events.bus import Bus
 from harness.events.database import SCHEMA, Row
-from harness.events.store import EventStore
 from meta.names import AgentName
 from meta.wire.link import Hello
-from meta.wire.live import Note, Text
 from reconciler.observe.live import Live
 from reconciler.store.live import LiveStore
 from tests.bench.figure import Figure, figure
@@ -39,15 +36,13 @@ WHY = "the figure is of one core; the floor shows what json.loads and SQLite alo
 
 
 def measure() -> Iterator[Figure]:
-    """The harness's path, hive's path, then watchers over the real sockets."""
+    """The path in hive, then watchers over the real sockets."""
     with tempfile.TemporaryDirectory() as directory:
         base = Path(directory)
         floor = [bare(base / f"floor{run}") for run in range(RUNS)]
-        harness = [asyncio.run(through_harness(base / f"harness{run}")) for run in range(RUNS)]
         hive = [asyncio.run(through_hive(base / f"hive{run}")) for run in range(RUNS)]
-        name = "stream lines through parse, log and fan-out"
-        yield figure(f"{name} in the harness", "/s", harness, floor=floor, at_least=20_000, why=WHY)
-        yield figure(f"{name} in hive", "/s", hive, floor=floor, at_least=20_000, why=WHY)
+        name = "lines of the link through check, copy and fan-out in hive"
+        yield figure(name, "/s", hive, floor=floor, at_least=20_000, why=WHY)
     with tempfile.TemporaryDirectory(dir="/tmp") as directory, relay(Path(directory)) as path:
         relayed = asyncio.run(watch(path, path.with_name("down.sock"), b"", raw=True))
     with fresh_lab("v", {}, backend="fake") as lab:
@@ -91,39 +86,6 @@ def bare(path: Path) -> float:
         connection.execute("COMMIT")
     result = rate(begun)
     connection.close()
-    return result
-
-
-async def through_harness(path: Path) -> float:
-    """Lines per second from text to the log's file and one follower."""
-    store = EventStore(path)
-    bus, ready = Bus(store), asyncio.Event()
-    first = bus.last
-
-    async def follow() -> None:
-        got = 0
-        async with aclosing(bus.follow(first)) as coming:
-            async for rows in coming:
-                got += len(rows)
-                if got >= 1:  # the note, which it may have read from the log
-                    ready.set()
-                if got == LINES + 1:
-                    return
-
-    following = asyncio.create_task(follow())
-    bus.emit(Note(text="ready"))
-    await asyncio.wait_for(ready.wait(), 60)
-    begun = time.perf_counter()
-    for number, line in enumerate(TEXTS):
-        value = json.loads(line)
-        bus.line((Text(text=value["message"]["content"][0]["text"]),), value)
-        if number % 50 == 0:  # as a reader of a pipe does
-            await asyncio.sleep(0)
-    async with asyncio.timeout(60):
-        await following
-    await asyncio.to_thread(store.close)
-    result = rate(begun)
-    assert store.lost == 0, store.lost
     return result
 
 

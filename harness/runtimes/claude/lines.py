@@ -5,7 +5,7 @@ The keys come in any order, and new types come with each version of the CLI: wha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.runtimes.claude.facts import Fact
 from harness.runtimes.claude.readers import READERS
@@ -14,8 +14,7 @@ from harness.runtimes.json_line import parse
 from meta.wire.live import AnyItem, Unknown
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """A line: itself as a JSON value, or as text if it is not JSON; what it shows; what it says of the turn.
 
     `repeated`: the `assistant` or `result` line that follows has all that it says.
