@@ -44,6 +44,8 @@ class World:
     """Files of the home by which it is logged in."""
     env: Mapping[str, str] = field(default_factory=dict)
     endings: Mapping[str, Ending] = field(default_factory=lambda: ENDINGS)
+    sums: bool = True
+    counts_cached: bool = True
     silent: frozenset[str] = frozenset({"away", "overload", "limit"})
     """Failures at which it tries again for minutes and says nothing."""
 
@@ -81,6 +83,7 @@ WORLDS: Mapping[str, World] = {
         argument="command",
         asks_login=False,
         shows_arguments=False,
+        counts_cached=False,
         login={".gemini/.env": "GEMINI_API_KEY=dummy\n"},
     ),
     "opencode": World(
@@ -93,6 +96,7 @@ WORLDS: Mapping[str, World] = {
             "OPENCODE_CONFIG_CONTENT": json.dumps({"provider": {"fake": _OPENCODE}}),
             "OPENCODE_DISABLE_MODELS_FETCH": "true",
         },
+        sums=False,
         # it compacts by itself and goes on
         endings={**ENDINGS, "overflow": Ending.OK},
     ),
@@ -110,6 +114,8 @@ class AcpLab:
         self.endings = self.world.endings
         self.models = self.world.models
         self.shows_arguments = self.world.shows_arguments
+        self.sums = self.world.sums
+        self.counts_cached = self.world.counts_cached
         self.home = folder / "home"
         self.work = folder / "work"
         self._files = folder / "files"
@@ -172,6 +178,9 @@ class AcpLab:
         last = self._api.calls()[-1]
         return f"{last['path']} fake/{last['body'].get('model', '')}"
 
+    def requests(self) -> int:
+        return len(self._api.requests)
+
     async def asked(self) -> None:
         while len(self._api.calls()) <= self._mark:
             await asyncio.sleep(0.01)
@@ -181,10 +190,11 @@ class AcpLab:
 
     def _step(self, step: Step) -> dict[str, Any]:
         match step:
-            case Say(text, seconds):
-                return {"text": text, "chunks": round(seconds / _PIECE) or 3, "delay": _PIECE if seconds else 0}
-            case Call(tool, arguments):
-                return {"tool": tool, "input": arguments}
+            case Say(text, seconds, use):
+                pieces = {"chunks": round(seconds / _PIECE) or 3, "delay": _PIECE if seconds else 0}
+                return {"text": text, "usage": [use.given, use.cached, use.made], **pieces}
+            case Call(tool, arguments, use):
+                return {"tool": tool, "input": arguments, "usage": [use.given, use.cached, use.made]}
             case Shell(command):
                 more = {} if self.name != "opencode" else {"description": "a command"}
                 return {"tool": self.world.shell, "input": {self.world.argument: command, **more}}

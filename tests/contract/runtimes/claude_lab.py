@@ -14,7 +14,7 @@ from harness.runtimes.base import Enclosure, Runtime, RuntimeSpec
 from harness.runtimes.claude.adapter import ClaudeRuntime
 from meta.agent_toml.settings import AgentSettings
 from meta.names import AgentName
-from tests.contract.runtimes.lab import ENDINGS, Call, Failure, Record, Say, Shell, Step
+from tests.contract.runtimes.lab import ENDINGS, Call, Failure, Record, Say, Shell, Step, Use
 from tests.contract.runtimes.mcp_server import TinyMcp
 from tests.support.fake_messages_api import FakeMessages
 
@@ -30,6 +30,8 @@ class ClaudeLab:
     shows_arguments = True
     reports_limits = True
     models = ("haiku", "sonnet")
+    sums = True
+    counts_cached = True
 
     def __init__(self, folder: Path, api: FakeMessages, mcp: TinyMcp) -> None:
         self.home = folder / "home"
@@ -80,6 +82,9 @@ class ClaudeLab:
     def model(self) -> str:
         return str(self._api.calls("main")[-1]["body"]["model"])
 
+    def requests(self) -> int:
+        return len(self._api.calls())
+
     async def asked(self) -> None:
         while len(self._api.calls("main")) <= self._mark:
             await asyncio.sleep(0.01)
@@ -91,15 +96,20 @@ class ClaudeLab:
 
 def _step(step: Step) -> dict[str, Any]:
     match step:
-        case Say(text, 0.0):
-            return {"text": text}
-        case Say(text, seconds):
-            return {"text": text, "chunks": round(seconds / _PIECE), "delay": _PIECE}
-        case Call(tool, arguments):
+        case Say(text, 0.0, use):
+            return {"text": text, "usage": _usage(use)}
+        case Say(text, seconds, use):
+            return {"text": text, "usage": _usage(use), "chunks": round(seconds / _PIECE), "delay": _PIECE}
+        case Call(tool, arguments, use):
             server = "" if "__" in tool else "hive__"
-            return {"tool": f"mcp__{server}{tool}", "input": arguments}
+            return {"tool": f"mcp__{server}{tool}", "input": arguments, "usage": _usage(use)}
         case Shell(command):
             return {"tool": "Bash", "input": {"command": command, "description": "a command"}}
+
+
+def _usage(use: Use) -> dict[str, int]:
+    fresh = use.given - use.cached
+    return {"input_tokens": fresh, "cache_read_input_tokens": use.cached, "output_tokens": use.made}
 
 
 def _failure(failure: Failure) -> dict[str, Any]:

@@ -54,6 +54,7 @@ _EACH_RUN = (
     "gives_the_text",
     "calls_a_tool",
     "not_asked_before",
+    "once_for_one_answer",
     "resumes",
     "interrupted",
     "fails_has_its_ending",
@@ -65,6 +66,9 @@ _EACH_RUN = (
 """The tests that run with codex each time. The others need nothing of it that these do not."""
 
 
+_WAITS_BY_ITSELF = "test_the_model_is_not_asked_before_the_cli_has_hives_tools[claude]"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -73,6 +77,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             and "[codex" in item.nodeid
             and not any(word in item.name for word in _EACH_RUN)
         ):
+            item.add_marker(pytest.mark.full)
+        if item.name == _WAITS_BY_ITSELF:
             item.add_marker(pytest.mark.full)
 
 

@@ -18,11 +18,21 @@ from meta.wire.live import AnyItem, Text, ToolCall, ToolResult
 
 
 @dataclass(frozen=True)
+class Use:
+    """The tokens that the API reports for one request: what it was given, how much of that was cached, its answer."""
+
+    given: int = 10
+    cached: int = 0
+    made: int = 5
+
+
+@dataclass(frozen=True)
 class Say:
     """The model says a text and ends its turn. `seconds`: it takes that long, in pieces."""
 
     text: str
     seconds: float = 0.0
+    use: Use = Use()
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,7 @@ class Call:
 
     tool: str
     arguments: dict[str, str] = field(default_factory=dict)
+    use: Use = Use()
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,10 @@ class Lab(Protocol):
     """It names the time at which a limit resets."""
     models: tuple[str, str]
     """Two models by the names that agent.toml has."""
+    sums: bool
+    """Its tokens are those of all requests of the turn, and not of the last one alone."""
+    counts_cached: bool
+    """It tells the tokens of the cache from the others."""
 
     def make(self, command: Sequence[str] | None = None, *, logged_in: bool = True) -> Runtime:
         """Return a new runtime over the same home, as after a restart of the harness."""
@@ -96,6 +111,9 @@ class Lab(Protocol):
 
     def model(self) -> str:
         """Return the model that the last request named."""
+
+    def requests(self) -> int:
+        """Return how many requests have reached the API, of any model."""
 
     async def asked(self) -> None:
         """Wait until a request has reached the model since the last step or failure was set."""
