@@ -1,4 +1,5 @@
 """`hive-harness serve`: the program in every container. `cli` is its part under the CLI's uid, `owners` that of root.
+`check` is for agents.
 
 Exit codes: 0 after SIGTERM, 2 for wrong usage, 78 for wrong settings (EX_CONFIG). A fault in `[start]` may set another
 one.
@@ -45,6 +46,8 @@ def main() -> int:
     commands.add_parser("cli", help="start one CLI for the harness; systemd runs this, under the CLI's uid")
     owners = commands.add_parser("owners", help="set the owners in the agent's state; root runs this before `serve`")
     owners.add_argument("words", nargs=4, metavar=("STATE", "HARNESS", "CLI", "GROUP"))
+    check = commands.add_parser("check", help="say if hive takes an agent.toml, before it is proposed")
+    check.add_argument("paths", nargs="+", metavar="PATH", help="the file, or the folder that it is in")
     arguments = parser.parse_args()
     match arguments.command:
         case "cli":
@@ -55,6 +58,10 @@ def main() -> int:
             from harness.owners import main as set_owners
 
             return set_owners(arguments.words)
+        case "check":
+            from harness.prompts.check import main as check_settings
+
+            return check_settings(arguments.paths)
         case _:
             return _serve()
 

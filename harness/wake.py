@@ -22,7 +22,7 @@ CHANGE_LIMIT = 1_000
 """Characters of one change of the configuration."""
 
 _AGAIN = (
-    "It was delivered before, in a turn that did not end well: it may already be handled, wholly or in part. "
+    "It was delivered before, in a turn that was stopped or broke off: it may already be handled, wholly or in part. "
     "Look before you do anything twice."
 )
 
@@ -131,6 +131,11 @@ def _hint(message: MessageResponse) -> str:
             return f"It is a question to you: answer it with the tool `answer` and the id {_id(event)}."
         case "question_answered":
             return f"It answers your question {_id(event)}."
+        case "message_dead":
+            return (
+                "A message of yours was given up, because too many turns of its receiver failed with it. It may be the "
+                "cause itself: do not send it again unchanged."
+            )
         case _:
             return "It is an event: it asks for an answer only if it says so."
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from harness.prompts.check import command
+from meta.agent_toml.guide import KEYS
 from meta.agent_toml.settings import AgentSettings
 from meta.agent_toml.values import check_prompt, fill_prompt
 from meta.errors import BadInput
@@ -16,7 +18,21 @@ from meta.text import one_line
 AGENT = "agent.md"
 MANAGER = "manager.md"
 """Follows AGENT in the manager's prompt."""
-NAMES = ("self", "role", "label", "description", "recipients", "state", "agents")
+NAMES = (
+    "self",
+    "role",
+    "label",
+    "description",
+    "recipients",
+    "budget",
+    "turn_minutes",
+    "tool_minutes",
+    "state",
+    "agents",
+    "work",
+    "check",
+    "keys",
+)
 """Placeholders of the two files. agent.toml has fewer (meta.agent_toml.values.PROMPT_NAMES)."""
 
 
@@ -25,6 +41,7 @@ class Places:
     """Paths that the prompt names, inside the container."""
 
     state: Path = Path("/state")
+    """The working directory is the folder `work` in it."""
     agents: Path = Path("/agents")
 
 
@@ -36,6 +53,12 @@ def render_prompt(agent: AgentName, settings: AgentSettings, *, manager: bool, p
         "label": one_line(settings.label) or str(agent),
         "description": one_line(settings.description),
         "recipients": _recipients(settings),
+        "budget": _budget(settings),
+        "turn_minutes": _minutes(settings.limits.turn_seconds),
+        "tool_minutes": _minutes(settings.limits.tool_seconds),
+        "work": str(places.state / "work"),
+        "check": command(),
+        "keys": KEYS,
         "state": str(places.state),
         "agents": str(places.agents),
     }
@@ -54,6 +77,18 @@ def _fill(where: str, text: str, names: tuple[str, ...] | None, values: Mapping[
 
 def _read(name: str) -> str:
     return resources.files("harness.prompts").joinpath(name).read_text(encoding="utf-8")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.4g}"
+
+
+def _budget(settings: AgentSettings) -> str:
+    budget = settings.budget
+    parts = [f"{value:,} {name}" for name, value in budget.model_dump().items() if value is not None]
+    if not parts:
+        return "You have no budget."
+    return f"Your budget is {' and '.join(parts)} a day (UTC). Once it is used up you get no messages until midnight."
 
 
 def _recipients(settings: AgentSettings) -> str:

@@ -20,6 +20,8 @@ GUIDE = """#? The keys that there are. Lines that begin with #? as these do are 
 #? All of it: docs/reference/agent-toml.md
 """
 
+KEYS = "\n".join(line.removeprefix("#? ") for line in GUIDE.strip().split("\n")[1:-1])
+"""The lines of the keys alone, for the prompt of the manager."""
 
 _LINES = frozenset(GUIDE.strip().split("\n"))
 

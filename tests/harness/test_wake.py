@@ -67,6 +67,10 @@ def test_a_question_names_the_tool_that_answers_it_only_if_it_is_hives() -> None
     assert "answer it with" not in text("bob", body)
 
 
+def test_a_message_that_died_says_what_not_to_do() -> None:
+    assert "do not send it again unchanged" in text("system", '{"event": "message_dead", "id": 3}')
+
+
 @pytest.mark.parametrize("body", ["[1]", "{", '{"event": 3}', '{"event":"question_asked","id":"x\\ny"}', "[" * 99_999])
 def test_an_event_that_is_none_is_shown_without_a_hint(body: str) -> None:
     assert body in text("system", body)

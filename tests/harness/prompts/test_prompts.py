@@ -12,9 +12,11 @@ import pytest
 from api.mcp.tools import tools_for
 from api.operations.base import Role
 from harness.prompts import render
+from harness.prompts.check import command
 from harness.prompts.permissions import claude_settings, is_permitted
 from harness.prompts.render import Places, render_prompt
-from meta.agent_toml.settings import AgentSettings, Permissions, parse_settings
+from meta.agent_toml.guide import KEYS
+from meta.agent_toml.settings import AgentSettings, Budget, Permissions, TurnLimits, parse_settings
 from meta.errors import BadInput
 from meta.names import MANAGER, AgentName
 from meta.wire.events import HelperEvent
@@ -90,6 +92,27 @@ def test_a_placeholder_that_is_unknown_is_an_error_with_its_file(name: str, monk
     with pytest.raises(BadInput) as caught:
         prompt(Role.MANAGER)
     assert caught.value.summary.startswith(f"{name}: {{whom}} is not a placeholder ({{self}}, ")
+
+
+def test_the_manager_knows_every_key_of_agent_toml_and_how_to_check_a_proposal() -> None:
+    text = prompt(Role.MANAGER)
+    assert KEYS in text
+    assert all(re.search(rf"\b{key}\b", KEYS) for key in AgentSettings.model_fields)
+    assert all(
+        re.search(rf"\b{key}\b", KEYS) for table in (Budget, TurnLimits, Permissions) for key in table.model_fields
+    )
+    assert f"{command()} /agents/NAME/config" in text
+    assert KEYS not in prompt(Role.AGENT)
+
+
+def test_an_agent_knows_its_folder_its_limits_and_its_budget() -> None:
+    text = " ".join(prompt(Role.AGENT, parse_settings(b"budget = { turns = 2_000, dollars = 1.5 }")).split())
+    assert "You start in /state/work" in text
+    assert "ended after 60 minutes" in text
+    assert "prints nothing for 30 minutes" in text
+    assert "Your budget is 2,000 turns and 1.5 dollars a day" in text
+    assert "You have no budget." in prompt(Role.AGENT)
+    assert "If they are missing, you can answer nobody." in text
 
 
 def test_a_prompt_has_a_bounded_length() -> None:

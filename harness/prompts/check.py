@@ -1,0 +1,49 @@
+"""`hive-harness check`: whether hive will take an agent.toml, for an agent that prepares one. It changes nothing."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from meta.agent_toml.no_effect import describe_no_effect
+from meta.agent_toml.settings import SETTINGS_FILE, check_patterns, flatten, parse_settings
+from meta.errors import BadInput, HiveError
+
+MOST = 1024 * 1024
+"""Bytes of a file that are read. hive takes fewer."""
+
+
+def check(path: Path) -> list[str]:
+    """Return what is to know about an agent.toml, or about that in a folder. Raise BadInput if hive refuses it."""
+    file = path / SETTINGS_FILE if path.is_dir() else path
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MOST)
+    except OSError as error:
+        raise BadInput(
+            f"{file} cannot be read: {error.strerror}", "name the file, or the folder that it is in"
+        ) from error
+    settings = parse_settings(data, str(file))
+    check_patterns(settings, str(file))
+    return [f"{file}: hive takes it", *describe_no_effect(flatten(settings))]
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the result for each path. Return 0 if hive takes them all."""
+    failed = False
+    for word in words:
+        try:
+            print("\n".join(check(Path(word))))  # noqa: T201
+        except HiveError as error:
+            failed = True
+            print(f"{error.summary}; {error.hint}" if error.hint else error.summary)  # noqa: T201
+    return int(failed)
+
+
+def command() -> str:
+    """Return the words by which a shell in this container runs `check`."""
+    program = sys.argv[0]
+    words = [program] if Path(program).name == "hive-harness" else [sys.executable, "-P", "-m", "harness.cli"]
+    return shlex.join([*words, "check"])
