@@ -82,7 +82,7 @@ class Credentials:
         self._row = row
         folder = env.get(row.variable) if row.variable else None
         self._path = Path(folder or home / row.folder, row.file) if row.file else None
-        self._keys = self._path.with_name(row.key_file) if self._path and row.key_file else None
+        self._keys = self._path.with_name(row.place.keys) if self._path and row.place.keys else None
         self._by_key = any(env.get(key) for key in row.keys)
 
     def mark(self) -> Mark | None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from meta.agent_toml.logins import LOGINS, LoginPlace
+
 ADDRESS = re.compile(r"https://[!-~]+")
 """An address in the output of a CLI."""
 
@@ -34,24 +36,35 @@ class Dialogue:
 class LoginRow:
     """The login of one runtime.
 
-    `needed`: without one no turn works. `folder` is where it keeps it, relative to the home, unless the variable
-    `variable` names another one; `file` is the file in there. `complaint` says what is wrong with the parsed file, ""
-    if nothing is. With one of `keys` in the environment no file is needed, nor with one in `key_file` beside the file,
-    whose lines are `NAME=value`. `dialogue` and `logout` are None if hive
-    does not drive them; then `instead` says what helps.
+    `place` is where it keeps it; the variable `variable` may name another folder. `needed`: without one no turn works.
+    `complaint` says what is wrong with the parsed file, "" if nothing is. With one of `keys` in the environment no file
+    is needed, nor with one in the file of keys. `dialogue` and `logout` are None if hive does not drive them; then
+    `instead` says what helps.
     """
 
-    program: str = ""
+    place: LoginPlace
     needed: bool = True
-    folder: str = ""
     variable: str = ""
-    file: str = ""
     keys: tuple[str, ...] = ()
-    key_file: str = ""
     complaint: Callable[[Any], str] | None = None
     dialogue: Dialogue | None = None
     logout: tuple[str, ...] | None = None
     instead: str = _SHELL
+
+    @property
+    def program(self) -> str:
+        """Return the program that logs in."""
+        return self.place.program
+
+    @property
+    def folder(self) -> str:
+        """Return the folder of the login, relative to the home."""
+        return self.place.folder
+
+    @property
+    def file(self) -> str:
+        """Return the name of the login's file."""
+        return self.place.file
 
 
 def claude_complaint(value: Any) -> str:
@@ -77,10 +90,8 @@ def _any_object(value: Any) -> str:
 
 
 CLAUDE = LoginRow(
-    program="claude",
-    folder=".claude",
+    LOGINS["claude"],
     variable="CLAUDE_CONFIG_DIR",
-    file=".credentials.json",
     keys=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
     complaint=claude_complaint,
     dialogue=Dialogue(
@@ -93,10 +104,8 @@ CLAUDE = LoginRow(
     instead=f"{_SHELL} with `claude auth login`, or put a file in place with `hive cp`: docs/howto/login.md",
 )
 CODEX = LoginRow(
-    program="codex",
-    folder=".codex",
+    LOGINS["codex"],
     variable="CODEX_HOME",
-    file="auth.json",
     keys=("OPENAI_API_KEY", "CODEX_API_KEY"),
     complaint=codex_complaint,
     dialogue=Dialogue(
@@ -110,25 +119,24 @@ CODEX = LoginRow(
 )
 TABLE: Mapping[str, LoginRow] = MappingProxyType(
     {
-        "script": LoginRow(needed=False, instead="runtime script has no model, and needs no login"),
+        "script": LoginRow(LOGINS["script"], needed=False, instead="runtime script has no model, and needs no login"),
         "claude": CLAUDE,
         "claude-acp": CLAUDE,
         "codex": CODEX,
         "gemini": LoginRow(
-            program="gemini",
-            folder=".gemini",
-            file="oauth_creds.json",
+            LOGINS["gemini"],
             keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-            key_file=".env",
             complaint=_any_object,
             instead=f"{_SHELL} with `gemini`, whose login needs a terminal",
         ),
         "opencode": LoginRow(
-            program="opencode",
+            LOGINS["opencode"],
             needed=False,
             instead=f"{_SHELL} with `opencode auth login`, which needs a terminal; without a login it uses free models",
         ),
-        "acp": LoginRow(needed=False, instead=f"hive does not know how this agent's program logs in: {_SHELL}"),
+        "acp": LoginRow(
+            LOGINS["acp"], needed=False, instead=f"hive does not know how this agent's program logs in: {_SHELL}"
+        ),
     }
 )
 """Each runtime's row."""

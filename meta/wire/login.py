@@ -1,4 +1,4 @@
-"""The logins of coding agents' CLIs: their files, and the answers of a harness to the verbs of a login.
+"""The answers of a harness to the verbs of a login.
 
 The text of a `done` (meta.wire.link) that is ok:
 
@@ -11,23 +11,6 @@ An answer that is not ok ends the login, and its text says why.
 """
 
 from __future__ import annotations
-
-LOGIN_FILES = frozenset(
-    {
-        ".claude/.credentials.json",
-        ".codex/auth.json",
-        ".gemini/.env",
-        ".gemini/oauth_creds.json",
-        ".local/share/opencode/auth.json",
-    }
-)
-"""The files, below an agent's home, in which CLIs keep their logins or keys. They are in no backup."""
-
-
-def is_login_file(path: str) -> bool:
-    """Return True for a login by its path below an agent's home, or for what a CLI writes beside it first."""
-    return any(path == file or path.startswith((f"{file}.", f"{file}~")) for file in LOGIN_FILES)
-
 
 LOGGED_IN = "logged in"
 PENDING = "pending"

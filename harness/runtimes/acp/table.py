@@ -67,8 +67,6 @@ class Preset:
     env: Mapping[str, str] = field(default_factory=dict)
     placed: tuple[Placed, ...] = ()
     """Where the model and its base URL go."""
-    credentials: tuple[str, ...] = ()
-    """Files below the home that the agent's login writes."""
 
     # session
     client_meta: Mapping[str, Any] = field(default_factory=dict)
@@ -124,15 +122,15 @@ class Preset:
     """A prompt that compacts the conversation."""
 
 
-def _able(*, context: bool = True, compact: bool = False, cost: bool = False, resume: bool = True) -> Capabilities:
-    return Capabilities(resume=resume, inject=False, compact=compact, login=False, cost=cost, context=context)
+def _able(*, context: bool = True, compact: bool = False, cost: bool = False, login: bool = False) -> Capabilities:
+    return Capabilities(resume=True, inject=False, compact=compact, login=login, cost=cost, context=context)
 
 
 _CODEX = Preset(
     name="codex",
     program=CLIS["codex"].program,
     install=CLIS["codex"].remedy,
-    capabilities=_able(compact=True),
+    capabilities=_able(compact=True, login=True),
     minimum=CLIS["codex"].oldest,
     seen="2.6.0 (codex 0.166.0)",
     # without the second one each turn asks the model once more, for a next message that nobody wants
@@ -147,7 +145,6 @@ _CODEX = Preset(
             ("model_providers", "hive"),
         ),
     ),
-    credentials=(".codex/auth.json",),
     # Without this a failed turn is a text and `usage: null`: no telling a limit from a wrong request.
     client_meta={"jetbrains": {"air": {"version": 1, "capabilities": ["sessionFailure"]}}},
     mode="agent-full-access",
@@ -183,7 +180,6 @@ _GEMINI = Preset(
         Placed("model", "GEMINI_MODEL", "{model}"),
         Placed("model_url", "GOOGLE_GEMINI_BASE_URL", "{model_url}"),
     ),
-    credentials=(".gemini/oauth_creds.json", ".gemini/.env"),
     mode="yolo",
     replay="after",
     load_next_minute=True,
@@ -213,7 +209,6 @@ _OPENCODE = Preset(
         ),
         Placed("prompt_file", "OPENCODE_CONFIG_CONTENT", ["{prompt_file}"], ("instructions",)),
     ),
-    credentials=(".local/share/opencode/auth.json",),
     system_prompt="file",
     model_by_session=True,  # a conversation keeps the model that it had
     needs_model=True,
@@ -226,7 +221,7 @@ _CLAUDE_ACP = Preset(
     name="claude-acp",
     program=CLIS["claude-acp"].program,
     install=CLIS["claude-acp"].remedy,
-    capabilities=_able(compact=True, cost=True),
+    capabilities=_able(compact=True, cost=True, login=True),
     minimum=CLIS["claude-acp"].oldest,
     seen="0.101.0 (claude 2.1.318)",
     # IS_SANDBOX: as root it offers the mode only with this
@@ -235,7 +230,6 @@ _CLAUDE_ACP = Preset(
         Placed("model", "ANTHROPIC_MODEL", "{model}"),
         Placed("model_url", "ANTHROPIC_BASE_URL", "{model_url}"),
     ),
-    credentials=(".claude/.credentials.json",),
     mode="bypassPermissions",
     system_prompt="append",
     deny=Denied("session", ("_meta", "claudeCode", "options", "disallowedTools")),

@@ -24,13 +24,13 @@ from typing import IO, Protocol
 
 from typing_extensions import override
 
+from meta.agent_toml.logins import is_login_file
 from meta.config import Config
 from meta.errors import Damaged, HiveError, PermanentError, TransientError
 from meta.layout import Layout
 from meta.names import AgentName, Sha, agent_name
 from meta.own_file import sync_folder
 from meta.process.disk import disk_error
-from meta.wire.login import is_login_file
 from reconciler.upkeep.backups import archive
 from reconciler.upkeep.backups.archive import Manifest, kind_of
 

@@ -14,7 +14,10 @@ from harness.login.presence import MOST, Credentials, Presence, Standing, judge
 from harness.login.table import CLAUDE, CODEX, TABLE
 from harness.login.watch import Watch
 from harness.runtimes.acp.table import PRESETS
-from meta.wire.login import LOGIN_FILES
+from harness.runtimes.claude.adapter import ClaudeRuntime
+from harness.runtimes.script import ScriptRuntime
+from meta.agent_toml.logins import LOGINS
+from meta.agent_toml.runtimes import runtime_name
 
 LOGIN = json.dumps({"claudeAiOauth": {"accessToken": "a", "refreshToken": "r", "expiresAt": 1}}).encode()
 
@@ -80,10 +83,26 @@ def test_no_content_of_the_file_is_an_error_or_is_in_the_reason(data: bytes) -> 
     assert "hunter2" not in judge(CLAUDE, b'{"claudeAiOauth": "hunter2"').reason
 
 
-def test_every_file_of_a_login_is_one_that_backups_leave_out(tmp_path: Path) -> None:
-    assert {f"{row.folder}/{row.file}" for row in TABLE.values() if row.file} <= LOGIN_FILES
-    assert {f"{row.folder}/{row.key_file}" for row in TABLE.values() if row.key_file} <= LOGIN_FILES
-    assert {file for preset in PRESETS.values() for file in preset.credentials} <= LOGIN_FILES
+@pytest.mark.parametrize("runtime", TABLE)
+def test_what_is_looked_at_is_what_the_table_of_logins_names(tmp_path: Path, runtime: str) -> None:
+    place = LOGINS[runtime_name(runtime)]
+    assert TABLE[runtime].place is place
+    for file in place.files:
+        credentials = Credentials(TABLE[runtime], tmp_path, {})
+        before = credentials.mark()
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("x")
+        assert credentials.mark() != before
+
+
+@pytest.mark.parametrize("runtime", PRESETS)
+def test_a_runtime_says_that_it_logs_in_if_hive_drives_its_login(runtime: str) -> None:
+    assert PRESETS[runtime].capabilities.login is (TABLE[runtime].dialogue is not None)
+
+
+def test_claude_and_the_script_say_if_hive_drives_their_login() -> None:
+    for known in (ClaudeRuntime, ScriptRuntime):
+        assert known.capabilities.login is (TABLE[known.name].dialogue is not None)
 
 
 @pytest.mark.parametrize(

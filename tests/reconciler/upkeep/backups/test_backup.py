@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from meta.agent_toml.logins import LOGIN_FILES
 from meta.applied.repo import Applied
 from meta.config import Config
 from meta.errors import BadInput, Conflict, Damaged, NotFound, PermanentError
@@ -24,7 +25,6 @@ from meta.git import packs
 from meta.layout import Layout
 from meta.model import TagState
 from meta.names import ProposalId
-from meta.wire.login import LOGIN_FILES
 from reconciler.upkeep.audit import verify
 from reconciler.upkeep.backups import archive, packing
 from reconciler.upkeep.backups import write as backup
@@ -310,10 +310,12 @@ async def test_links_and_pipes_of_agents_are_left_out_and_named(layout: Layout, 
     assert not target.agent_state(ALICE).exists()
 
 
-@pytest.mark.parametrize("file", [*sorted(LOGIN_FILES), ".codex/auth.json.tmp", ".claude/.credentials.json.a1"])
+@pytest.mark.parametrize(
+    "file", [*sorted(LOGIN_FILES), ".codex/auth.json.tmp", ".claude/.credentials.json.a1", ".codex/.auth.json.x"]
+)
 async def test_no_login_of_a_coding_agent_is_in_a_backup(layout: Layout, tmp_path: Path, file: str) -> None:
     login = layout.agent_home(ALICE) / file
-    login.parent.mkdir(parents=True)
+    login.parent.mkdir(parents=True, exist_ok=True)
     login.write_bytes(b"a token of alice")
     (login.parent / "notes").write_bytes(b"fine")
     manifest = await write(layout, tmp_path / "b.tar", backup.Wanted(agents=True))
