@@ -116,6 +116,11 @@ class Conversation:
             self._bus.emit(self._usage(outcome, "compaction", time.monotonic() - began, {}, self._gate.status.number))
         return shorter
 
+    async def suspend(self) -> None:
+        """End the runtime's process. The next turn starts one that continues the conversation."""
+        if self._runtime.capabilities.resume:
+            await close(self._runtime)
+
     async def restart(self, why: str) -> None:
         """Begin a new conversation with the next turn."""
         await close(self._runtime)

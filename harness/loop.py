@@ -107,6 +107,8 @@ class Loop:
         self._missing: str | None = None
         self._mark: object = None
         self._login_again = 0.0
+        self._quiet = False
+        """The CLI has no process, so that it can do nothing by itself."""
 
     async def run(self) -> None:
         """Run until cancelled. A cancelled turn is not acknowledged: its message comes again at the next boot."""
@@ -136,6 +138,7 @@ class Loop:
                 raise Conflict("hive stops the agent just now", "try again when it runs")
             if calls_model and (why := self._gate.forbidden):
                 raise Conflict(why, "try again when it may take turns")
+            self._quiet = False
             stop = self._gate.begin(TurnState.COMPACTING)
             try:
                 return await work(stop)
@@ -191,10 +194,18 @@ class Loop:
             return
         if self._recv is not None or changed.is_set():
             return
+        await self._silence()
         log.info("drained")
         while self._gate.draining:
             self._gate.rest()  # again after each change: a compaction or a second drain may have begun meanwhile
             await self._gate.changed.wait()
+
+    async def _silence(self) -> None:
+        """End the CLI's process until the next turn. It may call no model now, and could begin turns of its own."""
+        if not self._quiet:
+            async with self._between:
+                await self._conversation.suspend()
+                self._quiet = True
 
     async def _forget_recv(self) -> None:
         """Cancel the open `recv`. The next one requeues what it may have taken."""
@@ -206,6 +217,8 @@ class Loop:
     async def _wait(self, changed: asyncio.Event) -> None:
         """Wait for a change of the gate, or until the wait is over. An open `recv` may end meanwhile."""
         wait, now = self._gate.waiting, self._outside.clock()
+        if self._gate.forbidden or (wait is not None and wait.state is TurnState.NEEDS_LOGIN):
+            await self._silence()
         if wait is None:
             await _first(changed, None, self._recv)
         elif self._is_over(wait, now):
@@ -282,6 +295,7 @@ class Loop:
         They and those that came too late for the turn are given back by their ids. Return them if hive is older and
         does not know that: they need turns before anything is acknowledged.
         """
+        self._quiet = False
         self._mark = self._outside.credentials.mark()
         stop, wait = self._gate.begin(TurnState.THINKING), None
         again = ", delivered before" if message.redelivered else ""

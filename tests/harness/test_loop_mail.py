@@ -64,7 +64,7 @@ async def test_what_becomes_of_a_message_that_the_model_did_not_get_changes_noth
     async with listening.start():
         await poll(lambda: listening.runtime.requests)
         late = await hive.post("bob", "too late")
-        await poll(lambda: len(listening.runtime.requests) == 2)
+        await poll(lambda: len(listening.runtime.requests) >= 2)
     assert (hive.acked[:1], hive.given_back[:1]) == ([1], [(late,)])
     again = listening.runtime.requests[1]
     assert (again.message.body, "may already be handled" in again.prompt) == ("too late", False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.runtimes.base import Ending, Sink, TurnOutcome, TurnRequest
-from meta.wire.link import Cancel, Drain, Hold, Resume, TurnState, Verb
+from meta.wire.link import Cancel, DownLine, Drain, Hold, Resume, TurnState, Verb
 from meta.wire.live import Note
 from tests.harness.inside import Inside, poll, requeues
 from tests.support.scripted_runtime import OK, hangs
@@ -36,7 +36,7 @@ async def test_a_pause_stops_the_turn_and_the_message_comes_again_after_it(insid
         await hive.order(Hold())
         await hive.until(lambda: hive.acks == 1)
     assert inside.runtime.requests[1].session == "s1"
-    assert inside.runtime.closes == 1  # at the end
+    assert inside.runtime.closes == 2  # in the pause, and at the end
 
 
 async def test_a_cli_that_ignores_the_interrupt_is_ended(
@@ -49,11 +49,13 @@ async def test_a_cli_that_ignores_the_interrupt_is_ended(
         await hive.until(lambda: hive.turn is TurnState.THINKING)
         await hive.order(Hold(paused=True))
         await hive.until(lambda: hive.turn is TurnState.PAUSED)
-        assert (inside.runtime.interrupts, inside.runtime.closes) == (1, 1)
+        assert inside.runtime.interrupts == 1
+        assert inside.runtime.closes
         assert hive.releases == [1]
 
 
 async def test_a_paused_agent_stays_paused_over_a_start_and_hives_word_ends_it(inside: Inside, hive: FakeHive) -> None:
+    hive.hold = None
     async with inside.start():
         await hive.order(Hold(paused=True))
         await hive.until(lambda: hive.turn is TurnState.PAUSED)
@@ -79,6 +81,26 @@ async def test_a_used_up_budget_lets_the_turn_end_and_keeps_the_next_one_back(in
         assert (hive.states[-1].until, hive.states[-1].reason) == (4e9, "10 turns a day")
         await hive.order(Hold())
         await hive.until(lambda: hive.acks == 2)
+
+
+@pytest.mark.parametrize(
+    ("order", "state"),
+    [
+        (Hold(paused=True), TurnState.PAUSED),
+        (Hold(over_budget=True), TurnState.OVER_BUDGET),
+        (Drain(deadline_seconds=5), TurnState.DRAINED),
+    ],
+)
+async def test_a_cli_that_may_take_no_turn_has_no_process_that_could_begin_one(
+    inside: Inside, hive: FakeHive, order: DownLine, state: TurnState
+) -> None:
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        assert inside.runtime.closes == 0
+        await hive.order(order)
+        await poll(lambda: inside.runtime.closes == 1)
+        await hive.until(lambda: hive.turn is state)
 
 
 async def test_a_message_that_arrives_while_the_agent_is_held_is_given_back_unseen(

@@ -21,7 +21,7 @@ from harness.runtimes.base import (
 from harness.runtimes.claude import arguments
 from harness.runtimes.claude.equipment import lacks_tools, with_tools
 from harness.runtimes.claude.exchange import Exchange, Meter
-from harness.runtimes.claude.facts import Answer, Question
+from harness.runtimes.claude.facts import Answer, Init, Question
 from harness.runtimes.claude.lines import Parsed
 from harness.runtimes.claude.outcome import judge_compaction
 from harness.runtimes.claude.process import Cli, exit_code, read_version, start_cli
@@ -34,6 +34,9 @@ INTERRUPT_SECONDS = 4.0
 
 LATE_SECONDS = 10.0
 """Seconds without a line after a result, while the CLI still has a text that came too late for its turn."""
+
+IDLE_LINES = 500
+"""Lines that a process may write between two turns, before it is ended."""
 
 MODEL_SECONDS = 20.0
 VERSION_SECONDS = 10.0
@@ -63,12 +66,15 @@ class ClaudeRuntime:
         self._without: tuple[str, ...] = ()
         self._failed: dict[str, str] = {}
         self._checked = False
+        self._idle: asyncio.Task[None] | None = None
 
     async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
         """Do one turn. A CLI that cannot be started parks the agent: its messages wait for the remedy."""
         model = request.model or self._spec.settings.model or self.default_model
         try:
-            return await self._turn(request.prompt, request.session, model, sink)
+            outcome = await self._turn(request.prompt, request.session, model, sink)
+            self._watch_idle(sink)
+            return outcome
         except HiveError as error:
             return TurnOutcome(Ending.PARKED, error.describe(), session=request.session)
         except BaseException:
@@ -102,6 +108,7 @@ class ClaudeRuntime:
             cli = await self._ready(session, model, sink)
             exchange = await self._converse(cli, "/compact", sink, verbatim=False)
             outcome = await self._finish(cli, exchange)
+            self._watch_idle(sink)
         except BaseException:
             await self.close()
             raise
@@ -132,6 +139,7 @@ class ClaudeRuntime:
 
     async def close(self) -> None:
         """End the process with every descendant."""
+        await self._stop_idle()
         cli, self._cli = self._cli, None
         if cli is not None:
             await cli.child.end()
@@ -155,6 +163,7 @@ class ClaudeRuntime:
 
     async def _ready(self, session: str | None, model: str, sink: Sink) -> Cli:
         """Return a process for the conversation and the model: the one that runs, or a new one."""
+        await self._stop_idle()
         cli = self._cli
         if cli is not None and cli.child.running and cli.session == session and await self._use(cli, model, sink):
             return cli
@@ -171,6 +180,34 @@ class ClaudeRuntime:
         self._cli = await start_cli(how, self._spec.enclosure.files, name, model, meter)
         self._cli.known = resume
         return self._cli
+
+    def _watch_idle(self, sink: Sink) -> None:
+        """Read what the process writes until the next turn. Nobody else does, and it would block."""
+        if self._cli is not None and self._cli.streaming:
+            self._idle = asyncio.create_task(self._read_idle(self._cli, sink))
+
+    async def _stop_idle(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.cancel()
+            await asyncio.gather(idle, return_exceptions=True)
+
+    async def _read_idle(self, cli: Cli, sink: Sink) -> None:
+        """Record what a process writes between two turns. What it costs counts for the next one. Bounded."""
+        for _ in range(IDLE_LINES):
+            parsed = await cli.read()
+            if parsed is None:
+                return
+            sink.line(parsed.items, parsed.line, repeated=parsed.repeated)
+            for fact in parsed.facts:
+                if isinstance(fact, Question):
+                    cli.refuse(fact)
+                else:
+                    cli.meter.take(fact)
+                if isinstance(fact, Init):
+                    sink.note("claude began a turn of its own, between two turns")
+        sink.note(f"claude wrote {IDLE_LINES} lines between two turns: its process is ended")
+        await cli.child.end()
 
     async def _use(self, cli: Cli, model: str, sink: Sink) -> bool:
         """Let a running process use another model. Return False if it did not accept it."""

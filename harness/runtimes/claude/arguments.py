@@ -23,7 +23,6 @@ LONG = 86_400_000
 """Milliseconds of a call of hive's tools, some of which wait for people: a day."""
 
 DEFAULTS: Mapping[str, str] = {
-    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_MAX_RETRIES": "4",  # about 8 s; hive waits and tries again by itself
     "CLAUDE_CODE_MCP_TOOL_IDLE_TIMEOUT": "0",  # a tool of hive may be silent until a person answers
@@ -32,6 +31,11 @@ DEFAULTS: Mapping[str, str] = {
     "MCP_TIMEOUT": "20000",  # a server that hangs at its start delays the first turn by this
 }
 """Variables that agent.toml may change."""
+
+FIXED: Mapping[str, str] = {
+    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # their end begins turns of which hive knows nothing, also in a pause
+}
+"""Variables that it may not change."""
 
 MCP_FILE, SETTINGS_FILE, PROMPT_FILE = "claude-mcp.json", CLAUDE_SETTINGS, "claude-prompt.md"
 
@@ -91,7 +95,7 @@ def launch(
 def environment(spec: RuntimeSpec) -> dict[str, str]:
     """Return the whole environment of the CLI. No secret is in it."""
     home = spec.enclosure.home
-    fixed = {"HOME": str(home)}
+    fixed = {**FIXED, "HOME": str(home)}
     if spec.enclosure.model_url is not None:
         fixed["ANTHROPIC_BASE_URL"] = spec.enclosure.model_url
     defaults = {**DEFAULTS, "CLAUDE_CONFIG_DIR": str(home / ".claude")}

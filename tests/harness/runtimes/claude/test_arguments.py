@@ -50,6 +50,12 @@ def test_its_settings_are_those_of_the_prompts_with_the_permissions_of_agent_tom
     assert how.env["IS_SANDBOX"] == "1"
 
 
+def test_agent_toml_cannot_switch_work_in_the_background_on() -> None:
+    how = start(spec({"env": {"CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "0", "CLAUDE_CODE_MAX_RETRIES": "9"}}))
+    assert how.env["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"] == "1"
+    assert how.env["CLAUDE_CODE_MAX_RETRIES"] == "9"
+
+
 def test_it_reads_no_settings_and_no_servers_of_the_work_tree() -> None:
     how = start(spec())
     assert value(how, "--setting-sources") == ""

@@ -138,6 +138,39 @@ async def test_a_cli_that_ended_between_two_turns_is_started_again_with_a_note(w
     assert world.record.notes == ["claude ended between two turns, exit code 5: it is started again"]
 
 
+async def test_what_a_cli_does_by_itself_between_two_turns_is_recorded_and_counts_for_the_next(
+    world: World,
+) -> None:
+    runtime = world.make(
+        """
+read(); init(); result(usage={"input_tokens": 1, "output_tokens": 1})
+init(); result("by itself", usage={"input_tokens": 500, "output_tokens": 7})
+read(); init(); result(usage={"input_tokens": 1, "output_tokens": 1}); read()
+"""
+    )
+    first = await world.turn(runtime)
+    while len(world.record.lines) < 4:
+        await asyncio.sleep(0.01)
+    second = await world.turn(runtime, session=first.session)
+    await runtime.close()
+    assert world.record.notes == ["claude began a turn of its own, between two turns"]
+    assert (first.tokens.input, second.tokens.input, second.tokens.output) == (1, 501, 8)
+
+
+async def test_a_cli_that_writes_without_end_between_two_turns_is_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "IDLE_LINES", 20)
+    runtime = world.make("read(); init(); result()\nwhile True: print('x', flush=True)")
+    first = await world.turn(runtime)
+    while not world.record.notes:
+        await asyncio.sleep(0.01)
+    assert world.record.notes == ["claude wrote 20 lines between two turns: its process is ended"]
+    assert (await world.turn(runtime, session=first.session)).ok
+    await runtime.close()
+    assert list(processes(world.folder / "home")) == []
+
+
 async def test_a_name_that_is_none_of_a_conversation_of_claude_begins_a_new_one(world: World) -> None:
     runtime = world.make("read(); init(); result(str('--resume' in sys.argv)); read()")
     outcome = await world.turn(runtime, session="--dangerous")
