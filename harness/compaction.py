@@ -106,7 +106,7 @@ class Compactor:
                 return work.result()
             ended = TurnOutcome(Ending.CANCELLED, "the compaction was ended: it took too long or was cancelled")
             recorder.note(ended.reason)
-            return ended
+            return recorder.bill(ended)
         except CompactionFailed as error:
             recorder.note(f"the compaction failed: {error.summary}")
             return error.outcome

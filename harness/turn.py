@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.bus import Bus
-from harness.runtimes.base import Ending, Runtime, TurnOutcome, TurnRequest
+from harness.runtimes.base import Ending, Runtime, Tokens, TurnOutcome, TurnRequest
 from harness.stop import Cause, Stop
 from harness.watchdog import Watchdog
 from meta.agent_toml.settings import TurnLimits
@@ -42,6 +42,7 @@ class Recorder:
         self._bus = bus
         self._watchdog = watchdog
         self._pieces: list[str] = []
+        self._tokens = Tokens()
         self.tools: dict[str, int] = {}
 
     def line(self, items: Sequence[AnyItem], line: object, *, repeated: bool = False) -> None:
@@ -76,6 +77,15 @@ class Recorder:
         """Take a sentence of the adapter."""
         self._bus.emit(Note(text=text))
 
+    def spent(self, tokens: Tokens) -> None:
+        """Take what the turn cost so far."""
+        self._tokens = tokens
+
+    def bill(self, outcome: TurnOutcome) -> TurnOutcome:
+        """Return the outcome with what the turn cost so far, unless it says that itself."""
+        known = outcome.tokens.spent or not self._tokens.spent
+        return outcome if known else replace(outcome, tokens=self._tokens)
+
 
 def make_watchdog(limits: TurnLimits) -> Watchdog:
     """Return the watchdog of one turn."""
@@ -101,9 +111,11 @@ async def take_turn(
         if turn not in done:
             early = await _end(runtime, turn, stop, in_time=asked in done)
             if early is None or not early.ok:
-                return _ended(early, _why(stop, watchdog, limits, silent=silence in done), stop), recorder.tools
+                why = _why(stop, watchdog, limits, silent=silence in done)
+                return recorder.bill(_ended(early, why, stop)), recorder.tools
         outcome = turn.result()
-        return (_ended(outcome, "", stop) if stop.cause and not outcome.ok else outcome), recorder.tools
+        ended = _ended(outcome, "", stop) if stop.cause and not outcome.ok else outcome
+        return recorder.bill(ended), recorder.tools
     finally:
         for task in tasks:
             task.cancel()

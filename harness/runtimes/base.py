@@ -201,7 +201,7 @@ class TurnRequest:
 
 
 class Sink(Protocol):
-    """Gets what happens in a turn. Neither method blocks or raises."""
+    """Gets what happens in a turn, and after it until the next one. No method blocks or raises."""
 
     def line(self, items: Sequence[AnyItem], line: object, *, repeated: bool = False) -> None:
         """Take one line of the CLI (a JSON value, or text that is not JSON) and what it means. It is a sign of life.
@@ -211,6 +211,9 @@ class Sink(Protocol):
 
     def note(self, text: str) -> None:
         """Take a sentence of the adapter."""
+
+    def spent(self, tokens: Tokens) -> None:
+        """Take what the turn cost so far, as far as it is known. It counts if the turn is ended without an outcome."""
 
 
 class Tools(Protocol):

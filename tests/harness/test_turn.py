@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.runtimes.base import Ending, Sink, TurnOutcome, TurnRequest
+from harness.runtimes.base import Ending, Sink, Tokens, TurnOutcome, TurnRequest
 from harness.stop import Cause, Stop
 from harness.turn import STOP_SECONDS, Recorder, make_watchdog, take_turn
 from meta.agent_toml.settings import TurnLimits
@@ -105,6 +105,19 @@ async def test_an_error_of_the_runtime_is_a_crash(error: Exception) -> None:
         raise error
 
     assert (await outcome_of(ScriptedRuntime([fail]))).ending is Ending.CRASHED
+
+
+@pytest.mark.parametrize("reported", [Tokens(), Tokens(9, 9, 9)])
+async def test_a_turn_that_is_ended_costs_what_was_known_before_its_end(reported: Tokens) -> None:
+    async def spend(request: TurnRequest, sink: Sink) -> TurnOutcome:
+        sink.spent(Tokens(100, 1))
+        sink.spent(Tokens(200, 2))
+        if not reported.spent:
+            return await hangs(request, sink)
+        return TurnOutcome(Ending.CRASHED, tokens=reported)
+
+    outcome = await outcome_of(ScriptedRuntime([spend]))
+    assert (outcome.ending, outcome.tokens) == (Ending.CRASHED, reported if reported.spent else Tokens(200, 2))
 
 
 async def test_a_runtime_that_does_not_let_itself_be_ended_does_not_hang_the_harness() -> None:

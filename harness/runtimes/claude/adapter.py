@@ -21,7 +21,7 @@ from harness.runtimes.base import (
 from harness.runtimes.claude import arguments
 from harness.runtimes.claude.equipment import lacks_tools, with_tools
 from harness.runtimes.claude.exchange import Exchange, Meter
-from harness.runtimes.claude.facts import Answer, Init, Question
+from harness.runtimes.claude.facts import Answer, Context, Init, Question
 from harness.runtimes.claude.lines import Parsed
 from harness.runtimes.claude.outcome import judge_compaction
 from harness.runtimes.claude.process import Cli, exit_code, read_version, start_cli
@@ -253,6 +253,8 @@ class ClaudeRuntime:
                 cli.refuse(fact)
             else:
                 exchange.take(fact)
+            if isinstance(fact, Context):
+                sink.spent(cli.meter.unbilled())
         failed = {server: state for server, state in exchange.servers.items() if state not in ("connected", "pending")}
         if failed != self._failed and exchange.servers:
             self._failed = failed

@@ -7,6 +7,8 @@ only once the message was started. A CLI that says nothing about messages gets t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.runtimes.base import Ending, Tokens, TurnOutcome
 from harness.runtimes.claude.facts import (
     ApiError,
@@ -43,6 +45,10 @@ class Meter:
         self._dollars: float | None = None
         self._unknown = False
         """The cost of a part is not known, so that of the whole is not."""
+        self._requests = Tokens()
+        """What the requests since the last result cost. Those of subagents are not known before the result."""
+        self._request: Context | None = None
+        """The latest one, which is not in `_requests` yet: each part of an answer says it again."""
 
     def take(self, fact: Fact) -> None:
         """Count a fact."""
@@ -51,6 +57,7 @@ class Meter:
                 self.model = model
             case Context(before=before, added=added):
                 self.context = before + added
+                self._take_request(fact)
             case Boundary(after=after):
                 self.context = after
             case RateLimit(rejected=rejected, resets=resets):
@@ -60,13 +67,29 @@ class Meter:
 
     def bill(self) -> Tokens:
         """Return what was spent since the last bill."""
+        tokens = self.unbilled()
+        self._spent, self._reported, self._dollars, self._unknown = [0, 0, 0], [False, False, False], None, False
+        self._requests, self._request = Tokens(), None
+        return tokens
+
+    def unbilled(self) -> Tokens:
+        """Return what the next bill says as far as it is known now: without a result a lower bound."""
         counts = [spent if known else None for spent, known in zip(self._spent, self._reported, strict=True)]
         dollars = None if self._unknown else self._dollars
         tokens = Tokens(counts[0], counts[1], counts[2], dollars, self.context, self.window)
-        self._spent, self._reported, self._dollars, self._unknown = [0, 0, 0], [False, False, False], None, False
-        return tokens
+        since = self._requests + _cost(self._request)
+        return replace(tokens + since, context=self.context, window=self.window)
+
+    def _take_request(self, request: Context) -> None:
+        last = self._request
+        if last is None or last.before != request.before:
+            self._requests += _cost(last)
+        elif last.added > request.added:
+            return
+        self._request = request
 
     def _count(self, result: Result) -> None:
+        self._requests, self._request = Tokens(), None
         for at, count in enumerate((result.input, result.output, result.cached)):
             if count is not None:
                 self._spent[at] += count
@@ -79,6 +102,12 @@ class Meter:
         self.total = self.total if result.total is None else result.total
         known = result.windows.get(self.model) or max(result.windows.values(), default=None)
         self.window = known or self.window
+
+
+def _cost(request: Context | None) -> Tokens:
+    if request is None:
+        return Tokens()
+    return Tokens(max(0, request.before - request.cached), request.added, request.cached)
 
 
 class Exchange:

@@ -25,10 +25,14 @@ class Lifecycle:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The tokens of one request to the model: what was in the conversation, and what was added by the answer."""
+    """The tokens of one request to the model: what was in the conversation, and what was added by the answer.
+
+    `cached`: what of `before` was read from the cache.
+    """
 
     before: int
     added: int
+    cached: int = 0
 
 
 @dataclass(frozen=True, slots=True)

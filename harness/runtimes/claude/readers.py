@@ -60,7 +60,8 @@ def _context(usage: Object) -> Iterator[Context]:
     parts = [usage.get(f"{name}input_tokens") for name in ("", "cache_creation_", "cache_read_")]
     counts = [count for part in parts if (count := as_count(part)) is not None]
     if counts and sum(counts):
-        yield Context(sum(counts), as_count(usage.get("output_tokens")) or 0)
+        cached = as_count(usage.get("cache_read_input_tokens")) or 0
+        yield Context(sum(counts), as_count(usage.get("output_tokens")) or 0, cached)
 
 
 def _user(line: Object) -> Parts:

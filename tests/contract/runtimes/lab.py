@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harness.runtimes.base import Ending, Runtime, TurnOutcome, TurnRequest
+from harness.runtimes.base import Ending, Runtime, Tokens, TurnOutcome, TurnRequest
 from meta.wire.agent import MessageResponse
 from meta.wire.live import AnyItem, Text, ToolCall, ToolResult
 
@@ -129,6 +129,7 @@ class Record:
     items: list[AnyItem] = field(default_factory=list)
     lines: list[object] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    costs: list[Tokens] = field(default_factory=list)
 
     def line(self, items: Sequence[AnyItem], line: object, *, repeated: bool = False) -> None:
         self.items.extend(items)
@@ -136,6 +137,9 @@ class Record:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def spent(self, tokens: Tokens) -> None:
+        self.costs.append(tokens)
 
     def texts(self) -> list[str]:
         return [item.text for item in self.items if isinstance(item, Text)]

@@ -13,7 +13,7 @@ import pytest
 
 from harness.runtimes.acp.adapter import AcpRuntime
 from harness.runtimes.acp.table import PRESETS
-from harness.runtimes.base import Enclosure, McpEndpoint, RuntimeSpec, TurnOutcome, TurnRequest
+from harness.runtimes.base import Enclosure, McpEndpoint, RuntimeSpec, Tokens, TurnOutcome, TurnRequest
 from meta.agent_toml.settings import AgentSettings
 from meta.names import AgentName
 from meta.wire.agent import MessageResponse
@@ -38,6 +38,9 @@ class Seen:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def spent(self, tokens: Tokens) -> None:
+        """Nothing: no ACP agent says it within a turn."""
 
     @property
     def items(self) -> list[AnyItem]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.runtimes.base import Ending
 from harness.runtimes.claude.exchange import Exchange, Meter
-from harness.runtimes.claude.facts import Answer, ApiError, Fact, Init, Lifecycle, RateLimit, Result
+from harness.runtimes.claude.facts import Answer, ApiError, Context, Fact, Init, Lifecycle, RateLimit, Result
 from harness.runtimes.claude.outcome import believable, judge_end, reset_time
 
 OK = Result(is_error=False, text="done")
@@ -197,3 +199,15 @@ def test_a_time_that_just_passed_is_not_tomorrows() -> None:
 @pytest.mark.parametrize(("ahead", "believed"), [(-1, False), (0, False), (3600, True), (10**7, False)])
 def test_a_time_that_cannot_be_true_is_not_believed(ahead: float, believed: bool) -> None:
     assert (believable(NOW + ahead, NOW) is not None) == believed
+
+
+def test_without_a_result_the_requests_that_were_reported_are_billed_once_each() -> None:
+    requests = [Context(1000, 1), Context(1000, 60), Context(1000, 1), Context(1080, 1, 900), Context(1080, 20, 900)]
+    tokens = exchange(mine("started"), *requests).outcome(NOW, -9, "").tokens
+    assert (tokens.input, tokens.output, tokens.cached, tokens.context) == (1180, 80, 900, 1100)
+
+
+def test_with_a_result_its_own_figures_are_billed() -> None:
+    result = replace(OK, input=2000, output=90, cached=1900)
+    tokens = exchange(mine("started"), Context(1000, 60), Context(1080, 20, 900), result).outcome(NOW, None, "").tokens
+    assert (tokens.input, tokens.output, tokens.cached, tokens.context) == (2000, 90, 1900, 1100)
