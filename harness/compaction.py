@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness import state_file
 from harness.bus import Bus
@@ -19,8 +20,12 @@ from meta.names import SYSTEM
 from meta.wire.agent import MessageResponse
 from meta.wire.live import Compaction
 
+log = logging.getLogger(__name__)
+
 WATERMARK = 0.8
 """The share of the context at which the harness compacts ahead, where the runtime reports both figures."""
+GROWTH = 0.1
+"""The share of the context by which it grows after a compaction, before the harness compacts ahead again."""
 COMPACT_SECONDS = 600.0
 NOTES_SECONDS = 300.0
 """Seconds that the agent has to write its notes."""
@@ -51,9 +56,16 @@ class Shorter:
     tokens: Tokens = field(default_factory=Tokens)
 
 
-def is_full(tokens: Tokens) -> bool:
-    """Return True if the context is so full that the next turn may not fit."""
-    return bool(tokens.context and tokens.window and tokens.context >= WATERMARK * tokens.window)
+def is_full(tokens: Tokens, shortest: int | None = None) -> bool:
+    """Return True if the context is so full that the next turn may not fit.
+
+    `shortest` is what the context had after the last compaction. If that was over the watermark already, a compaction
+    cannot help before it grew.
+    """
+    if not tokens.context or not tokens.window:
+        return False
+    least = 0.0 if shortest is None else shortest + GROWTH * tokens.window
+    return tokens.context >= max(WATERMARK * tokens.window, least)
 
 
 class Compactor:
@@ -97,11 +109,12 @@ class Compactor:
 
     async def _by_cli(self, session: str, stop: Stop) -> Compacted | TurnOutcome | None:
         """Return the compaction, or the end of the CLI's turn if it failed. None: there is nothing to compact."""
-        recorder = Recorder(self._bus, make_watchdog(self._limits))
+        watchdog = make_watchdog(self._limits)
+        recorder = Recorder(self._bus, watchdog)
         work = asyncio.ensure_future(self._runtime.compact(session, recorder))
-        asked = asyncio.ensure_future(stop.wait())
+        tasks: set[asyncio.Future[Any]] = {work, *map(asyncio.ensure_future, (stop.wait(), watchdog.wait()))}
         try:
-            await asyncio.wait({work, asked}, timeout=COMPACT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, timeout=COMPACT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
             ended = TurnOutcome(Ending.CANCELLED, "the compaction was ended: it took too long or was cancelled")
@@ -113,10 +126,13 @@ class Compactor:
         except HiveError as error:
             recorder.note(f"the compaction failed: {error.summary}")
             return TurnOutcome(Ending.CRASHED, error.summary)
+        except Exception as error:
+            log.exception("the runtime raised an unexpected error")
+            return TurnOutcome(Ending.CRASHED, f"{type(error).__name__}: {error}")
         finally:
-            for task in (work, asked):
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait({work, asked}, timeout=COMPACT_SECONDS)
+            await asyncio.wait(tasks, timeout=COMPACT_SECONDS)
             recorder.finish()
 
     async def _by_notes(self, session: str | None, model: str | None, trigger: Trigger, stop: Stop) -> Shorter:

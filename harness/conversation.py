@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections import Counter
@@ -30,8 +29,6 @@ Attempt = tuple[TurnOutcome, dict[str, int]]
 """The outcome of one attempt at a turn, and how often it used which tool."""
 Way = Callable[[str | None, str | None, Trigger, Stop], Awaitable[Shorter]]
 """A way to make a conversation shorter, given its name, the model, the trigger and the request to stop."""
-
-_LOST = re.compile(r"\b(?:session|conversation|thread)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +72,10 @@ class Conversation:
         self._compactor = compactor
         self._notes: str | None = None
         self._full = False
+        self._shortest: int | None = None
+        """Tokens of the context after a compaction, or after the first turn that followed. None: there was none."""
+        self._compacted = False
+        """No turn ended well since the last compaction."""
 
     @property
     def full(self) -> bool:
@@ -82,7 +83,7 @@ class Conversation:
         return self._full
 
     async def take(self, message: MessageResponse, stop: Stop) -> Taken:
-        """Do the turn of a message: its events, the turn itself, and once more after a compaction or a lost session."""
+        """Do the turn of a message: its events, the turn itself, and once more after a compaction."""
         began = time.monotonic()
         number = self._gate.status.number
         unread = await self._inbox.unread()
@@ -126,19 +127,15 @@ class Conversation:
         await close(self._runtime)
         self._session.keep(None)
         self._notes = None
-        self._full = False
+        self._full, self._compacted, self._shortest = False, False, None
         self._bus.emit(Note(text=f"a new conversation begins: {why}"))
 
     async def _attempts(self, message: MessageResponse, around: Around, stop: Stop, mail: Mail) -> Attempt:
-        """Do the turn. Do it once more if the CLI lost the conversation, and after each way to make it shorter.
+        """Do the turn. Do it once more after each way to make the conversation shorter.
 
         What is too long even for a new conversation is the fault of the message.
         """
         outcome, tools = await self._attempt(message, around, stop)
-        if stop.cause is None and self._session.id is not None and _is_lost(outcome):
-            await self.restart(f"the CLI does not know the last one any more ({one_line(outcome.reason, 200)})")
-            mail.drop()
-            outcome, tools = _together((outcome, tools), await self._attempt(message, around, stop))
         again = message.model_copy(update={"redelivered": True})  # it may be handled in part
         for way in (self._compactor.compact, self._compactor.renew):
             if stop.cause is not None or outcome.ending is not Ending.OVERFLOW:
@@ -167,6 +164,8 @@ class Conversation:
     def _accept(self, shorter: Shorter) -> None:
         self._full = False
         if shorter.done:
+            self._compacted = True
+            self._shortest = None if shorter.event is None else shorter.event.tokens_after
             self._session.keep(shorter.session)
             self._notes = shorter.notes
 
@@ -182,7 +181,11 @@ class Conversation:
         if outcome.ok:
             self._notes = None
             self._session.told(self._agent.generation, self._flat)
-            self._full = is_full(outcome.tokens)
+            tokens = outcome.tokens
+            if self._compacted and self._shortest is None:
+                self._shortest = tokens.context
+            self._compacted = False
+            self._full = is_full(tokens, self._shortest)
 
     def _injected(self, message: MessageResponse) -> None:
         sender = one_line(message.sender, 100)
@@ -210,10 +213,3 @@ def _together(first: Attempt, second: Attempt) -> Attempt:
     (before, earlier), (outcome, later) = first, second
     tools = Counter(earlier) + Counter(later)
     return replace(outcome, tokens=before.tokens + outcome.tokens), dict(tools)
-
-
-def _is_lost(outcome: TurnOutcome) -> bool:
-    """Return True if the CLI does not know the conversation that it was to resume."""
-    if outcome.session_lost:
-        return True
-    return outcome.ending is Ending.CRASHED and outcome.session is None and bool(_LOST.search(outcome.reason))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,8 @@ RECV_SECONDS = 30
 """Seconds that hive may wait before it answers a `recv`."""
 ANSWER_SECONDS = 30.0
 """Seconds that every other answer may take before the connection counts as dead."""
+CONNECT_SECONDS = 2.0
+"""Seconds that a connection may take during a turn. The end of the turn waits for that."""
 UNREAD_SECONDS = 2.0
 """Seconds that the number of waiting messages may take, which no turn waits for longer."""
 
@@ -86,7 +89,7 @@ class Inbox:
         If the connection breaks meanwhile, `uncertain` is True: a message may be in flight that nobody has.
         """
         async with self._lock:
-            if self._must_requeue:
+            if self._must_requeue or not await self._connected(CONNECT_SECONDS):
                 return None
             self._must_requeue = True
             try:
@@ -154,6 +157,14 @@ class Inbox:
             except ConnectionLost as error:
                 log.info("%s: %s, retrying", request.cmd, error.summary)
                 await self._backoff.wait()
+
+    async def _connected(self, seconds: float) -> bool:
+        """Return True if there is a connection, after at most `seconds` to make one."""
+        if self._streams is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    self._streams = await connect(self._path, self._backoff)
+        return self._streams is not None
 
     async def _once(self, request: Request, seconds: float) -> Response:
         """Do `_try` in at most `seconds`, the connection included."""

@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 RELEASE_SECONDS = 5.0
 """Seconds that hive has for `released`. Then it is asked again, unless it is older and may not know `release`."""
+LARGEST_ID = 2**53
+"""The largest id of an event that a line of the link can have. The agent may have written another one to its log."""
 EARLY = 16
 """Lines that are kept until their handler is there."""
 
@@ -173,7 +175,7 @@ class Link:
                 until=status.until,
                 reason=status.reason,
                 log=self._bus.log,
-                last=self._bus.last,
+                last=min(self._bus.last, LARGEST_ID),
             )
         )
         log.info("hello to hive as generation %s", environment.generation or "(none)")

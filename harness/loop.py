@@ -24,7 +24,7 @@ from harness.gate import Gate
 from harness.hold import Wait
 from harness.inbox import Inbox
 from harness.program import PROBLEM_SECONDS, Program
-from harness.retry import Action, History, Next, follow
+from harness.retry import Action, History, Next, follow, login_delay
 from harness.runtimes.base import Ending, TurnOutcome
 from harness.stop import Stop
 from harness.suspects import Suspects
@@ -106,7 +106,7 @@ class Loop:
         self._checked = False
         self._missing: str | None = None
         self._mark: object = None
-        self._login_again = 0.0
+        self._login_again = self._login_earliest = 0.0
         self._quiet = False
         """The CLI has no process, so that it can do nothing by itself."""
 
@@ -233,7 +233,9 @@ class Loop:
             return now >= wait.until
         if self._missing is not None:
             return False
-        return now >= self._login_again or self._outside.credentials.mark() != self._mark
+        if now >= self._login_again:
+            return True
+        return now >= self._login_earliest and self._outside.credentials.mark() != self._mark
 
     def _pause(self, wait: Wait, now: float) -> float:
         return LOGIN_LOOK_SECONDS if wait.until is None else min(wait.until - now, LONGEST_SLEEP)
@@ -331,7 +333,7 @@ class Loop:
             )
             self._bus.emit(Note(text=text))
         self._history = follows.history
-        self._login_again = now + LOGIN_RETRY_SECONDS
+        self._login_again, self._login_earliest = now + LOGIN_RETRY_SECONDS, now + login_delay(self._history)
         if follows.note:
             self._bus.emit(Note(text=follows.note))
         return follows

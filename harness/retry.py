@@ -13,7 +13,7 @@ A message that is given back has no failed turn. So an outage of any length lose
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from harness.hold import Wait
@@ -46,9 +46,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What was before: the parked turns in a row."""
+    """What was before: the parked turns in a row, and those in a row that the login was refused for."""
 
     parked: int = 0
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +80,26 @@ def follow(
             return Next(Action.ACKNOWLEDGE, History())
         case Ending.PARKED if at_fault and outcome.until is None:
             wait = Wait(TurnState.PARKED, outcome.reason, _until(None, LONG_OUTAGE, now, random))
-            return Next(Action.COUNT, History(history.parked + 1), wait)
+            return Next(Action.COUNT, replace(history, parked=history.parked + 1), wait)
         case Ending.PARKED:
             until = _until(outcome.until, history.parked, now, random)
             parked = history.parked + 1
             reason = f"try {parked}: {outcome.reason}" if parked >= MANY else outcome.reason
-            return Next(Action.RELEASE, History(parked), Wait(TurnState.PARKED, reason, until))
+            return Next(Action.RELEASE, replace(history, parked=parked), Wait(TurnState.PARKED, reason, until))
         case Ending.NEEDS_LOGIN:
-            return Next(Action.RELEASE, history, Wait(TurnState.NEEDS_LOGIN, outcome.reason))
+            refused = replace(history, refused=history.refused + 1)
+            return Next(Action.RELEASE, refused, Wait(TurnState.NEEDS_LOGIN, outcome.reason))
         case Ending.CANCELLED if cause is Cause.OPERATOR:
             return Next(Action.ACKNOWLEDGE, history, note="cancelled by the operator: its messages count as done")
         case Ending.CANCELLED if cause is Cause.PAUSE:
             return Next(Action.RELEASE, history, note="stopped by a pause: its messages come again")
         case _:
             return Next(Action.COUNT, history)
+
+
+def login_delay(history: History) -> float:
+    """Return for how many seconds a change of the credentials begins no turn: a CLI may change them with each one."""
+    return 0.0 if history.refused <= 1 else min(FIRST_DELAY * 2.0 ** min(history.refused - 2, 16), LONGEST_DELAY)
 
 
 def _until(named: float | None, parked: int, now: float, random: float) -> float:

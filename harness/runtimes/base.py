@@ -97,8 +97,6 @@ class TurnOutcome:
     session: str | None = None
     tokens: Tokens = field(default_factory=Tokens)
     model: str = ""
-    session_lost: bool = False
-    """The CLI does not know the conversation of the request any more: the turn is done again in a new one."""
     unseen: tuple[str, ...] = ()
     """Injected texts of which the CLI did not report that it was done with them: the model may not have seen them."""
 
@@ -192,7 +190,10 @@ class RuntimeSpec:
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """One turn: the message, the text that wakes the model for it, the conversation, and the model (None: default)."""
+    """One turn: the message, the text that wakes the model for it, the conversation, and the model (None: default).
+
+    If the CLI does not know the conversation any more, the runtime begins a new one and says so with a note.
+    """
 
     message: MessageResponse
     prompt: str

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from harness.runtimes.base import Ending, Sink, Tokens, TurnOutcome, TurnRequest
 from meta.agent_toml.settings import parse_settings
 from meta.wire.link import Verb
-from meta.wire.live import Note, ToolCall, TurnEnd, TurnStart, Usage
-from tests.harness.inside import Inside, requeues
+from meta.wire.live import ToolCall, TurnEnd, TurnStart, Usage
+from tests.harness.inside import Inside
 from tests.support.scripted_runtime import OK, ends
 
 if TYPE_CHECKING:
@@ -31,20 +31,6 @@ async def test_a_good_turn_is_acknowledged_and_the_next_one_resumes_its_conversa
     (start, _) = inside.events.of(TurnStart)
     assert (start.sender, start.body, start.unread, start.turn) == ("operator", "first", 1, 1)
     assert [end.ok for end in inside.events.of(TurnEnd)] == [True, True]
-
-
-async def test_a_conversation_that_the_cli_lost_is_begun_anew_once(inside: Inside, hive: FakeHive) -> None:
-    async def lost(_request: TurnRequest, _sink: Sink) -> TurnOutcome:
-        return TurnOutcome(Ending.CRASHED, "No conversation found with session ID: s1", session_lost=True)
-
-    inside.runtime.steps = [OK, lost, ends(Ending.OK, session="s2")]
-    await hive.post("operator", "first")
-    await hive.post("operator", "second")
-    async with inside.start():
-        await hive.until(lambda: hive.acks == 2)
-    assert [request.session for request in inside.runtime.requests] == [None, "s1", None]
-    assert requeues(hive) == 0
-    assert any("a new conversation begins" in note.text for note in inside.events.of(Note))
 
 
 async def test_a_crash_keeps_the_conversation(inside: Inside, hive: FakeHive) -> None:

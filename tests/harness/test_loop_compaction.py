@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from typing_extensions import override
 
 from harness.runtimes.base import Compacted, CompactionFailed, Ending, Sink, Tokens, TurnOutcome, TurnRequest
 from meta.errors import HiveError, TransientError
 from meta.wire.link import Drain, Hold, Resume, TurnState, Verb
 from meta.wire.live import Compaction, Note, Usage
 from tests.harness.inside import Inside, poll
-from tests.support.scripted_runtime import OK, ends
+from tests.support.scripted_runtime import OK, ScriptedRuntime, Step, ends
 
 if TYPE_CHECKING:
     from tests.harness.conftest import FakeHive
@@ -31,6 +32,58 @@ async def test_a_full_context_is_compacted_after_the_turn(inside: Inside, hive: 
         assert hive.acks == 1
         await hive.until(lambda: hive.turn is TurnState.IDLE)
     assert [event.trigger for event in inside.events.of(Compaction)] == ["watermark"]
+
+
+@pytest.mark.parametrize("reported", [165_000, None])
+async def test_a_conversation_that_a_compaction_does_not_make_shorter_is_not_compacted_after_every_turn(
+    inside: Inside, hive: FakeHive, reported: int | None
+) -> None:
+    def filled(context: int) -> Step:
+        async def step(_request: TurnRequest, _sink: Sink) -> TurnOutcome:
+            return TurnOutcome(Ending.OK, session="s1", tokens=Tokens(context=context, window=200_000))
+
+        return step
+
+    inside.runtime.compacted = Compacted(170_000, reported)
+    inside.runtime.steps = [filled(size * 1000) for size in (170, 171, 172, 180, 191, 170, 175)]
+    for number in range(7):
+        await hive.post("operator", f"message {number}")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 7 and hive.turn is TurnState.IDLE)
+    assert len(inside.runtime.compactions) == 2
+
+
+async def test_a_compaction_in_which_the_adapter_fails_ends_no_harness(inside: Inside, hive: FakeHive) -> None:
+    class Broken(ScriptedRuntime):
+        @override
+        async def compact(self, session: str | None, sink: Sink) -> Compacted | None:
+            raise OSError(24, "Too many open files")
+
+    inside.runtime = Broken()
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        done = await hive.control(Verb.COMPACT)
+        assert (done.ok, "OSError" in done.text) == (False, True)
+        await hive.post("operator", "more")
+        await hive.until(lambda: hive.acks == 2)
+
+
+async def test_a_cli_that_is_silent_in_a_compaction_is_ended(inside: Inside, hive: FakeHive) -> None:
+    class Silent(ScriptedRuntime):
+        @override
+        async def compact(self, session: str | None, sink: Sink) -> Compacted | None:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    inside.runtime = Silent()
+    limits = inside.settings.limits.model_copy(update={"silence_seconds": 0.05})
+    inside.settings = inside.settings.model_copy(update={"limits": limits})
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        done = await hive.control(Verb.COMPACT)
+    assert (done.ok, "the compaction was ended" in done.text) == (False, True)
 
 
 async def test_a_runtime_without_compaction_goes_on_from_the_agents_own_notes(inside: Inside, hive: FakeHive) -> None:

@@ -13,6 +13,7 @@ from typing_extensions import override
 from harness.runtimes.base import Compacted, Ending, Sink, TurnOutcome, TurnRequest
 from meta.wire.agent import Status
 from meta.wire.link import Cancel, DownLine, Drain, Hold, TurnState, Verb
+from meta.wire.live import TurnEnd
 from tests.harness.inside import Inside, poll
 from tests.support.scripted_runtime import OK, ScriptedRuntime, Step, ends, hangs
 
@@ -224,6 +225,26 @@ async def test_a_broken_connection_while_messages_are_looked_for_acknowledges_no
         await poll(lambda: {"first", "lost on the way"} <= _seen(listening.runtime, 1))
         await hive.until(lambda: hive.acks > acks and hive.waiting == 0)
     assert (acks, hive.releases, listening.runtime.requests[0].message.body) == (0, [1], "first")
+
+
+async def test_the_end_of_a_turn_does_not_wait_for_a_daemon_that_went_away_while_messages_are_looked_for(
+    listening: Inside, hive: FakeHive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leave(request: TurnRequest, sink: Sink) -> TurnOutcome:
+        hive.mute = True
+        await poll(lambda: isinstance(hive.calls[-1], Status))
+        await hive.close()
+        return await OK(request, sink)
+
+    monkeypatch.setattr("harness.inbox.CONNECT_SECONDS", 0.05)
+    monkeypatch.setattr("harness.inbox.UNREAD_SECONDS", 0.05)
+    listening.runtime.steps = [leave]
+    await hive.post("operator", "first")
+    async with listening.start():
+        await poll(lambda: listening.events.of(TurnEnd))
+        hive.mute = False
+        await hive.open()
+        await hive.until(lambda: hive.acked == [1])
 
 
 async def test_the_end_of_the_harness_does_not_wait_for_an_answer_of_hive(listening: Inside, hive: FakeHive) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.hold import Wait
-from harness.retry import FIRST_DELAY, LONGEST_DELAY, LONGEST_LIMIT, MANY, SPREAD, Action, History, follow
+from harness.retry import FIRST_DELAY, LONGEST_DELAY, LONGEST_LIMIT, MANY, SPREAD, Action, History, follow, login_delay
 from harness.runtimes.base import Ending, TurnOutcome
 from harness.stop import Cause
 from meta.wire.link import TurnState
@@ -78,4 +78,14 @@ def test_a_time_in_the_past_counts_as_none_and_one_far_away_is_bounded() -> None
 def test_a_missing_login_waits_for_an_event_outside_and_changes_no_delay() -> None:
     follows = follow(TurnOutcome(Ending.NEEDS_LOGIN, "log in"), None, History(2), NOW, 0.5)
     assert follows.wait == Wait(TurnState.NEEDS_LOGIN, "log in", None)
-    assert follows.history == History(2)
+    assert follows.history == History(2, refused=1)
+
+
+def test_a_login_that_is_refused_again_and_again_is_tried_less_and_less() -> None:
+    history, delays = History(), []
+    for _ in range(12):
+        history = follow(TurnOutcome(Ending.NEEDS_LOGIN), None, history, NOW, 0.5).history
+        delays.append(login_delay(history))
+    assert delays[:4] == [0, FIRST_DELAY, 2 * FIRST_DELAY, 4 * FIRST_DELAY]
+    assert max(delays) == delays[-1] == LONGEST_DELAY
+    assert login_delay(follow(TurnOutcome(Ending.OK), None, history, NOW, 0.5).history) == 0
