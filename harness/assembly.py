@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.bus import Bus
 from harness.child import STARTER, start_child, start_login_watch
 from harness.compaction import NOTES_FILE, Compactor
 from harness.controls import Controls, LoginControl, NoLogin
@@ -19,12 +18,13 @@ from harness.conversation import Agent, Conversation
 from harness.descendants import orphans
 from harness.enclosure import enclosed
 from harness.environment import Environment
-from harness.events.bus import Bus as EventBus
+from harness.event_sink import EventSink
+from harness.events.bus import Bus
 from harness.gate import Gate
 from harness.inbox import Inbox
 from harness.link import Link
 from harness.login.make import make_login
-from harness.loop import Credentials, Loop, NoCredentials, Outside
+from harness.loop import LoginMark, Loop, NoLoginMark, Outside
 from harness.model import MODEL_FILE, Model
 from harness.program import Program
 from harness.prompts.render import Places, render_prompt
@@ -48,30 +48,30 @@ class Parts:
     `watch` runs for ever. It calls its argument with each change of the login: why there is none, or None.
     """
 
-    bus: Bus
+    bus: EventSink
     runtime: Runtime
-    credentials: Credentials
+    credentials: LoginMark
     login: LoginControl
     watch: Callable[[Callable[[str | None], None]], Coroutine[None, None, None]] | None = None
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
 
 
-async def take_turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link, bus: EventBus) -> None:
+async def take_turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link, bus: Bus) -> None:
     """Take turns until cancelled."""
     async with AsyncExitStack() as stack:
         inbox = Inbox(environment.broker, manager=environment.manager)
         stack.callback(inbox.close)
         if settings.runtime == "script":
             tools = HiveTools(inbox, settings, environment)
-            parts = Parts(bus, ScriptRuntime(settings, environment, tools), NoCredentials(), NoLogin())
+            parts = Parts(bus, ScriptRuntime(settings, environment, tools), NoLoginMark(), NoLogin())
         else:
             parts = await make_parts(environment, settings, inbox, bus, stack)
         await run(environment, settings, gate, link, inbox, parts)
 
 
 async def make_parts(
-    environment: Environment, settings: AgentSettings, inbox: Inbox, bus: Bus, stack: AsyncExitStack
+    environment: Environment, settings: AgentSettings, inbox: Inbox, bus: EventSink, stack: AsyncExitStack
 ) -> Parts:
     """Return the parts around a CLI. What they need is closed with `stack`.
 
@@ -85,10 +85,10 @@ async def make_parts(
         spec = RuntimeSpec(environment.agent, environment.manager, settings, enclosure, prompt)
         runtime = make_runtime(spec, environment, HiveTools(inbox, settings, environment))
     except HiveError as error:
-        return Parts(bus, MissingRuntime(settings.runtime, error), NoCredentials(), NoLogin())
+        return Parts(bus, MissingRuntime(settings.runtime, error), NoLoginMark(), NoLogin())
     except OSError as error:
         why = TransientError(f"the folders of the CLI cannot be made: {error}", "free space, then `hive restart AGENT`")
-        return Parts(bus, MissingRuntime(settings.runtime, why), NoCredentials(), NoLogin())
+        return Parts(bus, MissingRuntime(settings.runtime, why), NoLoginMark(), NoLogin())
     watch = start_login_watch if os.environ.get(STARTER) else None
     login = make_login(settings, enclosure.home, enclosure.env, start_child, watch)
     stack.push_async_callback(login.driver.close)
@@ -127,7 +127,7 @@ def model_file(environment: Environment) -> Path:
     return Path(named) if named else environment.kept / MODEL_FILE
 
 
-def report_states(gate: Gate, bus: Bus) -> None:
+def report_states(gate: Gate, bus: EventSink) -> None:
     """Emit an event for each change of the turn state."""
 
     def report() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness import state_file
-from harness.bus import Bus
+from harness.event_sink import EventSink
 from harness.runtimes.base import Compacted, CompactionFailed, Ending, Runtime, Tokens, TurnOutcome, TurnRequest
 from harness.stop import Stop
 from harness.turn import Recorder, make_watchdog, take_turn
@@ -71,7 +71,7 @@ def is_full(tokens: Tokens, shortest: int | None = None) -> bool:
 class Compactor:
     """Compacts the conversation of one runtime. `notes` is the file of the agent's notes as the harness reads it."""
 
-    def __init__(self, runtime: Runtime, bus: Bus, limits: TurnLimits, notes: Path) -> None:
+    def __init__(self, runtime: Runtime, bus: EventSink, limits: TurnLimits, notes: Path) -> None:
         self._runtime = runtime
         self._bus = bus
         self._limits = limits

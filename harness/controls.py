@@ -7,8 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from harness.bus import Bus
 from harness.conversation import Conversation
+from harness.event_sink import EventSink
 from harness.gate import Gate
 from harness.loop import Loop
 from harness.model import Model
@@ -54,7 +54,7 @@ class Controls:
         conversation: Conversation,
         model: Model,
         program: Program,
-        bus: Bus,
+        bus: EventSink,
         answer: Callable[[Done], None],
         login: LoginControl,
     ) -> None:

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from harness.bus import Bus
 from harness.compaction import Compactor, Shorter, Trigger, is_full
+from harness.event_sink import EventSink
 from harness.gate import Gate
 from harness.inbox import Inbox
 from harness.mail import Mail
@@ -56,7 +56,7 @@ class Conversation:
         runtime: Runtime,
         inbox: Inbox,
         gate: Gate,
-        bus: Bus,
+        bus: EventSink,
         session: Session,
         model: Model,
         compactor: Compactor,

@@ -17,9 +17,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-from harness.bus import Bus
 from harness.connect import Backoff
 from harness.conversation import Conversation
+from harness.event_sink import EventSink
 from harness.gate import Gate
 from harness.hold import Wait
 from harness.inbox import Inbox
@@ -49,14 +49,14 @@ LONGEST_SLEEP = 30.0
 T = TypeVar("T")
 
 
-class Credentials(Protocol):
+class LoginMark(Protocol):
     """The place where the CLI keeps its login, for a login that was refused: it waits until this changes."""
 
     def mark(self) -> object:
         """Return a value that changes when the login appears or changes. It does not block."""
 
 
-class NoCredentials:
+class NoLoginMark:
     """The credentials of a runtime that has none, or none that can be seen."""
 
     def mark(self) -> object:
@@ -80,7 +80,7 @@ class Outside:
     """What the loop needs from outside."""
 
     returns: Returns
-    credentials: Credentials
+    credentials: LoginMark
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
 
@@ -89,7 +89,7 @@ class Loop:
     """The loop over one inbox, one turn at a time."""
 
     def __init__(
-        self, inbox: Inbox, gate: Gate, conversation: Conversation, program: Program, bus: Bus, outside: Outside
+        self, inbox: Inbox, gate: Gate, conversation: Conversation, program: Program, bus: EventSink, outside: Outside
     ) -> None:
         self._inbox = inbox
         self._gate = gate

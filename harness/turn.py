@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.bus import Bus
+from harness.event_sink import EventSink
 from harness.runtimes.base import Ending, Runtime, Tokens, TurnOutcome, TurnRequest
 from harness.stop import Cause, Stop
 from harness.watchdog import Watchdog
@@ -38,7 +38,7 @@ _REASONS = {
 class Recorder:
     """Takes what happens in one turn (harness.runtimes.base.Sink): for the bus, the watchdog and the statistics."""
 
-    def __init__(self, bus: Bus, watchdog: Watchdog) -> None:
+    def __init__(self, bus: EventSink, watchdog: Watchdog) -> None:
         self._bus = bus
         self._watchdog = watchdog
         self._pieces: list[str] = []
@@ -93,7 +93,7 @@ def make_watchdog(limits: TurnLimits) -> Watchdog:
 
 
 async def take_turn(
-    runtime: Runtime, request: TurnRequest, bus: Bus, limits: TurnLimits, stop: Stop
+    runtime: Runtime, request: TurnRequest, bus: EventSink, limits: TurnLimits, stop: Stop
 ) -> tuple[TurnOutcome, dict[str, int]]:
     """Return the outcome of the runtime's turn, and how often it used which tool.
 

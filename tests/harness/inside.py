@@ -19,7 +19,7 @@ from harness.gate import Gate
 from harness.hold import PauseMemory
 from harness.inbox import Inbox
 from harness.link import Link
-from harness.loop import Credentials, NoCredentials
+from harness.loop import LoginMark, NoLoginMark
 from meta.agent_toml.settings import AgentSettings, parse_settings
 from meta.names import AgentName
 from meta.wire.agent import RequeueInflight
@@ -37,7 +37,7 @@ class Inside:
     runtime: ScriptedRuntime = field(default_factory=ScriptedRuntime)
     events: EventList = field(default_factory=EventList)
     settings: AgentSettings = field(default_factory=lambda: parse_settings(b""))
-    credentials: Credentials = field(default_factory=NoCredentials)
+    credentials: LoginMark = field(default_factory=NoLoginMark)
     clock: Callable[[], float] | None = None
     generation: str = "g1"
     set_login: Callable[[str | None], None] = lambda _: None

@@ -8,7 +8,7 @@ from typing import Protocol
 from meta.wire.live import AnyItem, LiveEvent
 
 
-class Bus(Protocol):
+class EventSink(Protocol):
     """Takes live events. Neither method blocks or raises."""
 
     def emit(self, event: LiveEvent) -> None:
