@@ -41,6 +41,8 @@ _LINES = 64
 _KILL_SECONDS = 10.0
 _LOOK_SECONDS = 60.0
 _DRAIN_SECONDS = 1.0
+_DRAINS = 5
+"""Drains after its end, at most: what it left behind may write to its stdout for ever."""
 _MAX_UNREAD = 16 * 2**20
 
 
@@ -205,7 +207,7 @@ class Child:
     async def _watch(self) -> None:
         self._code = await self._process.wait()
         self._exit.set()
-        while True:  # what it wrote before its end is still read
+        for _ in range(_DRAINS):  # what it wrote before its end is still read
             await asyncio.sleep(_DRAIN_SECONDS)
             if self._starved:
                 break

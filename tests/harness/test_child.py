@@ -122,6 +122,14 @@ async def test_a_cli_that_closes_stdout_but_lives_ends_the_lines_and_is_ended() 
         assert await child.end() == -signal.SIGTERM
 
 
+async def test_the_lines_end_although_what_the_cli_left_behind_goes_on_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.child._DRAIN_SECONDS", 0.02)
+    async with asyncio.timeout(10), shell(f"setsid yes {'x' * 200} & exit 3") as child:
+        async for _ in child.lines():
+            await asyncio.sleep(0)  # slower than it writes
+        assert await child.wait() == 3
+
+
 async def test_the_lines_end_with_the_cli_although_what_it_left_behind_keeps_stdout_open() -> None:
     async with shell("setsid sleep 60 & echo last") as child:
         assert [line.data async for line in child.lines()] == [b"last"]
@@ -210,17 +218,24 @@ async def main():
         break
     await child.wait()
     other = await start_child(["true"], {ENV!r}, Path("/"))
+    last = await start_child(["true"], {ENV!r}, Path("/"))
     await other.end(())
     assert os.path.exists(f"/proc/{{pid}}"), "the end of another child took it along"
-    await child.end(())
+    if sys.argv[1] == "last":
+        await child.end(())
+        await last.end(())
+    else:
+        await last.end(())
+        await child.end(())
     print("left" if os.path.exists(f"/proc/{{pid}}") else "gone")
 asyncio.run(main())
 """
 
 
-async def test_a_harness_alone_finds_a_descendant_that_cleared_its_environment_too() -> None:
+@pytest.mark.parametrize("end", ["its own", "last"])
+async def test_a_harness_alone_finds_a_descendant_that_cleared_its_environment_too(end: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", ALONE, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+        sys.executable, "-c", ALONE, end, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
     )
     output, _ = await process.communicate()
     assert output == b"gone\n"
