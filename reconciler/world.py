@@ -32,8 +32,9 @@ class World:
     """The shared parts. `clock` gives Unix seconds. `as_root`: hive can give files to other uids.
 
     `previews` are those of open proposals; None if the builder makes none. `builds` limits the builds that run at one
-    time. Each of `on_destroy` is called with the name of an agent that is destroyed, each of `on_purge` with that of a
-    purged one. `own_ranges`: the backend gives every container a uid range of its own, even if hive is not root.
+    time. Each of `on_start` is called with the name of an agent before its container starts, each of `on_destroy` with
+    that of an agent that is destroyed, each of `on_purge` with that of a purged one. `own_ranges`: the backend gives
+    every container a uid range of its own, even if hive is not root.
     """
 
     layout: Layout
@@ -56,6 +57,7 @@ class World:
     builds: asyncio.Semaphore
     disk: Disk
     on_purge: tuple[Callable[[AgentName], Awaitable[None]], ...] = ()
+    on_start: tuple[Callable[[AgentName], Awaitable[None]], ...] = ()
     clock: Callable[[], float] = time.time
     _decisions: dict[AgentName, asyncio.Lock] = field(default_factory=dict)
     _push_repos: dict[AgentName, asyncio.Lock] = field(default_factory=dict)

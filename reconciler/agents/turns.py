@@ -53,6 +53,8 @@ class Turns:
             return TurnResult(agent, "pause", "it does not run; once it is started, it takes no turn")
         if not await links.wait_between_turns(agent, PAUSE_SECONDS):
             return TurnResult(agent, "pause", "its turn goes on: the harness has not stopped it yet")
+        if links.view(agent).turn is None:
+            return TurnResult(agent, "pause", "its harness is not connected: it stops its turn once it is")
         return TurnResult(agent, "pause", "it takes no turn until `hive turn resume`")
 
     async def resume(self, agent: AgentName, by: str) -> TurnResult:
@@ -107,7 +109,7 @@ class Turns:
         await self._world.observer.desired(or_last=True)
         self._world.links.send_hold(agent)
         if changed:
-            await self._world.events.append("agent_paused" if paused else "agent_resumed", agent, {"by": by})
+            await self._append("agent_paused" if paused else "agent_resumed", agent, {"by": by})
         self._loop.look_now(agent)
 
     async def _ask(self, agent: AgentName, verb: Verb, by: str, text: str = "") -> TurnResult:
@@ -116,9 +118,13 @@ class Turns:
         answer = one_line(done.text)
         if not done.ok:
             raise Conflict(f"{agent}: {answer or f'its harness refuses `{verb}`'}", f"see `hive attach {agent}`")
-        facts = {"by": by, "model": text or None} if verb is Verb.MODEL else {"by": by}
-        try:
-            await self._world.events.append(EVENTS[verb], agent, facts)
-        except DiskFull as error:
-            log.warning("%s: `%s` by %s is not in the events: %s", agent, verb, by, error.summary)
+        facts: dict[str, str | None] = {"by": by, **({"model": text or None} if verb is Verb.MODEL else {})}
+        await self._append(EVENTS[verb], agent, facts)
         return TurnResult(agent, str(verb), answer)
+
+    async def _append(self, kind: str, agent: AgentName, facts: dict[str, str | None]) -> None:
+        """Append the event of what is done already. On a full disk only log it."""
+        try:
+            await self._world.events.append(kind, agent, facts)
+        except DiskFull as error:
+            log.warning("%s: the event %s has no room: %s", agent, kind, error.summary)

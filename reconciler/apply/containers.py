@@ -103,6 +103,8 @@ class ContainerSteps:
         )
         await self._settle_messages(agent)
         self._world.links.reset(agent)
+        for on_start in self._world.on_start:
+            await on_start(agent)
         with effect("start"):
             await self._backend.start(agent, launch)
         facts = {"generation": generation.id, "sha": generation.sha, "deploy": step.deploy}

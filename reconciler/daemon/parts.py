@@ -147,6 +147,7 @@ def _world(
         own_ranges=here.choice.own_ranges,
         on_destroy=(store.questions.forget, store.reminders.forget, live.forget),
         on_purge=(spending.records.forget,),
+        on_start=(spending.budgets.judge,),  # its new settings may hold it: its harness must not take a turn first
         builds=asyncio.Semaphore(here.config.builds),
         disk=Disk(Reserve(here.layout.reserve, here.config.reserve_mib * 2**20), sources.disk),
     )

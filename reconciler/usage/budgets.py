@@ -80,7 +80,10 @@ class Budgets:
             self._holds.set_over_budget(agent, over.until, over.reason)
 
     async def judge(self, agent: AgentName) -> None:
-        """Compare one agent's budget with what it used: a turn was recorded. If that fails, the next round does it."""
+        """Compare one agent's budget with what it used: a turn was recorded, or the agent starts with new settings.
+
+        If that fails, the next round does it.
+        """
         try:
             async with self._comparing:
                 now = self._clock()

@@ -48,6 +48,21 @@ async def test_a_budget_that_is_used_up_is_a_row_of_the_attention_list_and_a_pur
     assert b"hive_turns_total{" not in await daemon.service.metrics()
 
 
+async def test_an_agent_that_used_up_a_new_budget_already_is_held_before_its_container_starts(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def settings(_agent: AgentName) -> AgentSettings:
+        return AgentSettings(budget=Budget(turns=1))
+
+    for id in (1, 2):
+        await turn(daemon, id)
+    monkeypatch.setattr(daemon.service.budgets, "_settings", settings)
+    assert not daemon.service.links.held(ALICE)
+    await daemon.service.agents.restart(ALICE, "test")
+    assert await daemon.service.loop.settled(ALICE, 30)
+    assert daemon.service.links.held(ALICE)
+
+
 async def test_the_deployed_settings_have_the_budget(daemon: Daemon) -> None:
     await turn(daemon, 1)
     (agent,) = (await daemon.service.usage(None, 0.0, 0)).agents
