@@ -374,6 +374,10 @@ class ModelUsage:
     output_tokens: int
     cached_tokens: int
     cost: float
+    unknown_lines: int = 0
+    """Lines of the CLI that the harness does not know."""
+    unreadable_rows: int = 0
+    """Rows of the agent's event log that are no events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +421,8 @@ class TurnUsage:
     cached_tokens: int | None
     cost: float | None
     tools: dict[str, int]
+    unknown_lines: int = 0
+    unreadable_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from types import TracebackType
 from harness.events.database import Row
 from harness.events.encoding import encode_bounded, encode_line
 from harness.events.store import EventStore
-from meta.wire.live import AnyItem, LiveEvent, TextDelta
+from meta.wire.live import AnyItem, LiveEvent, TextDelta, Unknown, Usage
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ class Bus:
         self._store = store
         self._clock = clock
         self._subscriptions: set[Subscription] = set()
+        self._unknown = 0
+        self._unreadable = 0
 
     @property
     def log(self) -> str:
@@ -45,8 +47,15 @@ class Bus:
         return self._store.last
 
     def emit(self, event: LiveEvent) -> None:
-        """Record an event and pass it on. This neither waits nor raises."""
+        """Record an event and pass it on. This neither waits nor raises. A usage gets what is counted here."""
+        if isinstance(event, Usage):
+            event = self._counted(event)
         self._pass_on(event.kind, lambda: encode_bounded(event), keep=True)
+
+    def _counted(self, usage: Usage) -> Usage:
+        unknown, self._unknown = self._unknown, 0
+        before, self._unreadable = self._unreadable, self._store.unreadable
+        return usage.model_copy(update={"unknown_lines": unknown, "unreadable_rows": self._unreadable - before})
 
     def _pass_on(self, kind: str, encode: Callable[[], str], *, keep: bool) -> None:
         try:
@@ -61,6 +70,7 @@ class Bus:
 
         Pieces of a text go to the subscribers and are not in the log (meta.wire.live.is_passing).
         """
+        self._unknown += sum(isinstance(item, Unknown) for item in items)
         keep = not items or not all(isinstance(item, TextDelta) for item in items)
         self._pass_on("stream", lambda: encode_line(items, line), keep=keep)
 

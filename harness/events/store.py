@@ -29,6 +29,8 @@ LINGER = 0.03
 """Seconds that the thread collects rows for one transaction."""
 RETRY_SECONDS = (1.0, 60.0)
 """Seconds until the file is tried again: after the first failure, and at most."""
+UNREADABLE_MOST = 10_000
+"""Rows that are counted as unreadable, at most."""
 SWEEP_ROWS = 500
 """Rows that are written between two sweeps."""
 CLOSE_SECONDS = 2.0
@@ -37,8 +39,7 @@ CLOSE_SECONDS = 2.0
 class EventStore:
     """The log at `path`. It can always be used: without the file it keeps the newest rows in memory.
 
-    `log` is its name and `last` the newest id. `lost` counts the rows that were not written, and `unreadable` the rows
-    that were read and are no events.
+    `log` is its name and `last` the newest id. `lost` counts the rows that were not written.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -55,7 +56,7 @@ class EventStore:
         self._missing = 0
         self._closing = False
         self.lost = 0
-        self.unreadable = 0
+        self._unreadable: set[int] = set()
         self.trouble = ""
         """Why the file cannot be used; "" while it can."""
         self.log = secrets.token_hex(8)
@@ -69,6 +70,11 @@ class EventStore:
             self._named = True
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._thread.start()
+
+    @property
+    def unreadable(self) -> int:
+        """Return how many rows were read that are no events. A row that is read again counts once."""
+        return len(self._unreadable)
 
     def append(self, ts: int, kind: str, text: str, *, keep: bool = True) -> Row:
         """Take an event and return its row. With `keep` it is written soon. This neither waits nor raises."""
@@ -255,7 +261,8 @@ class EventStore:
             event = decode_event(text)
             text = text if is_plain(text) else encode_bounded(event)
         except BadInput:
-            self.unreadable += 1
+            if len(self._unreadable) < UNREADABLE_MOST:
+                self._unreadable.add(id)
             return _note(id, seconds, f"this row of the event log cannot be read (kind {str(kind)[:40]!r})")
         return Row(id, seconds, kind, text)
 

@@ -133,6 +133,8 @@ class Usage(_Part):
     """What a turn cost, as the agent's runtime claims. `None`: the runtime does not report it.
 
     `source` is the sender of the message that began the turn; `tools` counts the calls by the tool's name.
+    `unknown_lines` counts the lines of the CLI since the usage before that the harness does not know, and
+    `unreadable_rows` the rows of its event log that it found to be no events.
     """
 
     kind: Literal["usage"] = "usage"
@@ -147,6 +149,8 @@ class Usage(_Part):
     cached_tokens: int | None = None
     cost_dollars: float | None = None
     tools: dict[str, int] = Field(default_factory=dict)
+    unknown_lines: int = 0
+    unreadable_rows: int = 0
 
 
 class Compaction(_Part):

@@ -176,6 +176,7 @@ def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: 
         core.locks,
         core.declared,
         spending.budgets,
+        spending.records,
     )
     status = StatusQuery(
         world,

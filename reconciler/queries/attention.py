@@ -20,6 +20,7 @@ from reconciler.store import damaged
 from reconciler.upkeep.disk.guard import DiskGuard
 from reconciler.upkeep.stale_locks import StaleLocks
 from reconciler.usage.budgets import Budgets
+from reconciler.usage.records import TurnRecords
 from reconciler.views import RefusedTip, Status
 from reconciler.world import World
 
@@ -57,6 +58,7 @@ class AttentionFacts:
     locks: StaleLocks
     declared: DeclaredMemory
     budgets: Budgets
+    turns: TurnRecords
 
     def alarms(self, shown: Mapping[AgentName, object]) -> Alarms:
         """Return the alarms. `shown` has the agents of the status."""
@@ -91,6 +93,7 @@ class AttentionFacts:
             *self.discovery.conditions(agent),
             *self.locks.conditions(agent),
             *self.declared.conditions(agent),
+            *self.turns.conditions(agent),
         )
         return AgentTroubles(conditions, self.discovery.refused(agent))
 

@@ -91,4 +91,6 @@ def _turn(turn: Turn) -> TurnUsage:
         cached_tokens=turn.cached_tokens,
         cost=turn.cost,
         tools=dict(turn.tools),
+        unknown_lines=turn.unknown_lines,
+        unreadable_rows=turn.unreadable_rows,
     )

@@ -55,6 +55,8 @@ class Turn:
     cached_tokens: int | None = None
     cost: float | None = None
     tools: Mapping[str, int] = field(default_factory=dict)
+    unknown_lines: int = 0
+    unreadable_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class DaySum:
     output_tokens: int
     cached_tokens: int
     cost: float
+    unknown_lines: int = 0
+    unreadable_rows: int = 0
 
 
 def insert(connection: sqlite3.Connection, turn: Turn, now: float) -> float | None:
@@ -84,11 +88,12 @@ def insert(connection: sqlite3.Connection, turn: Turn, now: float) -> float | No
     numbers = (turn.seconds, turn.ending, turn.input_tokens, turn.output_tokens, turn.cached_tokens, turn.cost)
     added = connection.execute(
         "INSERT OR IGNORE INTO turns (agent, log, id, at, runtime, model, source, seconds, ending, input_tokens, "
-        "output_tokens, cached_tokens, cost, tools) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "output_tokens, cached_tokens, cost, tools, unknown_lines, unreadable_rows) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(turn.agent, turn.log, turn.id, at, turn.runtime, turn.model, turn.source),
             *numbers,
-            json.dumps(dict(turn.tools)),
+            *(json.dumps(dict(turn.tools)), turn.unknown_lines, turn.unreadable_rows),
         ),
     )
     if added.rowcount != 1:
@@ -107,16 +112,29 @@ def _add_up(connection: sqlite3.Connection, turn: Turn, day: int) -> None:
     model = turn.model if known[1] or known[0] < MODELS_MOST else OTHER
     connection.execute(
         "INSERT INTO turn_days (agent, day, model, turns, waited, seconds, input_tokens, output_tokens, cached_tokens, "
-        "cost) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (agent, day, model) DO UPDATE SET "
+        "cost, unknown_lines, unreadable_rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) "
+        "ON CONFLICT (agent, day, model) DO UPDATE SET "
         "turns = turns + ?4, waited = waited + ?5, seconds = seconds + ?6, "
         "input_tokens = min(input_tokens + ?7, 9000000000000000), "
         "output_tokens = min(output_tokens + ?8, 9000000000000000), "
-        "cached_tokens = min(cached_tokens + ?9, 9000000000000000), cost = cost + ?10",
+        "cached_tokens = min(cached_tokens + ?9, 9000000000000000), cost = cost + ?10, "
+        "unknown_lines = unknown_lines + ?11, unreadable_rows = unreadable_rows + ?12",
         (
             *(turn.agent, day, model, int(turn.counts), int(not turn.counts), turn.seconds),
             *(turn.input_tokens or 0, turn.output_tokens or 0, turn.cached_tokens or 0, turn.cost or 0.0),
+            *(turn.unknown_lines, turn.unreadable_rows),
         ),
     )
+
+
+def oddities(connection: sqlite3.Connection, agent: str, day: int) -> tuple[int, int]:
+    """Return how many unknown lines and unreadable rows an agent had on a day."""
+    query = (
+        "SELECT coalesce(sum(unknown_lines), 0), coalesce(sum(unreadable_rows), 0) FROM turn_days "
+        "WHERE agent = ? AND day = ?"
+    )
+    lines, rows = connection.execute(query, (agent, day)).fetchone()
+    return lines, rows
 
 
 def prune(connection: sqlite3.Connection, now: float) -> None:
@@ -146,7 +164,8 @@ def totals(connection: sqlite3.Connection, agent: str | None, since: float) -> l
     """Return the sums of each agent (None: of all) and model, of the days from that of `since` on."""
     rows = connection.execute(
         "SELECT CAST(agent AS BLOB), CAST(model AS BLOB), sum(turns), sum(waited), sum(seconds), sum(input_tokens), "
-        "sum(output_tokens), sum(cached_tokens), sum(cost) FROM turn_days WHERE (?1 IS NULL OR agent = ?1) "
+        "sum(output_tokens), sum(cached_tokens), sum(cost), sum(unknown_lines), sum(unreadable_rows) "
+        "FROM turn_days WHERE (?1 IS NULL OR agent = ?1) "
         "AND day >= ?2 GROUP BY agent, model ORDER BY agent, model",
         (agent, day_of(since)),
     )
@@ -157,16 +176,16 @@ def newest(connection: sqlite3.Connection, agent: str, limit: int) -> list[Turn]
     """Return the newest turns of an agent, the newest first."""
     columns = ", ".join(f"CAST({name} AS BLOB)" for name in _TEXTS)
     rows = connection.execute(
-        f"SELECT id, at, seconds, input_tokens, output_tokens, cached_tokens, cost, {columns} FROM turns "  # noqa: S608
-        "WHERE agent = ? ORDER BY at DESC, id DESC LIMIT ?",
+        f"SELECT id, at, seconds, input_tokens, output_tokens, cached_tokens, cost, unknown_lines, "  # noqa: S608
+        f"unreadable_rows, {columns} FROM turns WHERE agent = ? ORDER BY at DESC, id DESC LIMIT ?",
         (agent, limit),
     )
     return [_turn(agent, row) for row in rows]
 
 
 def _turn(agent: str, row: tuple[Any, ...]) -> Turn:
-    id, at, seconds, read, written, cached, cost = row[:7]
-    texts = [text(value, f"{name} of a turn") for name, value in zip(_TEXTS, row[7:], strict=True)]
+    id, at, seconds, read, written, cached, cost, unknown, unreadable = row[:9]
+    texts = [text(value, f"{name} of a turn") for name, value in zip(_TEXTS, row[9:], strict=True)]
     log_name, runtime, model, source, ending, tools = texts
     return Turn(
         agent=agent,
@@ -183,6 +202,8 @@ def _turn(agent: str, row: tuple[Any, ...]) -> Turn:
         cached_tokens=cached,
         cost=cost,
         tools=_tools(tools),
+        unknown_lines=unknown,
+        unreadable_rows=unreadable,
     )
 
 

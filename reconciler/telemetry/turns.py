@@ -25,6 +25,12 @@ class TurnCounters:
             "hive_turn_tokens", "Tokens of turns, as agents report", ["agent", "kind"], registry=registry
         )
         self._cost = Counter("hive_turn_cost_dollars", "Cost of turns, as agents report", ["agent"], registry=registry)
+        self._unknown = Counter(
+            "hive_turn_unknown_lines", "Lines of CLIs that their harness does not know", ["agent"], registry=registry
+        )
+        self._unreadable = Counter(
+            "hive_turn_unreadable_rows", "Rows of event logs that are no events", ["agent"], registry=registry
+        )
         self._agents: dict[AgentName, set[str]] = {}
 
     def count(
@@ -34,6 +40,8 @@ class TurnCounters:
         seconds: float,
         tokens: Mapping[str, int | None],
         dollars: float | None,
+        unknown_lines: int = 0,
+        unreadable_rows: int = 0,
     ) -> None:
         """Count one turn. `ending` is one of hive's own words; `tokens` has the keys TOKENS."""
         self._agents.setdefault(agent, set()).add(ending)
@@ -42,6 +50,8 @@ class TurnCounters:
         for kind in TOKENS:
             self._tokens.labels(agent, kind).inc(tokens[kind] or 0)
         self._cost.labels(agent).inc(dollars or 0.0)
+        self._unknown.labels(agent).inc(unknown_lines)
+        self._unreadable.labels(agent).inc(unreadable_rows)
 
     def forget(self, agent: AgentName) -> None:
         """Remove the series of a purged agent."""
@@ -52,5 +62,5 @@ class TurnCounters:
             self._turns.remove(agent, ending)
         for kind in TOKENS:
             self._tokens.remove(agent, kind)
-        self._seconds.remove(agent)
-        self._cost.remove(agent)
+        for counter in (self._seconds, self._cost, self._unknown, self._unreadable):
+            counter.remove(agent)

@@ -29,6 +29,8 @@ SHORT_MOST = 64
 TOOLS_MOST = 16
 """Tools of one turn, at most. The calls of others are counted as OTHER."""
 CALLS_MOST = 10**6
+COUNT_MOST = 10**6
+"""Unknown lines and unreadable rows of one turn, at most."""
 
 ENDINGS = frozenset({"ok", "refused", "crashed", "parked", "needs-login", "overflow", "cancelled"})
 """The endings of a turn that hive knows (harness.runtimes.base.Ending)."""
@@ -68,6 +70,8 @@ def turn_of(agent: AgentName, log: str, id: int, ts: float, usage: Usage) -> Tur
         cached_tokens=_tokens(usage.cached_tokens),
         cost=None if usage.cost_dollars is None else _bounded(usage.cost_dollars, DOLLARS_MOST),
         tools=_tools(usage.tools),
+        unknown_lines=int(_bounded(usage.unknown_lines, COUNT_MOST)),
+        unreadable_rows=int(_bounded(usage.unreadable_rows, COUNT_MOST)),
     )
 
 

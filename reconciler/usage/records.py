@@ -24,6 +24,10 @@ AT_ONCE = 3000
 a daemon missed has up to 2,000. One that reports more is slowed down, since each is a write."""
 
 
+MANY = 100
+"""Unknown lines on one day that are a condition of the agent."""
+
+
 class TurnRecords:
     """The statistics of turns. `counted` is awaited with the agent after each turn that is new.
 
@@ -44,6 +48,8 @@ class TurnRecords:
         self._clock = clock
         self._rest = rest
         self._buckets: dict[AgentName, Bucket] = {}
+        self._odd: dict[AgentName, tuple[int, int, int]] = {}
+        """The day of the last turn that had unknown lines or unreadable rows, and how many that day had."""
 
     async def take(self, agent: AgentName, log: str, id: int, ts: float, value: Mapping[str, Any]) -> None:
         """Record the turn of a `usage` event as `record` does. Wait first if the agent reports them too fast."""
@@ -63,9 +69,23 @@ class TurnRecords:
         if await self._db.write(partial(rows.insert, turn=turn, now=self._clock())) is None:
             return False
         tokens = {"input": turn.input_tokens, "output": turn.output_tokens, "cached": turn.cached_tokens}
-        self._counters.count(agent, turn.ending, turn.seconds, tokens, turn.cost)
+        odd = (turn.unknown_lines, turn.unreadable_rows)
+        self._counters.count(agent, turn.ending, turn.seconds, tokens, turn.cost, *odd)
+        if any(odd):
+            day = day_of(self._clock())
+            self._odd[agent] = (day, *await self._db.read(partial(rows.oddities, agent=agent, day=day)))
         await self._counted(agent)
         return True
+
+    def conditions(self, agent: AgentName) -> tuple[str, ...]:
+        """Return what is odd about the agent's turns of today: its harness, or its CLI, may be too old or too new."""
+        day, lines, unreadable = self._odd.get(agent, (0, 0, 0))
+        if day != day_of(self._clock()):
+            return ()
+        return (
+            *([f"its CLI printed {lines} lines today that hive does not know: `hive attach`"] if lines >= MANY else []),
+            *([f"{unreadable} rows of its event log are no events, found today"] if unreadable else []),
+        )
 
     async def totals(self, agent: AgentName | None, since: float) -> list[DaySum]:
         """Return the sums of each agent and model, of all days (UTC) from that of the Unix time `since` on."""
@@ -82,4 +102,5 @@ class TurnRecords:
     async def forget(self, agent: AgentName) -> None:
         """Remove everything about an agent that is purged."""
         self._buckets.pop(agent, None)
+        self._odd.pop(agent, None)
         await self._db.write(partial(rows.forget, agent=agent))

@@ -16,7 +16,7 @@ from harness.events.bus import CHANNEL, Bus
 from harness.events.database import HISTORY, Row
 from harness.events.encoding import DEPTH, EVENT_BYTES, encode_bounded
 from harness.events.store import EventStore
-from meta.wire.live import Note, Stream, Text, TextDelta, TurnEnd, TurnStart, decode_event, is_passing
+from meta.wire.live import Note, Stream, Text, TextDelta, TurnEnd, TurnStart, Unknown, Usage, decode_event, is_passing
 
 SEED = """
 CREATE TABLE IF NOT EXISTS events (
@@ -267,6 +267,30 @@ def test_hostile_rows_are_notes(path: Path, open_store: Opener) -> None:
     assert len(shown) == 6
     assert [text == "kept" or "cannot be read" in text for text in shown] == [True] * 6
     assert log.unreadable == 5
+    log.read(0, 10)
+    assert log.unreadable == 5  # rows, not reads
+
+
+async def test_a_usage_has_the_unknown_lines_and_unreadable_rows_since_the_one_before(
+    open_store: Opener, path: Path
+) -> None:
+    first = open_store()
+    note(first, "begins")
+    first.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO events VALUES (NULL, 5, 'note', 'null')")
+    connection.close()
+    bus = Bus(open_store())
+    usage = Usage(runtime="claude", seconds=1.0, ending="ok")
+    with bus.subscribe() as watching:
+        bus.line([Unknown(name="new"), Text(text="a")], {"type": "new"})
+        bus.line([Unknown(name="new")], {"type": "new"})
+        bus._store.read(0, 10)
+        bus.emit(usage)
+        bus.emit(usage)
+        events = [decode_event(row.text) for row in await watching.get() or ()]
+    counts = [(event.unknown_lines, event.unreadable_rows) for event in events if isinstance(event, Usage)]
+    assert counts == [(2, 1), (0, 0)]
 
 
 def until(ready: Callable[[], bool]) -> None:

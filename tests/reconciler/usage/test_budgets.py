@@ -297,6 +297,26 @@ async def test_an_agent_that_reports_turns_without_end_is_slowed_down_and_anothe
     assert len(waits) == 2
 
 
+async def test_unknown_lines_and_unreadable_rows_are_counted_and_many_are_a_condition_of_that_day(hive: Hive) -> None:
+    await hive.turn(unknown_lines=records.MANY - 1)
+    assert hive.turns.conditions(ALICE) == ()
+    await hive.turn(unknown_lines=1, unreadable_rows=2)
+    await hive.turn(BOB)
+    assert hive.turns.conditions(ALICE) == (
+        f"its CLI printed {records.MANY} lines today that hive does not know: `hive attach`",
+        "2 rows of its event log are no events, found today",
+    )
+    assert hive.turns.conditions(BOB) == ()
+    (row,) = await hive.turns.totals(ALICE, 0.0)
+    assert (row.unknown_lines, row.unreadable_rows) == (records.MANY, 2)
+    assert [turn.unknown_lines for turn in await hive.turns.newest(ALICE, 9)] == [1, records.MANY - 1]
+    text = generate_latest(hive.registry).decode()
+    assert f'hive_turn_unknown_lines_total{{agent="alice"}} {records.MANY}.0' in text
+    assert 'hive_turn_unreadable_rows_total{agent="alice"} 2.0' in text
+    hive.now += DAY
+    assert hive.turns.conditions(ALICE) == ()
+
+
 async def test_each_turn_is_counted_for_prometheus_and_a_purge_removes_the_series(hive: Hive) -> None:
     await hive.turn(input_tokens=7, cost_dollars=0.5)
     await hive.turn(ending="\x1b[31mhostile")

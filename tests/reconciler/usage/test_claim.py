@@ -39,6 +39,8 @@ CLAIMS = st.builds(
     cached_tokens=NUMBERS,
     cost_dollars=FLOATS | st.none(),
     tools=st.dictionaries(st.text(), st.integers()),
+    unknown_lines=st.integers(),
+    unreadable_rows=st.integers(),
 )
 
 
