@@ -35,6 +35,9 @@ LINE_BYTES = 128 * 1024
 HELLO_SECONDS = 10.0
 """Seconds to say hello: a connection that says nothing must not keep the harness out."""
 
+DEPTH = 100
+"""How deep an event is nested at most: a harness cuts what is deeper, and those who read it have a parser's limit."""
+
 _EVENT = re.compile(rb'\{"up":"event","id":([0-9]{1,15}),"ts":([0-9]{1,10}),"event":(?=\{)')
 
 _SHOWN = 200
@@ -146,7 +149,24 @@ def parse_event(line: Given) -> LiveLine | None:
         value = _DECODER.decode(text)
     except (ValueError, RecursionError):
         return None
-    return LiveLine(int(match[1]), int(match[2]), value, text)
+    return _bounded(LiveLine(int(match[1]), int(match[2]), value, text))
+
+
+def _bounded(line: LiveLine) -> LiveLine:
+    """Return the event. A note takes the place of one that is nested too deeply."""
+    if line.text.count("{") + line.text.count("[") <= DEPTH:  # nearly all
+        return line
+    parts: list[object] = [line.value]
+    for _ in range(DEPTH):
+        lists = [part for part in parts if isinstance(part, list)]
+        objects = [part for part in parts if isinstance(part, dict)]
+        parts = [inner for part in (*lists, *(each.values() for each in objects)) for inner in part]
+        if not parts:
+            return line
+    if not any(isinstance(part, dict | list) for part in parts):
+        return line
+    note = {"kind": "note", "text": f"an event that is nested more than {DEPTH} deep, which hive does not keep"}
+    return LiveLine(line.id, line.ts, note, json.dumps(note, separators=(",", ":")))
 
 
 def _parse(line: Given) -> UpLine | LiveLine | str:
@@ -158,7 +178,7 @@ def _parse(line: Given) -> UpLine | LiveLine | str:
         if not isinstance(message, Event):
             return message
         text = json.dumps(message.event, separators=(",", ":"), allow_nan=False)
-        return LiveLine(message.id, int(message.ts), message.event, text)
+        return _bounded(LiveLine(message.id, int(message.ts), message.event, text))
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
             return "an event that is no JSON"

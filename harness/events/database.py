@@ -26,7 +26,8 @@ SET_ASIDE = 2
 """Damaged files that are kept."""
 BUSY_SECONDS = 1.0
 """Seconds to wait for another program that has the file locked."""
-LARGEST_ID = 2**53
+LARGEST_ID = 2**52
+"""A file with such an id is not hive's own. Above it there is room for all that comes: the link carries 2**53."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (

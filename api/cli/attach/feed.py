@@ -158,7 +158,7 @@ class _Reader:
             except LOST as error:
                 if self._lose(error):
                     return
-            except (HiveError, ValueError) as error:  # the agent is gone, or what came is no event
+            except (HiveError, ValueError, RecursionError) as error:  # the agent is gone, or what came is no event
                 self._end(error if isinstance(error, HiveError) else HiveError(f"the daemon sent no event: {error}"))
                 return
         self._close()

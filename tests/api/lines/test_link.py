@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from api.lines.link import DEPTH
 from meta.names import AgentName
 from meta.wire.link import Verb
 
@@ -162,6 +163,27 @@ async def test_a_harness_cannot_forge_or_flood_the_log(
     assert message.startswith("alice: a line on harness.sock was not understood: ")
     assert message.isprintable()
     assert len(message) < 300
+
+
+def nested(levels: int) -> str:
+    """An event with as many objects and lists, one in another."""
+    return '{"kind":"note","text":' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
+
+
+@pytest.mark.parametrize(
+    ("levels", "spaces"),
+    [(DEPTH, ""), (DEPTH, " "), (DEPTH + 1, ""), (DEPTH + 1, " "), (900, "")],  # a space: not as the harness writes it
+)
+async def test_an_event_that_is_nested_too_deeply_becomes_a_note(pods: Hive, levels: int, spaces: str) -> None:
+    hello: Json = {"up": "hello", "generation": "g", "nonce": "n", "log": "l", "last": 9}
+    _, writer = await link(pods, hello)
+    writer.write(f'{{"up":{spaces}"event","id":1,"ts":1,"event":{nested(levels)}}}\n'.encode())
+    async with asyncio.timeout(10):
+        while not (rows := await pods.fake.live.newest(ALICE, 9)):
+            await asyncio.sleep(0)
+    assert (rows[0].text == nested(levels)) is (levels == DEPTH)
+    assert ("nested more than 100 deep" in rows[0].text) is (levels > DEPTH)
+    writer.close()
 
 
 async def test_what_a_harness_says_about_itself_is_kept_and_a_control_gets_its_answer(pods: Hive) -> None:

@@ -155,7 +155,7 @@ def test_the_log_is_bounded_in_bytes(path: Path, open_store: Opener, monkeypatch
     file.close()
 
 
-@pytest.mark.parametrize("damage", ["text", "half", "columns", "directory", "inner"])
+@pytest.mark.parametrize("damage", ["text", "half", "columns", "directory", "inner", "ids"])
 def test_a_damaged_file_is_set_aside_and_the_log_begins_anew(
     path: Path, open_store: Opener, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -170,6 +170,11 @@ def test_a_damaged_file_is_set_aside_and_the_log_begins_anew(
         path.write_bytes(whole[:5000])
     elif damage == "inner":
         path.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 8192))
+    elif damage == "ids":  # after a few more events the link could not carry them
+        connection = sqlite3.connect(path)
+        connection.execute("INSERT INTO events VALUES (?, 5, 'note', '{}')", (2**53 - 5,))
+        connection.commit()
+        connection.close()
     else:
         path.unlink()
         if damage == "directory":
