@@ -23,6 +23,7 @@ from tests.bench import (
     relay,
     scale,
     stream,
+    turns,
     upgrade,
 )
 from tests.bench.figure import Figure
@@ -38,6 +39,7 @@ MEASURES = (
     stream.measure,
     live.measure,
     relay.measure,
+    turns.measure,
     nix.measure,
     nixos.measure,
     upgrade.measure,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from typing_extensions import override
@@ -45,18 +45,35 @@ def figure(
     at_most: float | None = None,
     ratio_at_most: float | None = None,
     at_least: float | None = None,
+    over_at_most: float | None = None,
+    at: Callable[[Sequence[float]], float] = statistics.median,
     why: str = "",
 ) -> Figure:
-    """The median of `runs`; the aim is on the value (`at_most`, `at_least`) or on its ratio to the floor."""
-    value, base = statistics.median(runs), statistics.median(floor) if floor else None
+    """The median of `runs`, or what `at` makes of them.
+
+    The aim is on the value (`at_most`, `at_least`), its ratio to the floor (`ratio_at_most`), or what it has more than
+    the floor (`over_at_most`).
+    """
+    value, base = at(runs), at(floor) if floor else None
     ratio = value / base if base else None
     met: bool | None = None
     aim = ""
     if ratio_at_most is not None and ratio is not None:
         met, aim = ratio <= ratio_at_most, f"{ratio_at_most:g}x"
+    elif over_at_most is not None and base is not None:
+        met, aim = value - base <= over_at_most, f"at most {over_at_most:g} {unit} over the floor"
     elif at_most is not None:
         met, aim = value <= at_most, f"{at_most:g} {unit}"
     elif at_least is not None:
         met, aim = value >= at_least, f"at least {at_least:g} {unit}"
     spread = (max(runs) - min(runs)) / 2
     return Figure(name, value, unit, len(runs), spread, base, ratio, aim, met, why)
+
+
+def percentile(number: int) -> Callable[[Sequence[float]], float]:
+    """Return what takes this percentile of values: infinity of none."""
+
+    def at(values: Sequence[float]) -> float:
+        return sorted(values)[min(len(values) - 1, len(values) * number // 100)] if values else float("inf")
+
+    return at

@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import socket
 import sqlite3
-import statistics
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ from meta.names import AgentName
 from meta.wire.link import Hello
 from reconciler.observe.live import Live
 from reconciler.store.live import LiveStore
-from tests.bench.figure import Figure, figure
+from tests.bench.figure import Figure, figure, percentile
 from tests.support.lab import fresh_lab
 
 LINES = 20_000
@@ -51,8 +50,8 @@ def measure() -> Iterator[Figure]:
         hello = Hello(generation="g", nonce="n", log="bench", last=2**50).model_dump_json().encode() + b"\n"
         watched = asyncio.run(watch(lab.layout.harness_socket(ALICE), lab.layout.http_socket, hello))
     name = f"{WATCHERS} watchers at {PER_SECOND} lines/s"
-    yield figure(f"{name}: p99", "ms", [p99(watched)], floor=[p99(relayed)], at_most=50)
-    yield figure(f"{name}: median", "ms", [statistics.median(watched)], floor=[statistics.median(relayed)])
+    yield figure(f"{name}: p99", "ms", watched, floor=relayed, at_most=50, at=percentile(99))
+    yield figure(f"{name}: median", "ms", watched, floor=relayed)
     missing = WATCHERS * PER_SECOND * SECONDS - len(watched)
     yield figure(f"{name}: events that did not come", "", [float(missing)], at_most=0)
 
@@ -150,11 +149,6 @@ async def watch(up: Path, down: Path, hello: bytes, *, raw: bool = False) -> lis
     for each in (writer, *(stream for _, stream in streams)):
         each.close()
     return took
-
-
-def p99(took: list[float]) -> float:
-    """The 99th percentile."""
-    return sorted(took)[int(len(took) * 0.99)] if took else float("inf")
 
 
 @contextmanager
