@@ -52,7 +52,7 @@ SELECT json_group_array(json_array(
     iif(typeof(ts) = 'integer', ts, NULL),
     iif(typeof(kind) = 'text' AND length(kind) <= 100, kind, NULL),
     iif(typeof(payload_json) = 'text' AND length(CAST(payload_json AS BLOB)) <= ?, payload_json, NULL)
-)) FROM (SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?)
+)) FROM (SELECT * FROM events WHERE id > ? AND id <= ? ORDER BY id LIMIT ?)
 """
 """Rows as one JSON text: a thread that steps from row to row would wait for the interpreter's lock at each."""
 _EXCESS = """
@@ -141,11 +141,11 @@ class Database:
                 self._connection.execute(_INSERT + ", ".join(["(?, ?, ?, ?)"] * count), values)
                 start += count
 
-    def after(self, id: int, limit: int) -> list[RawRow]:
-        """Return at most `limit` rows of this log after the id, oldest first. Nothing is checked."""
+    def after(self, id: int, last: int, limit: int) -> list[RawRow]:
+        """Return at most `limit` rows of this log after the id and up to `last`, oldest first. Nothing is checked."""
         with _translated():
             after = max(id, self.first - 1)
-            (text,) = self._connection.execute(_ROWS, (ROW_BYTES, after, limit)).fetchone()
+            (text,) = self._connection.execute(_ROWS, (ROW_BYTES, after, last, limit)).fetchone()
             return [tuple(row) for row in json.loads(text)]
 
     def sweep(self) -> None:

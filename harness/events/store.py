@@ -94,7 +94,8 @@ class EventStore:
     def read(self, after: int, limit: int) -> list[Row]:
         """Return at most `limit` rows of this log after the id, oldest first. It waits for the disk."""
         with self._file:
-            written = self._query(lambda database: database.after(after, limit))
+            last = self.last  # a row beyond it is another program's, and would hide all that come
+            written = self._query(lambda database: database.after(after, last, limit))
             end = written[-1][0] if written else after
             waiting = self._after(end) if len(written) < limit else []
         return [*map(self._row, written), *waiting][:limit]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import time
@@ -110,6 +111,28 @@ def test_a_restored_older_file_gives_no_id_again(path: Path, open_store: Opener,
     assert note(open_store(), "c").id > later.id
 
 
+def forge(path: Path, id: int) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as file, file:
+        file.execute("INSERT INTO events VALUES (?, 1, 'note', ?)", (id, encode_bounded(Note(text="forged"))))
+
+
+def test_a_row_with_an_id_that_is_yet_to_come_hides_no_row(path: Path, open_store: Opener) -> None:
+    log = open_store()
+    first = note(log, "a")
+    until(lambda: not log._waiting)
+    forge(path, first.id + 1_000)
+    note(log, "b")
+    assert texts(log.read(0, 10)) == ["a", "b"]
+
+
+def test_ids_that_leave_no_room_are_none_of_hives(path: Path, open_store: Opener) -> None:
+    open_store().close()
+    forge(path, 2**52 + 5)
+    log = open_store()
+    assert note(log, "a").id < 2**52
+    assert texts(log.read(0, 10)) == ["a"]
+
+
 def test_rows_can_be_read_before_they_are_written(open_store: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "LINGER", 60.0)
     log = open_store()
@@ -151,7 +174,7 @@ def test_the_log_is_bounded_in_bytes(path: Path, open_store: Opener, monkeypatch
     log.close()
     file = database.Database(path)
     file.sweep()
-    assert 40 < len(file.after(0, 1000)) < 51
+    assert 40 < len(file.after(0, 2**52, 1000)) < 51
     file.close()
 
 
