@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.event_sink import EventSink
+from harness.flood import WHOLE, Flood
 from harness.runtimes.base import Ending, Runtime, Tokens, TurnOutcome, TurnRequest
 from harness.stop import Cause, Stop
 from harness.watchdog import Watchdog
@@ -25,8 +26,8 @@ CLOSE_SECONDS = 20.0
 """Seconds that the end of its process may take."""
 TOOL_NAMES = 200
 """Names of tools that are counted for one turn, at most."""
-PIECES_KEPT = 10_000
-"""Pieces of a text that wait for its end, at most."""
+PIECES_KEPT = 2**20
+"""Characters of a text in pieces that wait for its end, at most."""
 
 _REASONS = {
     Cause.OPERATOR: "the operator cancelled it",
@@ -42,12 +43,21 @@ class Recorder:
         self._bus = bus
         self._watchdog = watchdog
         self._pieces: list[str] = []
+        self._length = 0
         self._tokens = Tokens()
+        self._flood = Flood()
         self.tools: dict[str, int] = {}
 
     def line(self, items: Sequence[AnyItem], line: object, *, repeated: bool = False) -> None:
-        """Take one line of the CLI. Of one that is repeated only the items are passed on."""
+        """Take one line of the CLI. Of one that is repeated only the items are passed on.
+
+        Text is a line that is no JSON. Of a flood of those only the first are recorded.
+        """
         self._watchdog.line(items)
+        if isinstance(line, str) and not self._flood.take():
+            if self._flood.begins:
+                self.note(f"{WHOLE} lines of this turn are no JSON: more of them are counted, but not kept")
+            return
         for item in items:
             self._count(item)
         if not repeated:
@@ -62,16 +72,23 @@ class Recorder:
         """End the turn. Pieces of a text that the CLI did not repeat as a whole are recorded as one."""
         if self._pieces:
             self._bus.line([Text(text="".join(self._pieces))], None)
-            self._pieces.clear()
+            self._forget_pieces()
+        if left := self._flood.note():
+            self.note(left)
+
+    def _forget_pieces(self) -> None:
+        self._pieces.clear()
+        self._length = 0
 
     def _count(self, item: AnyItem) -> None:
         match item:
             case ToolCall(name=name) if name in self.tools or len(self.tools) < TOOL_NAMES:
                 self.tools[name[:100]] = self.tools.get(name[:100], 0) + 1
-            case TextDelta(text=text) if len(self._pieces) < PIECES_KEPT:
-                self._pieces.append(text)
+            case TextDelta(text=text) if self._length < PIECES_KEPT:
+                self._pieces.append(text[: PIECES_KEPT - self._length])
+                self._length += len(self._pieces[-1]) + 1  # an empty one takes room too
             case Text():
-                self._pieces.clear()
+                self._forget_pieces()
 
     def note(self, text: str) -> None:
         """Take a sentence of the adapter."""

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from harness.flood import WHOLE
 from harness.runtimes.base import Ending, Sink, Tokens, TurnOutcome, TurnRequest
 from harness.stop import Cause, Stop
-from harness.turn import STOP_SECONDS, Recorder, make_watchdog, take_turn
+from harness.turn import PIECES_KEPT, STOP_SECONDS, Recorder, make_watchdog, take_turn
 from meta.agent_toml.settings import TurnLimits
 from meta.errors import TransientError
 from meta.wire.agent import MessageResponse
-from meta.wire.live import AnyItem, Stream, Text, TextDelta, ToolCall, ToolResult
+from meta.wire.live import AnyItem, Note, Stream, Text, TextDelta, ToolCall, ToolResult, Unknown
 from tests.support.scripted_runtime import OK, EventList, ScriptedRuntime, Step, hangs
 
 pytestmark = [pytest.mark.looptime]
@@ -162,3 +163,37 @@ async def test_a_text_that_was_cut_off_is_kept_as_far_as_it_came(ended: bool, ke
     await take_turn(ScriptedRuntime([step]), REQUEST, events, LIMITS, Stop())
     items = [item for event in events.of(Stream) for item in event.items]
     assert [item.text for item in items if isinstance(item, Text)] == kept
+
+
+async def test_of_a_text_in_endless_pieces_the_beginning_is_kept() -> None:
+    events = EventList()
+    recorder = Recorder(events, make_watchdog(LIMITS))
+    for piece in ("a" * (PIECES_KEPT - 10), "b" * PIECES_KEPT, "c", ""):
+        recorder.line([TextDelta(text=piece)], {}, repeated=True)
+    recorder.finish()
+    (whole,) = [item for event in events.of(Stream) for item in event.items if isinstance(item, Text)]
+    assert (len(whole.text) <= PIECES_KEPT, whole.text[-2:]) == (True, "bb")
+
+
+async def test_a_flood_of_lines_that_are_no_json_is_one_note_and_leaves_the_others() -> None:
+    events = EventList()
+    recorder = Recorder(events, make_watchdog(LIMITS))
+    for number in range(WHOLE + 1_234):
+        recorder.line([Unknown(name="not JSON")], f"junk {number}")
+    recorder.line([Text(text="an answer")], {"raw": 1})
+    recorder.finish()
+    lines = [event.line for event in events.of(Stream)]
+    assert lines == [*(f"junk {number}" for number in range(WHOLE)), {"raw": 1}]
+    assert [event.text for event in events.of(Note)] == [
+        f"{WHOLE} lines of this turn are no JSON: more of them are counted, but not kept",
+        "1,234 more lines that are no JSON",
+    ]
+
+
+async def test_each_line_of_a_flood_is_a_sign_of_life() -> None:
+    watchdog = make_watchdog(LIMITS)
+    recorder = Recorder(EventList(), watchdog)
+    for _ in range(WHOLE + 5):
+        recorder.line([ToolCall(id="a", name="t")], "junk")
+        recorder.line([ToolResult(id="a")], "junk")
+    assert watchdog.limit == LIMITS.silence_seconds
