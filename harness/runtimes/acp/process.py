@@ -25,6 +25,9 @@ Json = dict[str, Any]
 _EARLY = 256
 """Lines between turns that are kept for the next turn."""
 
+_EARLY_BYTES = 2**20
+"""Bytes of them."""
+
 _EXIT_SECONDS = 2.0
 """Seconds between the end of stdout and the end of the process, or the other way round."""
 
@@ -45,7 +48,8 @@ class Process:
         self._turn: tuple[Reader, Sink] | None = None
         self._items: list[AnyItem] = []
         self._piece = False
-        self._early: deque[tuple[Sequence[AnyItem], object]] = deque(maxlen=_EARLY)
+        self._early: deque[tuple[Sequence[AnyItem], object, int]] = deque()
+        self._early_bytes = 0
         self._lost = 0
         self._replayed: int | None = None
         self._task = asyncio.create_task(self._follow())
@@ -67,10 +71,10 @@ class Process:
         self.progress_at = asyncio.get_running_loop().time()
         if self._lost:
             sink.note(f"{self._lost} lines of the agent between turns were not kept")
-        for items, line in self._early:
+        for items, line, _ in self._early:
             sink.line(items, line)
         self._early.clear()
-        self._lost = 0
+        self._early_bytes = self._lost = 0
 
     def finish(self) -> None:
         """End the turn. The texts that came in pieces are shown as wholes."""
@@ -169,14 +173,17 @@ class Process:
                 self._items = [Unknown(name=parsed.what)]
             elif self._replayed != replays:
                 return
-        self._show(self._items, value)
+        self._show(self._items, value, len(line.data))
 
-    def _show(self, items: Sequence[AnyItem], value: object) -> None:
+    def _show(self, items: Sequence[AnyItem], value: object, size: int) -> None:
         if self._turn is not None:
             self._turn[1].line(items, value, repeated=self._piece)
             return
-        self._lost += len(self._early) == _EARLY
-        self._early.append((items, value))
+        self._early.append((items, value, size))
+        self._early_bytes += size
+        while len(self._early) > _EARLY or self._early_bytes > _EARLY_BYTES:
+            self._early_bytes -= self._early.popleft()[2]
+            self._lost += 1
 
 
 async def start_process(launch: Launch, preset: Preset, spec: RuntimeSpec) -> Process:

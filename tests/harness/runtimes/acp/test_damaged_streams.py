@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import looptime
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,8 +26,6 @@ from meta.wire.live import Stream, decode_event
 from tests.support.acp_player import written
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.harness.runtimes.acp.conftest import Seen, Stage
 
 STREAMS = sorted((Path(__file__).parent / "streams").glob("*.jsonl"))
@@ -133,6 +132,23 @@ def test_a_turn_with_a_damaged_agent_ends_with_an_outcome(
     monkeypatch.setattr("harness.runtimes.acp.adapter.start_process", start)
     outcome = _run(_turn(AcpRuntime(stage.spec("acp", command=["agent"]), PRESETS["acp"]), stage))
     assert outcome.ending in set(Ending)
+
+
+@pytest.mark.parametrize(("size", "kept"), [(10, 256), (300 * 1024, 3)])
+def test_of_the_lines_between_turns_the_last_ones_are_kept_by_number_and_bytes(size: int, kept: int) -> None:
+    from tests.harness.runtimes.acp.conftest import Seen
+
+    async def wait_and_begin() -> Seen:
+        process = mouth([b"%0*d" % (size, number) for number in range(300)], PRESETS["acp"])
+        while process.running:
+            await asyncio.sleep(0.1)
+        seen = Seen()
+        process.begin(Reader(PRESETS["acp"]), seen)
+        await process.end()
+        return seen
+
+    seen = _run(wait_and_begin())
+    assert (len(seen.lines), seen.notes) == (kept, [f"{300 - kept} lines of the agent between turns were not kept"])
 
 
 def _last(seen: Seen) -> int:
