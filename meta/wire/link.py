@@ -54,7 +54,8 @@ TurnNumber = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class _Line(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    # built at the first use: a harness says hello before it needs the others
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
 
 def _state(value: object) -> object:
@@ -252,5 +253,5 @@ DownLine = Drain | Resume | Cancel | Probe | Closed | Follow | Hold | Control | 
 """A line that hive sends."""
 Up = Annotated[UpLine, Field(discriminator="up")]
 Down = Annotated[DownLine, Field(discriminator="down")]
-UP: TypeAdapter[UpLine] = TypeAdapter(Up, config=ConfigDict(defer_build=True))  # a harness needs only the other
-DOWN: TypeAdapter[DownLine] = TypeAdapter(Down)
+UP: TypeAdapter[UpLine] = TypeAdapter(Up, config=ConfigDict(defer_build=True))
+DOWN: TypeAdapter[DownLine] = TypeAdapter(Down, config=ConfigDict(defer_build=True))
