@@ -71,7 +71,7 @@ def turn(lab: Lab, prompt: str) -> list[dict[str, Any]]:
     return lines
 
 
-@pytest.mark.full  # the whole way is tried by test_real_talk in every run
+@pytest.mark.full  # the whole way is tried by real/test_talk in every run
 def test_a_turn_reaches_the_model_and_the_tools_of_hive(lab: Lab, api: FakeMessages) -> None:
     assert lab.get("/api/status")["programs"].startswith("claude")
     plan = [
@@ -95,7 +95,7 @@ def test_a_turn_reaches_the_model_and_the_tools_of_hive(lab: Lab, api: FakeMessa
     assert "it is built" in lab.inbox("manager")
 
 
-@pytest.mark.full  # the whole way is tried by test_real_talk in every run
+@pytest.mark.full  # the whole way is tried by real/test_talk in every run
 def test_without_a_way_out_the_turn_ends_at_once_and_says_what_is_missing(lab: Lab) -> None:
     *_, last = turn(lab, "hello")
     assert (last["type"], last["is_error"], last["api_error_status"]) == ("result", True, 503)

@@ -15,7 +15,11 @@ A *step* is a dict that describes the answer to one POST /v1/messages:
     {"stream_error": 529, "text": "part"}          200, some text, then an SSE `error` event
     any of these plus "usage": {...}, "stop_reason": "max_tokens", "headers": {...}, "model": "..."
 
-In a queue the value of a header may be a function, which is called for each answer.
+In a queue the value of a header may be a function, which is called for each answer, and `"until": event` waits for a
+`threading.Event` before the answer.
+
+A text of a tool's input that is `@@found PATTERN` stands for the newest match in what the tools returned so far: so one
+plan can use the result of its own steps.
 
 A prompt can carry its own script: `@@plan [step, ...]`, or the shorthands `@@text words`, `@@tool NAME {json}`,
 `@@error 529`, `@@slow`, `@@hang`, `@@overflow`. The step used is number N = assistant messages since that prompt, so
@@ -48,6 +52,9 @@ MESSAGES: Mapping[str, str] = {
     "low_credit": "Your credit balance is too low to access the Anthropic API.",
 }
 _COMPACT = ("create a detailed summary of the conversation", "detailed summary of the RECENT")
+_FRAME = re.compile(r"----- message (\d+) begins (\w+) -----\n(.*)\n----- message \1 ends \2 -----", re.DOTALL)
+"""The lines between which the harness puts a message."""
+_FOUND = "@@found "
 _SCRIPT = re.compile(r"@@(plan|text|tool|error|slow|overflow|hang)\b[ \t]*(.*)", re.DOTALL)
 
 
@@ -73,6 +80,12 @@ def last_user_text(body: Json) -> str:
     return next((found[-1] for message in users if (found := texts(message))), "")
 
 
+def unframed(text: str) -> str:
+    """Return the message in a prompt of the harness; another text as it is."""
+    match = _FRAME.search(text)
+    return text if match is None else match[3]
+
+
 def tool_results(body: Json) -> list[Json]:
     """Return every tool result that the model was shown: {"tool_use_id", "content", "is_error"?}."""
     contents = (message.get("content") for message in body.get("messages", []))
@@ -93,7 +106,7 @@ def classify(body: Json) -> str:
 
 def parse_script(text: str) -> list[Step] | None:
     """Return the steps in a prompt; None if it has none."""
-    match = _SCRIPT.search(text)
+    match = _SCRIPT.search(unframed(text))
     if match is None:
         return None
     word, rest = match[1], match[2].strip()
@@ -113,20 +126,43 @@ def parse_script(text: str) -> list[Step] | None:
     return [{"error": int(rest.split()[0])} if word == "error" else single[word]]
 
 
-def scripted(body: Json) -> tuple[str, Step] | None:
-    """Return (key, step) of the newest script in the conversation. Count the assistant's messages since then."""
+def scripted(body: Json, habits: Mapping[str, list[Step]] = {}) -> tuple[str, Step] | None:
+    """Return (key, step) of the newest script in the conversation. Count the assistant's messages since then.
+
+    `habits` are scripts for texts that have none: of each the words by which the model knows what to do.
+    """
     after = 0
     for message in reversed(body.get("messages", [])):
         after += message.get("role") == "assistant"
         if message.get("role") != "user":  # newer models get messages with the role "system" too
             continue
         for piece in reversed(texts(message)):
-            if (plan := parse_script(piece)) is not None:
+            if (plan := parse_script(piece) or _learned(piece, habits)) is not None:
                 key = hash(json.dumps(plan))  # not of all the text: a message that comes again stands in another one
-                return f"{key}:{after}", plan[after] if after < len(plan) else {"text": "the plan is over"}
+                step = plan[after] if after < len(plan) else {"text": "the plan is over"}
+                return f"{key}:{after}", _filled(step, body)
         if texts(message):
             return None  # a newer text of the user without a script takes over
     return None
+
+
+def _learned(text: str, habits: Mapping[str, list[Step]]) -> list[Step] | None:
+    return next((steps for mark, steps in habits.items() if mark in text), None)
+
+
+def _filled(step: Step, body: Json) -> Step:
+    """Return the step with what its input looks for in the tools' results."""
+    given = step.get("input")
+    if not isinstance(given, dict) or not any(str(value).startswith(_FOUND) for value in given.values()):
+        return step
+    seen = "\n".join(json.dumps(result["content"]) for result in tool_results(body))
+    return {**step, "input": {name: _found(value, seen) for name, value in given.items()}}
+
+
+def _found(value: object, seen: str) -> object:
+    if not isinstance(value, str) or not value.startswith(_FOUND):
+        return value
+    return next(iter(re.findall(value.removeprefix(_FOUND), seen)[::-1]), f"nothing like {value}")
 
 
 # building answers

@@ -6,8 +6,9 @@
         ...
         api.calls("main")[-1]["body"]        # what the "model" was shown
 
-The source of a step is the first of these: the newest script in the conversation; the queue (`push`); for auxiliary
-calls (compaction summary, title, quota probe) a fixed answer; else the last text of the user.
+The source of a step is the first of these: the newest script in the conversation, or what the model does by itself when
+it reads certain words (`when`); the queue (`push`); for auxiliary calls (compaction summary, title, quota probe) a
+fixed answer; else the last text of the user.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from tests.support.fake_messages import (
     last_user_text,
     message_of,
     scripted,
+    unframed,
 )
 
 
@@ -51,6 +53,7 @@ class FakeMessages:
         self._context_limit = context_limit
         self._queue: list[Step] = []
         self._standing: Step | None = None
+        self._habits: dict[str, list[Step]] = {}
         self._uses: dict[str, int] = {}
         self._lock = threading.RLock()
         self._serial = itertools.count(1)
@@ -93,10 +96,16 @@ class FakeMessages:
         with self._lock:
             self._queue.extend(steps)
 
+    def when(self, words: str, *steps: Step) -> None:
+        """Do these steps by itself in a turn whose prompt has these words."""
+        with self._lock:
+            self._habits[words] = list(steps)
+
     def forget(self) -> None:
-        """Forget the queue and the standing answer: another test begins."""
+        """Forget the queue, the habits and the standing answer: another test begins."""
         with self._lock:
             self._queue.clear()
+            self._habits.clear()
             self._standing = None
 
     @contextmanager
@@ -140,8 +149,8 @@ class FakeMessages:
                 return kind, {"text": "ok" if body.get("max_tokens") == 1 else '{"title": "Fake title"}'}
             if self._context_limit and len(json.dumps(body["messages"])) > self._context_limit:
                 return kind, {"error": 400, "kind": "prompt_too_long"}
-            found = scripted(body) or self._queued()
-            return kind, self._used(*found) if found else {"text": f"echo: {last_user_text(body)[:200]}"}
+            found = scripted(body, self._habits) or self._queued()
+            return kind, self._used(*found) if found else {"text": f"echo: {unframed(last_user_text(body))[:200]}"}
 
     def _listen(self, port: int) -> None:
         self._server = _Server(self, port)
@@ -283,6 +292,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, step: Step, body: Json) -> None:
         headers = {"request-id": f"req_fake{uuid.uuid4().hex[:12]}", **step.get("headers", {})}
+        if "until" in step:
+            step["until"].wait(60)
         if "hang" in step:
             time.sleep(step["hang"])
             step = {"text": "late answer", **step}

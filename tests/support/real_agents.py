@@ -9,9 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
+import sqlite3
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+
+import pytest
 
 from meta.layout import Layout
 from meta.names import AgentName
@@ -23,6 +27,29 @@ CLAUDE = Path(__file__).parents[2] / "build/claude/claude_agent_sdk/_bundled/cla
 VERSION = "2.1.329"
 TOML = 'runtime = "claude"\n'
 """The settings of an agent of the CLI, as a spawn writes them."""
+
+ALICE = """
+runtime = "claude"
+command = ["/state/cli"]
+[env]
+CLAUDE_CODE_MAX_RETRIES = "1"
+DISABLE_AUTO_COMPACT = "1"
+MCP_TIMEOUT = "8000"
+[limits]
+max_turns = 5
+[mcp_servers.numbers]
+command = ["python3", "/state/numbers.py"]
+[mcp_servers.silent]
+command = ["sh", "-c", "while [ -e /state/hang ]; do sleep 0.1; done"]
+"""
+"""The settings of an agent for tests: a test can break its CLI, the CLI leaves most waiting and compacting to hive,
+a turn has few rounds of the model, one further MCP server has a tool, and one ends at once or hangs at its start."""
+
+CLI = '#!/bin/sh\nexec /programs/bin/claude "$@"\n'
+"""The file /state/cli of that agent while it works."""
+
+REAL = [pytest.mark.bwrap, pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude")]
+"""The marks of a test with the CLI."""
 
 SETTINGS = {
     "HIVE_DEFAULT_RUNTIME": "claude",
@@ -96,19 +123,63 @@ class Model:
 def model(lab: Lab, fake: FakeMessages, *agents: str) -> Model:
     """Return the model of these agents. Turns of an earlier test end first, and what it had planned is forgotten."""
     for agent in agents:
-        lab.until(partial(_is_between_turns, lab, agent))
+        lab.until(partial(is_between_turns, lab, agent))
     fake.forget()
     made = Model(lab, fake)
     made.attach(*agents)
     return made
 
 
-def _is_between_turns(lab: Lab, agent: str) -> bool:
+def ready(lab: Lab, fake: FakeMessages, *agents: str) -> Model:
+    """Return the model of these agents, each of which runs, has a login and waits for a message."""
+    there = lab.agents()
+    for agent in agents:
+        if agent not in there:
+            lab.post(f"/api/agents/{agent}/spawn")
+            lab.settle(agent)
+            log_in(lab, agent)
+    made = model(lab, fake, *agents)
+    for agent in agents:
+        state_is(lab, agent, "running")
+    return made
+
+
+def is_between_turns(lab: Lab, agent: str) -> bool:
+    """Return True if no turn of an agent runs."""
     return turn_state(lab, agent) not in ("thinking", "compacting")
 
 
-def log_in(lab: Hive, agent: str, token: str = "sk-ant-oat01-fake") -> None:
-    """Put a file with a login into the agent's home, as the CLI writes it."""
+def put_cli(lab: Lab, text: str | None, mode: int = 0o755) -> None:
+    """Replace the CLI of the agent with ALICE's settings by this script. Without a text there is none."""
+    put_file(lab, "cli", text, mode)
+
+
+def put_file(lab: Lab, name: str, text: str | None, mode: int = 0o755) -> None:
+    """Replace a file in alice's /state, as she would write it. Without a text there is none."""
+    path = lab.layout.agent_state(AgentName("alice")) / name
+    path.unlink(missing_ok=True)
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+        path.chmod(mode)
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def end_cli(lab: Lab) -> None:
+    """End alice's CLI, so that the next turn starts another one."""
+    for pid in processes_of(int(lab.agent("alice")["pid"]), b"stream-json"):
+        os.kill(pid, signal.SIGKILL)
+
+
+def failures(lab: Lab, words: str) -> list[int]:
+    """Return how many failed turns count for each message with these words."""
+    query = "SELECT failed FROM messages WHERE instr(body, ?) AND recipient != 'operator' ORDER BY id"
+    with contextlib.closing(sqlite3.connect(f"file:{lab.layout.database}?mode=ro", uri=True)) as database:
+        return [failed for (failed,) in database.execute(query, (words,))]
+
+
+def log_in(lab: Hive, agent: str, token: str = "sk-ant-oat01-fake", text: str | None = None) -> None:
+    """Put a file with a login into the agent's home, as the CLI writes it, or a file with this text."""
     folder = lab.layout.agent_home(AgentName(agent)) / ".claude"
     folder.mkdir(mode=0o700, exist_ok=True)
     oauth = {
@@ -119,11 +190,13 @@ def log_in(lab: Hive, agent: str, token: str = "sk-ant-oat01-fake") -> None:
         "subscriptionType": "max",
     }
     file = folder / ".credentials.json"
-    file.write_text(json.dumps({"claudeAiOauth": oauth}), encoding="utf-8")
-    file.chmod(0o600)
+    new = folder / "new"
+    new.write_text(json.dumps({"claudeAiOauth": oauth}) if text is None else text, encoding="utf-8")
+    new.chmod(0o600)
     owner = lab.layout.agent_home(AgentName(agent)).stat()
-    for path in (folder, file):
+    for path in (folder, new):
         os.chown(path, owner.st_uid, owner.st_gid)
+    new.replace(file)  # never half a login, as the CLI writes it
 
 
 def log_out(lab: Lab, agent: str) -> None:

@@ -4,49 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 
-import pytest
-
-from tests.support.fake_messages_api import FakeMessages
 from tests.support.lab import Lab
 from tests.support.real_agents import (
     CLAUDE,
-    SETTINGS,
+    REAL,
     Model,
     cli_of,
+    failures,
     harness_of,
-    model,
     newest_prompt,
     operator_has,
     send,
     send_message,
-    spawn,
     state_is,
 )
 
-
-def prepare(lab: Lab) -> None:
-    spawn(lab, "alice")
-
-
-pytestmark = [
-    pytest.mark.bwrap,
-    pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude"),
-    pytest.mark.lab(settings=SETTINGS, tiny=False, prepare=prepare),
-]
-
-
-@pytest.fixture(scope="module")
-def messages() -> Iterator[FakeMessages]:
-    with FakeMessages() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(lab: Lab, messages: FakeMessages) -> Model:
-    return model(lab, messages, "alice")
+pytestmark = REAL
 
 
 def test_the_cli_killed_in_its_turn_does_the_turn_again_in_the_same_conversation(lab: Lab, fake: Model) -> None:
@@ -67,15 +43,17 @@ def test_the_harness_killed_in_its_turn_does_the_turn_again(lab: Lab, fake: Mode
 
 
 def test_the_daemon_killed_in_a_turn_gets_its_end_when_it_is_back(lab: Lab, fake: Model) -> None:
-    fake.fake.push({**send("operator", "done third"), "hang": 2}, {"text": "ok"})
+    answer = threading.Event()
+    fake.fake.push({**send("operator", "done third"), "until": answer}, {"text": "ok"})
     begin(lab, fake, "third")
     cli = cli_of(lab, "alice")
     lab.kill()
+    answer.set()
     lab.start()
     operator_has(lab, "done third")
     assert cli_of(lab, "alice") == cli
     assert len(fake.turns("do the third thing")) == 1
-    assert not lab.get("/api/dead-letters")
+    assert failures(lab, "do the third thing") == [0]
 
 
 def begin(lab: Lab, fake: Model, word: str) -> None:
@@ -97,4 +75,4 @@ def finish(lab: Lab, fake: Model, word: str) -> None:
     assert "may already be handled" not in str(newest_prompt(first))
     assert "may already be handled" in str(newest_prompt(again))
     assert lab.inbox("operator").count(f"done {word}") == 1
-    assert not lab.get("/api/dead-letters")
+    assert failures(lab, f"do the {word} thing") == [1]

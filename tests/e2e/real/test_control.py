@@ -1,53 +1,29 @@
-"""The operator in command of a real agent's turns: pause, resume, cancel, model, compact, a deploy that drains."""
+"""The operator in command of a real agent's turns: pause, resume, cancel, model, and a deploy that drains."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
 
-import pytest
-
-from tests.support.fake_messages_api import FakeMessages
 from tests.support.lab import Lab
 from tests.support.real_agents import (
-    CLAUDE,
-    SETTINGS,
-    TOML,
+    ALICE,
+    REAL,
     Model,
-    model,
+    failures,
     newest_prompt,
     operator_has,
     plan,
     send,
     send_message,
-    spawn,
     state_is,
     turn_state,
 )
 
-
-def prepare(lab: Lab) -> None:
-    spawn(lab, "alice")
-
-
-pytestmark = [
-    pytest.mark.bwrap,
-    pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude"),
-    pytest.mark.lab(settings=SETTINGS, tiny=False, prepare=prepare),
-]
-
-
-@pytest.fixture(scope="module")
-def messages() -> Iterator[FakeMessages]:
-    with FakeMessages() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(lab: Lab, messages: FakeMessages) -> Model:
-    return model(lab, messages, "alice")
+pytestmark = REAL
 
 
 def begin(lab: Lab, fake: Model, text: str) -> None:
+    """Begin a turn whose answer does not come to its end."""
     fake.fake.push({"text": "slow" * 100, "chunks": 400, "delay": 0.1})
     send_message(lab, "alice", text)
     lab.until(lambda: turn_state(lab, "alice") == "thinking" and fake.turns(text))
@@ -66,7 +42,7 @@ def test_a_pause_stops_the_turn_and_a_resume_does_it_again(lab: Lab, fake: Model
     operator_has(lab, "after the pause")
     _, again = fake.turns("paused work")
     assert "may already be handled" in str(newest_prompt(again))
-    assert not lab.get("/api/dead-letters")
+    assert failures(lab, "paused work") == [0]
 
 
 def test_a_cancel_ends_the_turn_and_the_message_does_not_come_again(lab: Lab, fake: Model) -> None:
@@ -89,10 +65,17 @@ def test_the_operators_model_is_that_of_the_next_turn_and_survives_a_restart(lab
 
 
 def test_a_deploy_waits_for_the_turn_of_a_thinking_agent(lab: Lab, fake: Model) -> None:
-    fake.fake.push({**send("operator", "before the deploy"), "hang": 2}, {"text": "ok"})
+    answer = threading.Event()
+    fake.fake.push({**send("operator", "before the deploy"), "until": answer}, {"text": "ok"})
     send_message(lab, "alice", "work through the deploy")
     lab.until(lambda: turn_state(lab, "alice") == "thinking")
-    card = lab.deploy(TOML + 'label = "alice, deployed"\n')
-    assert card["state"] == "deployed"
+    proposal = lab.propose(f'label = "alice, deployed"\n{ALICE}')
+    lab.post(f"/api/proposals/{proposal}/approve")
+    lab.until(lambda: "drain" in [row["step"] for row in lab.get("/api/plan") if row["agent"] == "alice"])
+    assert "before the deploy" not in lab.inbox("operator")
+    answer.set()
+    lab.settle("alice")
+    assert lab.card(proposal, "alice")["state"] == "deployed"
     assert "before the deploy" in lab.inbox("operator")
-    assert not lab.get("/api/dead-letters")
+    assert failures(lab, "work through the deploy") == [0]
+    assert len(fake.turns("work through the deploy")) == 1

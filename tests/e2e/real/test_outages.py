@@ -4,51 +4,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 
 from harness.retry import SPREAD
-from tests.support.fake_messages_api import FakeMessages
+from meta.names import AgentName
 from tests.support.lab import Lab
 from tests.support.real_agents import (
-    CLAUDE,
-    SETTINGS,
+    REAL,
     Model,
+    failures,
     log_in,
     log_out,
-    model,
     operator_has,
     plan,
     send,
     send_message,
-    spawn,
     state_is,
 )
 
-
-def prepare(lab: Lab) -> None:
-    spawn(lab, "alice")
-
-
-pytestmark = [
-    pytest.mark.bwrap,
-    pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude"),
-    pytest.mark.lab(settings=SETTINGS, tiny=False, prepare=prepare),
-]
-
-
-@pytest.fixture(scope="module")
-def messages() -> Iterator[FakeMessages]:
-    with FakeMessages() as fake:
-        yield fake
-
-
-@pytest.fixture
-def fake(lab: Lab, messages: FakeMessages) -> Model:
-    return model(lab, messages, "alice")
+pytestmark = REAL
 
 
 def done(word: str) -> list[dict[str, object]]:
@@ -61,9 +38,14 @@ def parked_again(lab: Lab, until: float) -> dict[str, Any] | None:
     return row if row["phase"] == "parked" and row["turn_until"] not in (None, until) else None
 
 
-def assert_nothing_was_lost(lab: Lab) -> None:
-    """Fail unless no turn counts as failed and no message became a dead letter."""
-    assert not lab.get("/api/dead-letters")
+def logins(lab: Lab) -> tuple[int, int]:
+    """Return how often it was reported that alice needs a login, and that she has one."""
+    return len(lab.events("agent_needs_login", "alice")), len(lab.events("agent_logged_in", "alice"))
+
+
+def try_again(lab: Lab) -> None:
+    """Have a parked agent try at once."""
+    assert lab.hive("model", "alice", "--default").code == 0
 
 
 def test_a_rate_limit_parks_the_agent_until_the_time_that_the_api_names(lab: Lab, fake: Model) -> None:
@@ -89,14 +71,24 @@ def test_a_rate_limit_parks_the_agent_until_the_time_that_the_api_names(lab: Lab
     assert "hit your 5-hour limit" in row["turn_reason"]
     lab.until(lambda: fake.turns("please work")[1:])
     assert time.time() >= resets[0]
-    assert_nothing_was_lost(lab)
+    assert failures(lab, "please work") == [0]
 
 
-@pytest.mark.full  # the adapter is tried with it in every run
-def test_an_overload_that_passes_costs_no_attempt(lab: Lab, fake: Model) -> None:
-    send_message(lab, "alice", plan({"error": 529, "times": 3, "then": done("after the overload")[0]}, {"text": "ok"}))
+def test_an_overload_that_outlasts_the_tries_of_the_cli_parks_the_agent_and_costs_no_attempt(
+    lab: Lab, fake: Model
+) -> None:
+    fake.fake.always({"error": 529})
+    send_message(lab, "alice", plan(*done("after the overload")))
+    row = state_is(lab, "alice", "parked")
+    assert "529" in row["turn_reason"]
+    assert len(fake.turns("after the overload")) == 2, "the CLI's own try and its one retry"
+    try_again(lab)
+    lab.until(partial(parked_again, lab, row["turn_until"]))
+    assert len(fake.turns("after the overload")) == 4
+    fake.fake.always(None)
+    try_again(lab)
     operator_has(lab, "after the overload")
-    assert_nothing_was_lost(lab)
+    assert failures(lab, "after the overload") == [0]
 
 
 def test_an_api_that_is_away_for_six_turns_loses_nothing(lab: Lab, fake: Model) -> None:
@@ -107,13 +99,13 @@ def test_an_api_that_is_away_for_six_turns_loses_nothing(lab: Lab, fake: Model) 
     assert "no way out of this container" in row["turn_reason"]
     for _ in range(5):
         before = row["turn_until"]
-        assert lab.hive("model", "alice", "--default").code == 0  # a parked agent tries again at once
+        try_again(lab)
         row = lab.until(partial(parked_again, lab, before))
-    assert_nothing_was_lost(lab)
     fake.attach("alice")
-    assert lab.hive("model", "alice", "--default").code == 0
+    try_again(lab)
     operator_has(lab, "kept 2")
     assert [body for body in lab.inbox("operator") if body.startswith("kept")] == ["kept 0", "kept 1", "kept 2"]
+    assert failures(lab, "kept") == [0, 0, 0]
 
 
 @pytest.mark.full  # five turns of the harness's own back-off take up to 155 s
@@ -126,30 +118,29 @@ def test_an_agent_without_an_operator_waits_for_the_api_by_itself(lab: Lab, fake
         row = lab.until(partial(parked_again, lab, row["turn_until"]), seconds=120)
     fake.attach("alice")
     lab.until(lambda: "by itself" in lab.inbox("operator"), seconds=180)
-    assert_nothing_was_lost(lab)
+    assert failures(lab, "by itself") == [0]
 
 
-def test_a_conversation_that_is_too_long_is_compacted_and_the_turn_goes_on(lab: Lab, fake: Model) -> None:
-    send_message(lab, "alice", plan({"text": "a first answer"}))
-    lab.until(lambda: fake.turns("a first answer"))
-    overflow = {"error": 400, "kind": "prompt_too_long", "times": 1, "then": done("after the compaction")[0]}
-    send_message(lab, "alice", plan(overflow, {"text": "ok"}))
-    operator_has(lab, "after the compaction")
-    assert fake.fake.calls("compact")
-
-
-def test_a_missing_login_is_a_state_and_ends_with_the_file(lab: Lab, fake: Model) -> None:
-    logins = len(lab.events("agent_logged_in", "alice"))
+def test_a_login_that_is_missing_cut_off_or_unreadable_is_a_state_with_its_reason_and_ends_with_the_file(
+    lab: Lab, fake: Model
+) -> None:
+    file = lab.layout.agent_home(AgentName("alice")) / ".claude/.credentials.json"
+    whole = file.read_text(encoding="utf-8")
+    before = logins(lab)
     log_out(lab, "alice")
-    row = state_is(lab, "alice", "needs-login")
-    assert "login" in row["turn_reason"] or "logged in" in row["turn_reason"]
+    missing = state_is(lab, "alice", "needs-login")
     send_message(lab, "alice", plan(*done("logged in again")))
-    assert len(lab.until(lambda: lab.events("agent_needs_login", "alice")[logins:])) == 1
+    log_in(lab, "alice", text=whole[:40])
+    lab.until(lambda: lab.agent("alice")["turn_reason"] != missing["turn_reason"])
+    assert lab.agent("alice")["turn_reason"].endswith("is cut off or damaged")
+    file.write_text(whole, encoding="utf-8")
+    file.chmod(0)
+    lab.until(lambda: "cannot be read" in lab.agent("alice")["turn_reason"])
     assert "logged in again" not in lab.inbox("operator")
     log_in(lab, "alice")
     operator_has(lab, "logged in again")
-    assert len(lab.until(lambda: lab.events("agent_logged_in", "alice")[logins:])) == 1
-    assert_nothing_was_lost(lab)
+    lab.until(lambda: logins(lab) == (before[0] + 1, before[1] + 1))
+    assert failures(lab, "logged in again") == [0]
 
 
 @pytest.mark.full  # the adapter is tried with it in every run
@@ -163,4 +154,4 @@ def test_a_login_that_the_api_refuses_is_a_state_until_the_file_changes(lab: Lab
     operator_has(lab, "with another login")
     assert fake.turns("with another login")
     assert fake.fake.calls("main")[-1]["headers"]["authorization"] == "Bearer sk-ant-oat01-another"
-    assert_nothing_was_lost(lab)
+    assert failures(lab, "with another login") == [0]
