@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.bwrap,
     pytest.mark.lab(
         agents=("alice",),
-        settings={"HIVE_HEALTH_DEADLINE": "10", "HIVE_TURN_GRACE": "0.2"},
+        settings={"HIVE_HEALTH_DEADLINE": "10", "HIVE_TURN_GRACE": "0.2", "HIVE_CRASH_LIMIT": "3"},
         tiny=False,
         prepare=prepare,
     ),
@@ -62,8 +62,8 @@ def test_a_message_that_crashes_the_agent_is_put_aside_and_the_agent_lives(lab: 
         lab.ask("alice", cmd="send", to="alice", body=body)
     lab.until(lambda: "did good" in lab.inbox("alice"))
     assert sorted(dead(lab)) == ["poison 1", "poison 2"]
-    assert len(lab.events("container_crash", "alice")) == crashes + 6, "more than the crash limit of 5"
-    assert [event["data"]["failed"] for event in lab.events("message_dead", "alice")] == [3, 3]
+    assert len(lab.events("container_crash", "alice")) == crashes + 4, "more than the crash limit of 3"
+    assert [event["data"]["failed"] for event in lab.events("message_dead", "alice")] == [2, 2]
     lab.until(lambda: lab.agent()["crashes"] == 0)
     assert lab.agent()["phase"] == "running"
 

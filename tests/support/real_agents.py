@@ -137,6 +137,9 @@ def ready(lab: Lab, fake: FakeMessages, *agents: str) -> Model:
         if agent not in there:
             lab.post(f"/api/agents/{agent}/spawn")
             lab.settle(agent)
+        elif there[agent]["paused"]:  # a test that failed left it so
+            assert lab.hive("turn", "resume", agent).code == 0
+        if not _login(lab, agent).exists():
             log_in(lab, agent)
     made = model(lab, fake, *agents)
     for agent in agents:
@@ -180,7 +183,8 @@ def failures(lab: Lab, words: str) -> list[int]:
 
 def log_in(lab: Hive, agent: str, token: str = "sk-ant-oat01-fake", text: str | None = None) -> None:
     """Put a file with a login into the agent's home, as the CLI writes it, or a file with this text."""
-    folder = lab.layout.agent_home(AgentName(agent)) / ".claude"
+    file = _login(lab, agent)
+    folder = file.parent
     folder.mkdir(mode=0o700, exist_ok=True)
     oauth = {
         "accessToken": token,
@@ -189,7 +193,6 @@ def log_in(lab: Hive, agent: str, token: str = "sk-ant-oat01-fake", text: str | 
         "scopes": ["user:inference"],
         "subscriptionType": "max",
     }
-    file = folder / ".credentials.json"
     new = folder / "new"
     new.write_text(json.dumps({"claudeAiOauth": oauth}) if text is None else text, encoding="utf-8")
     new.chmod(0o600)
@@ -201,7 +204,11 @@ def log_in(lab: Hive, agent: str, token: str = "sk-ant-oat01-fake", text: str | 
 
 def log_out(lab: Lab, agent: str) -> None:
     """Remove the file with the agent's login."""
-    (lab.layout.agent_home(AgentName(agent)) / ".claude/.credentials.json").unlink()
+    _login(lab, agent).unlink()
+
+
+def _login(lab: Hive, agent: str) -> Path:
+    return lab.layout.agent_home(AgentName(agent)) / ".claude/.credentials.json"
 
 
 def processes_of(outermost: int, word: bytes) -> list[int]:

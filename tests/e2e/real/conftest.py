@@ -26,7 +26,7 @@ def messages() -> Iterator[FakeMessages]:
 
 @pytest.fixture(scope="package")
 def lab() -> Iterator[Lab]:
-    with fresh_lab("real", SETTINGS, tiny=False) as made:
+    with fresh_lab("real", {**SETTINGS, "HIVE_MANAGER_RUNTIME": "claude"}, tiny=False) as made:
         made.post("/api/agents/alice/spawn")
         made.settle("alice")
         put_cli(made, CLI)
@@ -39,4 +39,5 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture
 def fake(lab: Lab, messages: FakeMessages) -> Model:
     """The model of alice."""
+    put_cli(lab, CLI)
     return ready(lab, messages, "alice")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.api.cli.attach.test_attach import WAIT, Output
 from tests.support.lab import Lab
-from tests.support.real_agents import REAL, Model, newest_prompt
+from tests.support.real_agents import REAL, Model
 
 pytestmark = REAL
 ROOT = Path(__file__).parents[3]
@@ -78,14 +78,7 @@ def test_a_person_types_messages_and_orders_and_goes_on_after_a_restart_of_the_d
         person.sees("the daemon answers again")
         person.types("/resume")
         person.sees(r"(?<!@@text )said in the pause\r\n")
-        person.types("/new-session")
-        person.sees("new conversation")
-        person.types("@@text the last one")
-        person.sees(r"(?<!@@text )the last one\r\n")
         person.sees(r"== turn \d+ ended, ok")
         person.presses(b"\x03")
         person.sees("detached; alice goes on")
         assert person.program.wait(WAIT) == 0
-    (last,) = fake.turns("the last one")
-    assert "hello to the terminal" not in str(last["messages"])
-    assert "may already be handled" not in str(newest_prompt(last))

@@ -52,7 +52,7 @@ pytestmark = REAL
         pytest.param(CLI, 0o644, "/state/cli is not executable", id="not executable", marks=pytest.mark.full),
         pytest.param(GARBAGE, 0o755, "--version", id="garbage", marks=pytest.mark.full),
         pytest.param(OLD, 0o755, "claude 2.0.0 is too old", id="too old", marks=pytest.mark.full),
-        pytest.param("#!/bin/sh\nexit 3\n", 0o755, "exit code 3", id="exits at once"),
+        pytest.param("#!/bin/sh\nexit 3\n", 0o755, "exit code 3", id="exits at once", marks=pytest.mark.full),
     ],
 )
 def test_a_broken_cli_parks_the_agent_and_its_messages_wait(
@@ -138,9 +138,9 @@ def full_disk(lab: Lab, agent: str) -> Iterator[Path]:
     subprocess.run([*mount, state], check=True)
     try:
         subprocess.run(["cp", "-a", f"{aside}/.", f"{state}/"], check=True)
-        with (state / "fill").open("wb") as file, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), (state / "fill").open("wb", buffering=0) as file:
             while file.write(bytes(4096)):
-                file.flush()
+                pass
         yield state
         lab.do(agent, "stop")
     finally:

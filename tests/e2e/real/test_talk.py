@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.fake_messages_api import FakeMessages
 from tests.support.lab import Lab
-from tests.support.real_agents import REAL, TOML, VERSION, Model, log_in, plan, ready, send, send_message, state_is
+from tests.support.real_agents import REAL, TOML, VERSION, Model, plan, ready, send, send_message, state_is
 
 pytestmark = REAL
 
@@ -19,7 +19,7 @@ git -c user.name=m -c user.email=m@x commit -qam 'label bob' && git rev-parse HE
 
 @pytest.fixture
 def fake(lab: Lab, messages: FakeMessages) -> Model:
-    return ready(lab, messages, "alice", "bob")
+    return ready(lab, messages, "alice", "bob", "manager")
 
 
 def test_a_message_leads_to_a_tool_call_that_another_agent_answers(lab: Lab, fake: Model) -> None:
@@ -44,9 +44,6 @@ def test_a_question_to_the_operator_comes_back_as_a_turn_with_its_answer(lab: La
 def test_a_wish_of_an_agent_makes_the_manager_propose_a_change_that_the_operator_approves(
     lab: Lab, fake: Model
 ) -> None:
-    log_in(lab, "manager")
-    assert lab.deploy(TOML, "manager")["state"] == "deployed", lab.tail()
-    fake.attach("manager")
     commit = {"commit_ref": "@@found \\b[0-9a-f]{40}\\b", "agent": "bob", "description": "as alice wishes"}
     fake.fake.when(
         "label bob as the second reviewer",
