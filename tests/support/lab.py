@@ -54,9 +54,7 @@ QUICK = {
     "HIVE_RETRY_BACKOFF": "0.05",
 }
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["api.daemon.serve", "api.http.app", "reconciler.daemon.daemon", "uvicorn.protocols.http.h11_impl"]
-)
+_CONTEXT.set_forkserver_preload(["tests.support.lab_preload"])
 
 
 @dataclass(frozen=True)
