@@ -1,23 +1,17 @@
-"""`make demo` as a test: the whole story with the real daemon and the real harness, and every line of it.
-
-Only the `hive` commands run in this process: there are a hundred of them, and each would start a Python of its own.
-"""
+"""`make demo` as a test: the whole story with the real daemon and the real harness, and every line of it."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typing_extensions import override
 
-from api.cli.main import execute
 from tests.e2e import real_turn
 from tests.e2e.story import tell
-from tests.e2e.words import Story, Unexpected
+from tests.e2e.told_here import ToldHere
+from tests.e2e.words import Story
 from tests.support.lab import discard
 from tests.support.real_agents import CLAUDE, VERSION
 
@@ -52,27 +46,6 @@ SHORTER = {"HIVE_HEALTH_DEADLINE": "2.5", "HIVE_HEALTH_STABLE": "0.05", "HIVE_CR
 """The same story with shorter waits."""
 
 pytestmark = [pytest.mark.bwrap, pytest.mark.timeout(120)]
-
-
-class ToldHere(Story):
-    """The story with the commands run in this process."""
-
-    @override
-    def hive(self, *words: str, fails: bool = False) -> str:
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = execute([*words, "--state", str(self.state), "--runtime", str(self.runtime)])
-        if (code != 0) != fails:
-            raise Unexpected(f"hive {' '.join(words)} ended with {code}: {out.getvalue()}{err.getvalue()}")
-        return (err if fails else out).getvalue()
-
-    @override
-    def quiet(self, *words: str) -> bool:
-        try:
-            self.hive(*words)
-        except Unexpected:
-            return False
-        return True
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from meta.layout import Layout
 
 T = TypeVar("T")
-WAIT = 25.0
+WAIT = 60.0
 """Seconds that any one thing of the story may take."""
 SETTINGS = {
     "HIVE_HEALTH_DEADLINE": "3",

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from tests.e2e import story as e2e
 from tests.e2e.story import Unexpected, check
+from tests.e2e.told_here import ToldHere
 from tests.support.systemd import host, nixhost
 
 ETC = Path("/etc/nixos-containers")
@@ -52,7 +53,7 @@ def perform(story: e2e.Story, *chapters: Callable[[], object]) -> int:
     return 0
 
 
-class NixStory(e2e.Story):
+class NixStory(ToldHere):
     """All is where a NixOS host has it."""
 
     def __init__(self, directory: Path, out: Callable[[str], None]) -> None:

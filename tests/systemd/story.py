@@ -19,6 +19,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from tests.e2e import story as e2e
+from tests.e2e.told_here import ToldHere
 from tests.support.systemd import host, nixhost
 from tests.systemd import nixstory
 
@@ -26,7 +27,7 @@ RUNTIME = Path("/run/hyperhive")
 SECONDS = 180.0
 
 
-class NixosStory(e2e.Story):
+class NixosStory(ToldHere):
     """The story's words for a daemon with backend `nixos`."""
 
     has_the_hosts_agents = False
