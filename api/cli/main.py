@@ -4,6 +4,7 @@ Annotations are read at run time here, so evaluation is not postponed.
 """
 
 import sys
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -124,11 +125,17 @@ def _root(
 
 def parser() -> TyperGroup:
     """Return the parser, ready to run."""
+    avoid_rich()
+    return _group()
+
+
+@cache
+def _group() -> TyperGroup:
+    """Return every command. They are made once in a process, in which tests and stories run many."""
     group = get_command(application())
     if not isinstance(group, TyperGroup):
         raise TypeError("typer did not make a group of the commands")
     avoid_pydantic(group)
-    avoid_rich()
     return group
 
 
