@@ -33,8 +33,7 @@ command was not answered it either happened as a whole or is still to be given a
 SHORT_HEAD = """
 ## Every effect
 
-`make test` does all of these, but for kills before an effect that directly follows another one: they find what the kill
-after that one leaves. `make test-full` does those, too.
+`make test` does those after an effect, and those before it that end otherwise; `make test-full` does all.
 
 | effect | of | while | killed before it | killed after it |
 |---|---|---|---|---|
@@ -42,7 +41,8 @@ after that one leaves. `make test-full` does those, too.
 INSIDE_HEAD = """
 ## Inside an effect
 
-An effect that is made of several operations is killed after each of them as well, but for the last.
+An effect that is made of several operations is killed after each of them as well, but for the last: by `make test`
+after the first, by `make test-full` after each.
 
 | effect | killed after the operation | while | outcome |
 |---|---|---|---|
