@@ -117,7 +117,7 @@ class Turns:
         done = await self._world.links.control(agent, verb, text, SECONDS[verb])
         answer = one_line(done.text)
         if not done.ok:
-            raise Conflict(f"{agent}: {answer or f'its harness refuses `{verb}`'}", f"see `hive attach {agent}`")
+            raise Conflict(f"{agent}: {answer or f'its harness refuses `{verb}`'}", "`hive status` shows what it does")
         facts: dict[str, str | None] = {"by": by, **({"model": text or None} if verb is Verb.MODEL else {})}
         await self._append(EVENTS[verb], agent, facts)
         return TurnResult(agent, str(verb), answer)

@@ -47,6 +47,7 @@ KINDS = (
     Kind("agent-over-disk", Severity.HIGH, sources.over_disk),
     Kind("agent-stuck", Severity.HIGH, sources.stuck),
     Kind("agent-error", Severity.HIGH, sources.errors),
+    Kind("agent-no-program", Severity.NORMAL, sources.no_program),
     Kind("agent-needs-login", Severity.NORMAL, sources.needs_login),
     Kind("agent-over-budget", Severity.NORMAL, sources.over_budget),
     Kind("question", Severity.NORMAL, sources.questions),

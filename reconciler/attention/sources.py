@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from meta.model import Deploy, DeployKind
 from meta.names import AgentName, ProposalId
 from reconciler.attention.facts import Alarm, Facts
-from reconciler.plan.phases import PHASES
+from reconciler.plan.phases import PHASES, UP
 from reconciler.views import AgentStatus, Card
 
 LONG_WAIT = 75.0
@@ -153,14 +153,27 @@ def needs_login(facts: Facts) -> Iterator[Draft]:
             yield _agent(row, f"{row.agent} needs a login to take turns", f"hive plan {row.agent}")
 
 
+def no_program(facts: Facts) -> Iterator[Draft]:
+    """Yield the agents whose coding agent does not start. Their harness looks for it each minute, between two waits."""
+    for row in facts.agents:
+        if row.phase in UP and row.runtime_problem:
+            what = f"{row.agent} takes no turns: its coding agent is missing, too old or does not start"
+            how = "`hive doctor` has the command that installs it; the agent then goes on within a minute"
+            command = f"hive plan {row.agent}"
+            yield Draft(row.agent, what, command, row.runtime_problem, row.agent, row.since, how, True)
+
+
 def parked(facts: Facts) -> Iterator[Draft]:
     """Yield the agents that wait long for a limit or an outage to pass. All their messages wait."""
     for row in facts.agents:
-        if row.phase != "parked" or row.turn_until is None or row.state_since is None:
+        if row.runtime_problem or row.phase != "parked" or row.turn_until is None or row.state_since is None:
             continue
         if row.turn_until - row.state_since >= LONG_WAIT:
             what = f"{row.agent} takes no turns: its model does not answer, or refuses them"
-            how = f"it tries again by itself; `hive attach {row.agent}` shows what fails"
+            how = (
+                f"it tries again by itself; a wrong model or key waits for you: `hive model {row.agent} NAME`, "
+                f"`hive login {row.agent}`"
+            )
             yield Draft(row.agent, what, f"hive plan {row.agent}", row.turn_reason, row.agent, row.since, how, True)
 
 

@@ -36,6 +36,7 @@ class Transitions:
         self._held: dict[AgentName, frozenset[int]] = {}
         self._reported: dict[AgentName, str] = {}
         self._ends: dict[AgentName, str] = {}
+        self._without: dict[AgentName, str] = {}
 
     # phases
     def note(self, agent: AgentName, phase: str, seen: AgentObserved) -> None:
@@ -83,7 +84,8 @@ class Transitions:
         """Append what status shows about an agent that no step reports.
 
         It disagrees with meta: once per set of ids. It is outdated: once per revision. It was stopped: if a daemon died
-        between the stop and its event. On a full disk the events wait.
+        between the stop and its event. Its CLI does not start: once per start of the container. On a full disk the
+        events wait.
         """
         try:
             await self._held_now(agent, decision, seen)
@@ -93,6 +95,7 @@ class Transitions:
     async def _held_now(self, agent: AgentName, decision: Decision, seen: AgentObserved) -> None:
         await self._outdated(agent, decision)
         await self._stopped(agent, seen)
+        await self._without_cli(agent, seen)
         ids = frozenset[int](seen.foreign) if decision.phase == "disagrees" else frozenset[int]()
         if self._held.get(agent, frozenset()) == ids:
             return
@@ -108,6 +111,17 @@ class Transitions:
         facts = {"built_with": outdated.built, "revision": outdated.now}
         await self._events.append("agent_needs_update", agent, facts, key=keys.needs_update(agent, outdated.now))
         self._reported[agent] = outdated.now
+
+    async def _without_cli(self, agent: AgentName, seen: AgentObserved) -> None:
+        """Append that the harness cannot start its CLI: once for each start of the container."""
+        link = seen.link
+        if not link.connected or link.nonce is None or link.about is None or not link.about.problem:
+            return
+        if self._without.get(agent) == link.nonce:
+            return
+        facts = {"runtime": link.about.runtime, "problem": link.about.problem}
+        await self._events.append("agent_cli_missing", agent, facts, key=keys.cli_missing(agent, link.nonce))
+        self._without[agent] = link.nonce
 
     async def _stopped(self, agent: AgentName, seen: AgentObserved) -> None:
         nonce = seen.memo.expected_exit

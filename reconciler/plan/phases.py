@@ -11,7 +11,7 @@ PHASES: dict[str, str] = {
     "crashed": "ended by itself; not yet taken into account",
     "backing-off": "ended by itself; waits before the next start",
     "needs-login": "healthy, its coding agent has no login",
-    "parked": "healthy, waits: for a limit, an outage, a model or a program that is missing",
+    "parked": "healthy, waits: for the end of a limit or an outage, or for a person to mend its model or its program",
     "over-budget": "healthy, its budget is used up",
     "paused": "healthy, takes no turn until the operator resumes it",
     "failed": "crashed too often, failed its first start after a deploy, or was not spawned; held until a command",

@@ -46,6 +46,7 @@ COUNTED: Mapping[str, str] = MappingProxyType(
         "tip_refused": "refused commits",
         "agent_spawned": "spawns",
         "agent_destroyed": "destroyed",
+        "agent_cli_missing": "coding agents missing",
         "agent_needs_login": "logins needed",
         "agent_over_budget": "budgets used up",
         "agent_over_disk": "stops for the disk",

@@ -38,7 +38,8 @@ SHOWN = frozenset(
         *("agent_started", "agent_stopped", "agent_restarted", "container_crash", "agent_destroyed"),
         *("agent_paused", "agent_resumed", "turn_cancelled", "session_compacted", "session_begun", "model_set"),
         *("deploy_started", "deploy_succeeded", "deploy_failed", "turn_stuck", "turn_killed", "message_dead"),
-        *("agent_needs_login", "agent_logged_in", "agent_unhealthy", "question_asked", "operator_message"),
+        *("agent_cli_missing", "agent_needs_login", "agent_logged_in", "agent_unhealthy"),
+        *("question_asked", "operator_message"),
     }
 )
 """hive's own events about the agent that are shown between its live events."""

@@ -202,6 +202,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     ),
     "agent_healthy": _healthy,
     "agent_unhealthy": lambda d: f"not healthy{_with(d, ': ', 'reason')}",
+    "agent_cli_missing": lambda d: f"its coding agent does not start{_with(d, ': ', 'problem')}",
     "agent_needs_login": lambda d: "has no login; only a person can log in",
     "agent_logged_in": lambda d: "is logged in",
     "login_requested": lambda d: f"{_text(d, 'what')} was asked for{_with(d, ' by ', 'by')}",

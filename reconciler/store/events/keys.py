@@ -76,6 +76,11 @@ def unhealthy(agent: AgentName, nonce: str) -> Key:
     return Key(f"unhealthy:{agent}:{nonce}")
 
 
+def cli_missing(agent: AgentName, nonce: str) -> Key:
+    """Return the key of the event that the coding agent of a launch does not start."""
+    return Key(f"no-cli:{agent}:{nonce}")
+
+
 def needs_update(agent: AgentName, revision: str) -> Key:
     """Return the key of the event that an agent is outdated, compared with a revision of hive."""
     return Key(f"needs-update:{agent}:{revision}")

@@ -40,6 +40,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         # health
         "agent_healthy": "An agent passed its health gate.",
         "agent_unhealthy": "An agent did not pass its health gate.",
+        "agent_cli_missing": "An agent's coding agent is missing, too old or does not start; only a person can help.",
         "agent_needs_login": "An agent's coding agent has no login; only a person can log in.",
         "agent_logged_in": "An agent that had no login has one now.",
         "login_requested": "An operator began a login of an agent's coding agent, or ended its login.",

@@ -67,6 +67,7 @@ CASES: dict[str, Facts] = {
     "agent-over-disk": Facts(agents=(agent("over-disk"),)),
     "agent-stuck": Facts(agents=(agent("running", turn_since=NOW - 9, turn_limit=5.0),), now=NOW),
     "agent-error": Facts(errors={ALICE: EVIL}),
+    "agent-no-program": Facts(agents=(agent("parked", runtime_problem=EVIL),)),
     "agent-needs-login": Facts(agents=(agent("needs-login"),)),
     "agent-over-budget": Facts(over_budget={ALICE: Overrun(NOW - 60, NOW + 60, EVIL)}),
     "question": Facts(questions=(question(3, EVIL),)),
@@ -98,6 +99,7 @@ COMMANDS = {
     "agent-over-disk": "hive plan alice",
     "agent-stuck": "hive plan alice",
     "agent-error": "hive plan alice",
+    "agent-no-program": "hive plan alice",
     "agent-needs-login": "hive plan alice",
     "agent-over-budget": "hive usage alice",
     "question": "hive questions 3",
@@ -116,6 +118,14 @@ READING = {"status", "doctor", "logs", "plan", "diff", "questions", "pending", "
 
 def rows(facts: Facts, seen: FirstSeen | None = None, now: float = NOW) -> Any:
     return collect(facts, seen or FirstSeen(), now)
+
+
+@pytest.mark.parametrize("phase", ["parked", "running"])
+def test_an_agent_whose_cli_is_missing_has_one_row_while_its_harness_looks_again_and_again(phase: str) -> None:
+    row = agent(phase, runtime_problem="it is missing", state_since=NOW, turn_until=NOW + LONG_WAIT)
+    rows = collect(Facts(agents=(row,)), FirstSeen(), NOW)
+    assert [each.kind for each in rows] == ["agent-no-program"]
+    assert collect(Facts(agents=(agent("stopped", runtime_problem="it is missing"),)), FirstSeen(), NOW) == ()
 
 
 def test_every_kind_has_a_case_and_a_name_of_its_own() -> None:

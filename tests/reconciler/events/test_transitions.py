@@ -12,11 +12,12 @@ from meta.config import Config
 from meta.errors import TransientError
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, GenerationId, ProposalId, Sha
+from meta.wire.link import About
 from reconciler.events.feed import Events
 from reconciler.events.transitions import Transitions
 from reconciler.plan import steps
 from reconciler.plan.context import Decision
-from reconciler.plan.observed import AgentObserved, Container, Exit, Launch, Memo, Transient
+from reconciler.plan.observed import AgentObserved, Container, Exit, Launch, LinkView, Memo, Transient
 from reconciler.store.database import Database
 
 ALICE = AgentName("alice")
@@ -143,6 +144,26 @@ async def test_a_disagreement_is_told_once_even_by_the_next_daemon(told: Told) -
     await Told(told.events).chronicle.held(ALICE, held, seen)
     (event,) = await told.events.since(None)
     assert (event.kind, event.data) == ("agent_disagrees", {"ids": [9]})
+
+
+async def test_a_cli_that_does_not_start_is_told_once_for_each_start_of_the_container(told: Told) -> None:
+    fine = Decision(steps.Nothing(), "fine", "parked")
+
+    def seen(nonce: str, problem: str, *, connected: bool = True) -> AgentObserved:
+        about = About(runtime="codex", problem=problem)
+        return replace(UP, link=LinkView(connected=connected, nonce=nonce, about=about))
+
+    for view in (seen("n1", ""), seen("n1", "it is missing", connected=False), UP):
+        await told.chronicle.held(ALICE, fine, view)
+    assert await told.kinds() == []
+    for _ in range(2):
+        await told.chronicle.held(ALICE, fine, seen("n1", "it is missing"))
+        await told.chronicle.held(ALICE, fine, seen("n1", ""))
+    await Told(told.events).chronicle.held(ALICE, fine, seen("n1", "it is missing"))
+    (event,) = await told.events.since(None)
+    assert (event.kind, event.data) == ("agent_cli_missing", {"runtime": "codex", "problem": "it is missing"})
+    await told.chronicle.held(ALICE, fine, seen("n2", "it is missing"))
+    assert await told.kinds() == ["agent_cli_missing"] * 2
 
 
 async def test_an_error_is_told_with_its_step(told: Told) -> None:
