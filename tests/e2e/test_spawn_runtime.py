@@ -8,7 +8,9 @@ from meta.agent_toml.settings import parse_settings
 from meta.names import AgentName
 from tests.support.lab import Lab
 
-pytestmark = [pytest.mark.lab(backend="fake", settings={"HIVE_DEFAULT_RUNTIME": "codex"})]
+pytestmark = [
+    pytest.mark.lab(backend="fake", settings={"HIVE_DEFAULT_RUNTIME": "codex", "HIVE_MANAGER_RUNTIME": "claude"})
+]
 
 
 def begun(lab: Lab, agent: str, tag: str) -> tuple[str, str | None]:
@@ -23,7 +25,7 @@ def test_a_spawn_names_the_runtime_and_the_model_and_the_settings_have_the_defau
     assert begun(lab, "alice", "proposal/0") == ("claude", "opus")
     assert lab.hive("spawn", "bob").code == 0
     assert begun(lab, "bob", "proposal/0") == ("codex", None)
-    assert begun(lab, "manager", "proposal/0") == ("script", None)
+    assert begun(lab, "manager", "proposal/0") == ("claude", None)
 
 
 @pytest.mark.parametrize(

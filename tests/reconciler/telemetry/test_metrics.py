@@ -24,6 +24,7 @@ from reconciler.plan.phases import PHASES
 from reconciler.plan.rollout import Rollout
 from reconciler.store.database import Database
 from reconciler.telemetry.metrics import Metrics, Snapshot, database_bytes, disk_bytes
+from reconciler.usage.claim import ENDINGS
 from reconciler.views import AgentStatus, Status
 from tests.support.lab import Lab
 
@@ -295,6 +296,22 @@ def test_dashboard_and_alerts_name_only_metrics_that_there_are(file: str) -> Non
     named = set(WORDS.findall(text))
     assert named
     assert named <= known, named - known
+
+
+@pytest.mark.parametrize("file", ["grafana-dashboard.json", "alerts.yaml"])
+def test_dashboard_and_alerts_name_only_phases_and_endings_that_there_are(file: str) -> None:
+    text = (DOCS / "howto" / file).read_text(encoding="utf-8").replace('\\"', '"')
+    known = {"phase": set(PHASES), "ending": set(ENDINGS)}
+    named = re.findall(r'\b(phase|ending)=~?"([^"]+)"', text)
+    assert {label for label, _ in named} >= {"phase"}
+    for label, values in named:
+        assert set(values.split("|")) <= known[label], values
+
+
+@pytest.mark.parametrize("file", ["grafana-dashboard.json", "alerts.yaml"])
+@pytest.mark.parametrize("metric", ["hive_turns_total", "hive_turn_tokens_total", 'phase=~?"[a-z|-]*parked'])
+def test_dashboard_and_alerts_watch_turns_tokens_and_agents_that_wait(file: str, metric: str) -> None:
+    assert re.search(metric, (DOCS / "howto" / file).read_text(encoding="utf-8").replace('\\"', '"'))
 
 
 def test_the_dashboard_is_json_with_panels_that_ask_for_something() -> None:
