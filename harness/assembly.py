@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from harness.link import Link
 from harness.login.make import make_login
 from harness.loop import LoginMark, Loop, NoLoginMark, Outside
 from harness.model import MODEL_FILE, Model
-from harness.program import Program
+from harness.program import PROBLEM_SECONDS, Program
 from harness.prompts.render import Places, render_prompt
 from harness.runtimes.base import Runtime, RuntimeSpec
 from harness.runtimes.missing import MissingRuntime
@@ -46,6 +46,7 @@ class Parts:
     """What the other parts of the harness bring: the runtime, its login, the bus, and the clock.
 
     `watch` runs for ever. It calls its argument with each change of the login: why there is none, or None.
+    `lasting`: they are not in place of parts that can be made later.
     """
 
     bus: EventSink
@@ -55,28 +56,35 @@ class Parts:
     watch: Callable[[Callable[[str | None], None]], Coroutine[None, None, None]] | None = None
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
+    lasting: bool = True
 
 
 async def take_turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link, bus: Bus) -> None:
-    """Take turns until cancelled."""
-    async with AsyncExitStack() as stack:
-        inbox = Inbox(environment.broker, manager=environment.manager)
-        stack.callback(inbox.close)
-        if settings.runtime == "script":
-            tools = HiveTools(inbox, settings, environment)
-            parts = Parts(bus, ScriptRuntime(settings, environment, tools), NoLoginMark(), NoLogin())
-        else:
+    """Take turns until cancelled. What cannot be made now is made again later."""
+    report_states(gate, bus)
+    while True:
+        async with AsyncExitStack() as stack:
+            inbox = Inbox(environment.broker, manager=environment.manager)
+            stack.callback(inbox.close)
             parts = await make_parts(environment, settings, inbox, bus, stack)
-        await run(environment, settings, gate, link, inbox, parts)
+            if parts.lasting:
+                await run(environment, settings, gate, link, inbox, parts)
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBLEM_SECONDS):
+                    await run(environment, settings, gate, link, inbox, parts)
 
 
 async def make_parts(
     environment: Environment, settings: AgentSettings, inbox: Inbox, bus: EventSink, stack: AsyncExitStack
 ) -> Parts:
-    """Return the parts around a CLI. What they need is closed with `stack`.
+    """Return the parts around a CLI or around rules. What they need is closed with `stack`.
 
     If they cannot be made, the agent is parked and says why.
     """
+    if settings.runtime == "script":
+        tools = HiveTools(inbox, settings, environment)
+        return Parts(bus, ScriptRuntime(settings, environment, tools), NoLoginMark(), NoLogin())
     orphans.adopt_everything()
     try:
         places = Places(environment.state, environment.agents)
@@ -87,8 +95,8 @@ async def make_parts(
     except HiveError as error:
         return Parts(bus, MissingRuntime(settings.runtime, error), NoLoginMark(), NoLogin())
     except OSError as error:
-        why = TransientError(f"the folders of the CLI cannot be made: {error}", "free space, then `hive restart AGENT`")
-        return Parts(bus, MissingRuntime(settings.runtime, why), NoLoginMark(), NoLogin())
+        why = TransientError(f"the folders of the CLI cannot be made: {error}", "free space: it is tried every minute")
+        return Parts(bus, MissingRuntime(settings.runtime, why), NoLoginMark(), NoLogin(), lasting=False)
     watch = start_login_watch if os.environ.get(STARTER) else None
     login = make_login(settings, enclosure.home, enclosure.env, start_child, watch)
     stack.push_async_callback(login.driver.close)
@@ -109,7 +117,6 @@ async def run(
     outside = Outside(link, parts.credentials, parts.clock, parts.random)
     loop = Loop(inbox, gate, conversation, program, bus, outside)
     controls = Controls(loop, gate, conversation, model, program, bus, link.send, parts.login)
-    report_states(gate, bus)
     link.handle(Control, controls.handle)
     watch = None if parts.watch is None else asyncio.create_task(parts.watch(loop.set_login))
     try:

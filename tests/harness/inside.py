@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.assembly import Parts, run
+from harness.assembly import Parts, report_states, run
 from harness.controls import NoLogin
 from harness.environment import Environment
 from harness.events.bus import Bus
@@ -68,6 +68,7 @@ class Inside:
         parts = Parts(self.events, self.runtime, self.credentials, NoLogin(), self._watch, random=lambda: 0.0, **clock)
         linked = asyncio.create_task(link.run())
         await link.acknowledged.wait()
+        report_states(gate, self.events)
         turns = asyncio.create_task(run(environment, self.settings, gate, link, inbox, parts))
         try:
             yield gate
