@@ -24,6 +24,7 @@ from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
 from reconciler.observe.links import Links
 from reconciler.observe.live import Live
+from reconciler.observe.releases import Releases
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.discovery import Discovery
 from reconciler.proposals.rebase import Rebase
@@ -85,6 +86,7 @@ class Service:
     events: Events
     links: Links
     live: Live
+    releases: Releases
     background: Background
     notifier: Notifier
     disk: DiskGuard

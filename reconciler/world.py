@@ -16,6 +16,8 @@ from meta.names import AgentName
 from meta.process.recorder import Recorder
 from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker
+from reconciler.observe.drains import Drains
+from reconciler.observe.holds import Holds
 from reconciler.observe.links import Links
 from reconciler.observe.memory import Memory
 from reconciler.observe.observer import Observer
@@ -44,6 +46,8 @@ class World:
     observer: Observer
     previews: Previews | None
     links: Links
+    drains: Drains
+    holds: Holds
     sockets: Sockets
     memory: Memory
     cards: Cards

@@ -132,7 +132,7 @@ class AgentSockets:
         endpoint = Endpoint(Call(service, principal_of(agent)), limit=limit + ENVELOPE, admit=admit, share=share)
         self._servers[agent] = servers = _Servers(
             agent_server(mcp, agent, service, limit=limit, admit=admit, share=share),
-            link_server(harness, agent, service.links, admit=admit),
+            link_server(harness, agent, service.links, service.releases, admit=admit),
             HttpServer(http, endpoint),
             endpoint,
             owner,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconciler.observe.links import Links
+    from reconciler.observe.releases import Releases
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ def link_server(
     bound: Bound,
     agent: AgentName,
     links: Links,
+    releases: Releases,
     *,
     admit: Callable[[int | None], bool],
 ) -> LineServer:
@@ -82,7 +84,7 @@ def link_server(
         links.connected(agent, peer)
         silent = asyncio.get_running_loop().call_later(HELLO_SECONDS, connection.abort)
         try:
-            await _receive(connection, agent, peer, links, silent.cancel)
+            await _receive(connection, agent, peer, links, releases, silent.cancel)
         finally:
             silent.cancel()
             links.lost(agent, peer)
@@ -91,7 +93,12 @@ def link_server(
 
 
 async def _receive(
-    connection: LineConnection, agent: AgentName, peer: Peer, links: Links, on_hello: Callable[[], None]
+    connection: LineConnection,
+    agent: AgentName,
+    peer: Peer,
+    links: Links,
+    releases: Releases,
+    on_hello: Callable[[], None],
 ) -> None:
     greeted = warned = False
     rate = Rate()
@@ -108,13 +115,13 @@ async def _receive(
             on_hello()
             links.hello(agent, peer, message)
         elif greeted:
-            await _pass_on(agent, peer, links, message)
+            await _pass_on(agent, peer, links, releases, message)
         else:
             log.warning("%s: its harness did not begin with hello", agent, extra=_limited(agent))
             return
 
 
-async def _pass_on(agent: AgentName, peer: Peer, links: Links, message: UpLine | LiveLine) -> None:
+async def _pass_on(agent: AgentName, peer: Peer, links: Links, releases: Releases, message: UpLine | LiveLine) -> None:
     match message:
         case State():
             links.state(agent, peer, message)
@@ -123,7 +130,7 @@ async def _pass_on(agent: AgentName, peer: Peer, links: Links, message: UpLine |
         case Done():
             links.done(agent, peer, message)
         case Release():
-            links.release(agent, peer, message)
+            releases.take(agent, peer, message)
         case LiveLine():
             await links.event(agent, peer, message)
         case _:

@@ -56,7 +56,7 @@ class Lifecycle:
         """
         await self._check(agent)
         if now:
-            self._world.links.skip_drain(agent)
+            self._world.drains.skip(agent)
         try:
             await self.record_stop(agent, by, with_all)
         except DiskFull as error:
@@ -87,7 +87,7 @@ class Lifecycle:
         """Request one more restart. It also starts an agent that is stopped or that hive gave up."""
         await self._check(agent)
         if now:
-            self._world.links.skip_drain(agent)
+            self._world.drains.skip(agent)
 
         def again(run: RunEntry) -> RunEntry:
             return replace(_to_running(run), restarts=next_restart(run, self._world.observer.observe(agent)))
@@ -98,7 +98,7 @@ class Lifecycle:
         """Write every host artefact again, build the pin again, restart."""
         await self._check(agent)
         if now:
-            self._world.links.skip_drain(agent)
+            self._world.drains.skip(agent)
 
         def again(run: RunEntry) -> RunEntry:
             return replace(run, rebuilds=next_rebuild(run, self._world.observer.observe(agent)))

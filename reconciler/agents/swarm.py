@@ -54,7 +54,7 @@ class Swarm:
         try:
             for name in observer.names():
                 if now:
-                    self._world.links.skip_drain(name)
+                    self._world.drains.skip(name)
                 self._loop.interrupt(name)
             left = await self._until_down()
         except BaseException:

@@ -51,7 +51,7 @@ class Turns:
         links = self._world.links
         if not self._world.observer.observe(agent).container.running:
             return TurnResult(agent, "pause", "it does not run; once it is started, it takes no turn")
-        if not await links.wait_between_turns(agent, PAUSE_SECONDS):
+        if not await self._world.drains.wait_between_turns(agent, PAUSE_SECONDS):
             return TurnResult(agent, "pause", "its turn goes on: the harness has not stopped it yet")
         if links.view(agent).turn is None:
             return TurnResult(agent, "pause", "its harness is not connected: it stops its turn once it is")
@@ -60,7 +60,7 @@ class Turns:
     async def resume(self, agent: AgentName, by: str) -> TurnResult:
         """Let the agent take turns again."""
         await self._set(agent, False, by)
-        hold = self._world.links.hold(agent)
+        hold = self._world.holds.of(agent)
         text = f"over its budget still: {hold.reason}" if hold.over_budget else "it takes turns again"
         return TurnResult(agent, "resume", text)
 

@@ -34,7 +34,7 @@ class ContainerSteps:
         match step:
             case steps.Drain(deadline=deadline):
                 with effect("drain"):
-                    if not await self._world.links.drain(agent, deadline):
+                    if not await self._world.drains.drain(agent, deadline):
                         log.warning("%s did not end its turn within %g s", agent, deadline)
             case steps.Stop():
                 await self._stop(agent, step)
@@ -71,7 +71,7 @@ class ContainerSteps:
         if view.turn is not None and view.turn_number != number:
             return True  # it ended since the plan was made: another one runs
         began = view.turn_since
-        cancelled = await world.links.cancel_turn(agent, world.config.turn_grace, number)
+        cancelled = await world.drains.cancel_turn(agent, world.config.turn_grace, number)
         world.metrics.turn_stuck(agent)
         seconds = round(world.clock() - began) if began is not None else None
         await self._append_if_room("turn_stuck", agent, {"seconds": seconds, "stops": not cancelled})

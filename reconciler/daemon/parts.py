@@ -35,14 +35,17 @@ from reconciler.messaging.reminders import Reminders
 from reconciler.messaging.ticker import Ticker
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.declared import declared_records
+from reconciler.observe.drains import Drains
 from reconciler.observe.holds import Holds
 from reconciler.observe.links import Links
 from reconciler.observe.live import Live
 from reconciler.observe.memory import Memory
 from reconciler.observe.observer import Observer, Sources
 from reconciler.observe.previews import Previews
+from reconciler.observe.releases import Releases
 from reconciler.observe.repos import Repos
 from reconciler.observe.roster import Roster
+from reconciler.observe.sender import Sender
 from reconciler.observe.settings import DeployedSettings
 from reconciler.service import Service
 from reconciler.store.cards import Cards
@@ -89,10 +92,11 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
 
     live = Live(live_store, record)
     closing.push_async_callback(live.close)
-    holds = Holds(lambda agent: meta.known().run_of(agent).paused)
+    holds = Holds(lambda agent: meta.known().run_of(agent).paused, changed=lambda agent: links.send_hold(agent))
     broker, turn_limit = store.broker, store.settings.turn_limit
-    links = Links(hints, broker.interrupt, acks=broker.expect_acks, release=broker.release_turn, holds=holds, live=live)
-    spending = await _spending(here, database, store, roster, metrics, links)
+    sender = Sender()
+    links = Links(hints, broker.interrupt, acks=broker.expect_acks, holds=holds, live=live, sender=sender)
+    spending = await _spending(here, database, store, roster, metrics, holds)
     backend = make_backend(choice, layout, config, owner=here.owner, links=links, background=here.background)
     builder = make_builder(
         choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs
@@ -102,12 +106,13 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
         layout, meta, repos, backend, builder, links, here.sockets, memory, turn_limit=turn_limit, roster=roster
     )
     observer = Observer(sources, since=since, previews=previews, given_away=choice.own_ranges and os.geteuid() != 0)
-    world = _world(here, store, sources, observer, previews, memory, spending, live)
+    world = _world(here, store, sources, observer, previews, memory, spending, live, holds)
     apply = Apply(world, backend, builder)
     closing.push_async_callback(backend.close)
     await backend.open(hints)
     await observer.desired()
-    service = make_service(here, world, apply, store, spending, build_logs, roster, live)
+    releases = Releases(links, broker.release_turn, sender)
+    service = make_service(here, world, apply, store, spending, build_logs, roster, live, releases)
     await service.discovery.open()
     database.on_change(service.discovery.glance)
     if service.notifier.configured:
@@ -127,6 +132,7 @@ def _world(
     memory: Memory,
     spending: Spending,
     live: Live,
+    holds: Holds,
 ) -> World:
     return World(
         layout=here.layout,
@@ -136,6 +142,8 @@ def _world(
         observer=observer,
         previews=previews,
         links=sources.links,
+        drains=Drains(sources.links),
+        holds=holds,
         sockets=here.sockets,
         memory=memory,
         cards=store.cards,
@@ -217,10 +225,10 @@ def _store(here: Surroundings, roster: Roster, repos: Repos, database: Database,
 
 
 async def _spending(
-    here: Surroundings, database: Database, store: Store, roster: Roster, metrics: Metrics, links: Links
+    here: Surroundings, database: Database, store: Store, roster: Roster, metrics: Metrics, holds: Holds
 ) -> Spending:
     """Make what counts turns, and hold the agents whose budgets were used up when the last daemon ended."""
     rounds = here.background.rounds("budgets")
-    budgets = Budgets(database, store.settings.of, roster.names, links, rounds)
+    budgets = Budgets(database, store.settings.of, roster.names, holds, rounds)
     await budgets.load()
     return Spending(TurnRecords(database, metrics.turns, budgets.judge), budgets)

@@ -27,6 +27,7 @@ from reconciler.messaging.loose_ends import LooseEnds
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.declared import DeclaredMemory
 from reconciler.observe.live import Live
+from reconciler.observe.releases import Releases
 from reconciler.observe.roster import Roster
 from reconciler.proposals.branches import Branches
 from reconciler.proposals.commands import Proposals
@@ -113,6 +114,7 @@ def make_service(
     logs: BuildLogs,
     roster: Roster,
     live: Live,
+    releases: Releases,
 ) -> Service:
     """Make the loop, the commands and the queries."""
     core = _core(here, world, apply, store)
@@ -132,6 +134,7 @@ def make_service(
         events=store.events,
         links=world.links,
         live=live,
+        releases=releases,
         background=here.background,
         notifier=_notifier(here, world, store, queries["status"]),
         disk=core.disk,

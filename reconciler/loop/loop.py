@@ -227,7 +227,7 @@ class Reconciler:
 
     async def _finish_work(self, agent: AgentName) -> None:
         self.trouble.pop(agent, None)
-        await self._world.links.resume(agent)
+        await self._world.drains.resume(agent)
         self.turn()
 
     async def _do(self, agent: AgentName, decision: Decision) -> None:

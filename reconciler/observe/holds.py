@@ -26,11 +26,18 @@ class _Budget:
 
 
 class Holds:
-    """The holds of all agents. `paused` returns True for an agent that the operator paused."""
+    """The holds of all agents. `paused` returns True for an agent that the operator paused.
+
+    `changed` is called with the agent after each change of its budget's hold.
+    """
 
     def __init__(
-        self, paused: Callable[[AgentName], bool] = lambda _: False, clock: Callable[[], float] = time.time
+        self,
+        paused: Callable[[AgentName], bool] = lambda _: False,
+        clock: Callable[[], float] = time.time,
+        changed: Callable[[AgentName], None] = lambda _: None,
     ) -> None:
+        self._changed = changed
         self._paused = paused
         self._clock = clock
         self._budgets: dict[AgentName, _Budget] = {}
@@ -45,7 +52,9 @@ class Holds:
     def set_over_budget(self, agent: AgentName, until: float | None, reason: str) -> None:
         """Hold the agent until the Unix time `until` (None: until it is cleared), because its budget is used up."""
         self._budgets[agent] = _Budget(until, one_line(reason, REASON_LIMIT))
+        self._changed(agent)
 
     def clear_over_budget(self, agent: AgentName) -> None:
         """End the hold of the budget."""
         self._budgets.pop(agent, None)
+        self._changed(agent)

@@ -22,9 +22,12 @@ from reconciler.messaging.broker import Broker
 from reconciler.messaging.loose_ends import LooseEnds
 from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
+from reconciler.observe.drains import Drains
 from reconciler.observe.holds import Holds
 from reconciler.observe.links import Links
 from reconciler.observe.live import Live
+from reconciler.observe.releases import Releases
+from reconciler.observe.sender import Sender
 from reconciler.plan.rollout import Rollout
 from reconciler.queries.digest import DigestQuery
 from reconciler.queries.usage import UsageQuery
@@ -85,11 +88,13 @@ class FakeService:
         self.broker = broker
         self.background = Background()
         self.live = Live(LiveStore(layout.live))
+        self.holds = Holds(changed=lambda agent: self.links.send_hold(agent))
         self.links = Links(
-            lambda agent: None,
-            lambda agent: self.broker.interrupt(agent),
-            release=lambda agent, launch, only: self.broker.release_turn(agent, launch, only),
-            live=self.live,
+            lambda agent: None, lambda agent: self.broker.interrupt(agent), holds=self.holds, live=self.live
+        )
+        self.drains = Drains(self.links)
+        self.releases = Releases(
+            self.links, lambda agent, launch, only: self.broker.release_turn(agent, launch, only), Sender()
         )
         self.names: list[AgentName] = [ALICE, MANAGER]
         self.rows: dict[AgentName, PlanRow] = {}
@@ -183,6 +188,7 @@ class FakeService:
             events=self.events,
             links=self.links,
             live=self.live,
+            releases=self.releases,
             background=self.background,
             notifier=part(test="test_notify"),
             disk=part(borrow="borrow", take_back="take_back"),

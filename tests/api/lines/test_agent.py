@@ -106,7 +106,7 @@ async def test_a_drain_ends_a_recv_that_waits(pods: Hive) -> None:
     links.connected(ALICE, MutePeer())
     waiting = asyncio.ensure_future(received(pods, 60))
     await pods.fake.broker.unread(ALICE)
-    assert not await links.drain(ALICE, 0.05)
+    assert not await pods.fake.drains.drain(ALICE, 0.05)
     async with asyncio.timeout(10):
         assert await waiting == EmptyResponse()
 

@@ -43,7 +43,7 @@ async def test_a_harness_that_says_hello_is_connected_and_is_probed(pods: Hive) 
         writer.write(json.dumps({"up": "state", "state": "idle", "probe": probe["probe"]}).encode() + b"\n")
         while not pods.fake.links.view(ALICE).answered:
             await asyncio.sleep(0)
-        drained = asyncio.ensure_future(pods.fake.links.drain(ALICE, 10.0))
+        drained = asyncio.ensure_future(pods.fake.drains.drain(ALICE, 10.0))
         assert json.loads(await reader.readline())["down"] == "drain"
         writer.write(b'{"up":"state","state":"drained"}\n')
         assert await drained
@@ -212,9 +212,9 @@ async def test_what_a_harness_says_about_itself_is_kept_and_a_control_gets_its_a
 
 async def test_a_paused_agent_gets_no_message_even_if_its_harness_does_not_know_holds(pods: Hive) -> None:
     await pods.fake.broker.send("manager", ALICE, "hello")
-    pods.fake.links.set_over_budget(ALICE, None, "used up")
+    pods.fake.holds.set_over_budget(ALICE, None, "used up")
     assert await pods.ask(ALICE, '{"cmd":"recv","wait_seconds":0}') == [{"kind": "empty"}]
     assert await pods.ask(ALICE, '{"cmd":"status"}') == [{"kind": "status", "unread": 1}]
-    pods.fake.links.clear_over_budget(ALICE)
+    pods.fake.holds.clear_over_budget(ALICE)
     (message,) = await pods.ask(ALICE, '{"cmd":"recv","wait_seconds":0}')
     assert message["body"] == "hello"

@@ -33,9 +33,9 @@ class Fakes:
             observe=lambda name: SimpleNamespace(container=SimpleNamespace(running=name in self.running)),
             go_down=lambda down: setattr(self, "goes_down", down),
         )
-        links = SimpleNamespace(skip_drain=lambda _: None)
+        drains = SimpleNamespace(skip=lambda _: None)
         events = SimpleNamespace(append=self.append)
-        return SimpleNamespace(observer=observer, links=links, events=events, config=Config(), clock=self.clock)
+        return SimpleNamespace(observer=observer, drains=drains, events=events, config=Config(), clock=self.clock)
 
     async def append(self, *event: object) -> None:
         self.events.append(event)

@@ -8,6 +8,7 @@ import pytest
 
 from meta.names import AgentName
 from meta.wire.link import DownLine, Hello, Hold, Probe, State, TurnState
+from reconciler.observe.drains import Drains
 from reconciler.observe.holds import FREE, Holds
 from reconciler.observe.links import Links
 
@@ -42,8 +43,9 @@ class Will:
         self.now = 100.0
         self.interrupted: list[AgentName] = []
         self.hints: list[AgentName] = []
-        holds = Holds(lambda _: self.paused, lambda: self.now)
-        self.links = Links(self.hints.append, self.interrupted.append, clock=lambda: self.now, holds=holds)
+        self.holds = Holds(lambda _: self.paused, lambda: self.now, lambda agent: self.links.send_hold(agent))
+        self.links = Links(self.hints.append, self.interrupted.append, clock=lambda: self.now, holds=self.holds)
+        self.drains = Drains(self.links)
 
     def connect(self, peer: Peer, state: TurnState = TurnState.IDLE) -> Peer:
         self.links.connected(ALICE, peer)
@@ -71,12 +73,12 @@ async def test_a_change_is_sent_once_and_whole_and_ends_the_recv_that_waits() ->
         will.links.send_hold(ALICE)
     assert (await peer.received(3))[2:] == [PAUSED]
     assert will.interrupted == [ALICE]
-    will.links.set_over_budget(ALICE, 200.0, "10 of 10 turns\nof today")
+    will.holds.set_over_budget(ALICE, 200.0, "10 of 10 turns\nof today")
     will.paused = False
     will.links.send_hold(ALICE)
     over = Hold(over_budget=True, until=200.0, reason="10 of 10 turns of today", releases=True)
     assert (await peer.received(5))[3:] == [over.model_copy(update={"paused": True}), over]
-    will.links.clear_over_budget(ALICE)
+    will.holds.clear_over_budget(ALICE)
     assert (await peer.received(6))[5] == FREE
     await will.links.close()
 
@@ -97,16 +99,16 @@ async def test_a_hold_without_a_harness_is_noted_once_and_sent_with_the_hello() 
 
 async def test_a_budget_ends_by_itself_at_its_time() -> None:
     will = Will()
-    will.links.set_over_budget(ALICE, 200.0, "used up")
+    will.holds.set_over_budget(ALICE, 200.0, "used up")
     assert will.links.held(ALICE)
     will.now = 200.0
     assert not will.links.held(ALICE)
-    assert will.links.hold(ALICE) == FREE
+    assert will.holds.of(ALICE) == FREE
 
 
 async def test_a_destroyed_agent_leaves_no_budget_to_the_next_one_of_its_name() -> None:
     will = Will()
-    will.links.set_over_budget(ALICE, None, "used up")
+    will.holds.set_over_budget(ALICE, None, "used up")
     will.links.forget(ALICE)
     assert not will.links.held(ALICE)
 
@@ -131,14 +133,14 @@ async def test_a_paused_agent_counts_as_drained() -> None:
     peer = will.connect(Peer())
     will.links.state(ALICE, peer, State(state=TurnState.PAUSED))
     async with asyncio.timeout(5):
-        assert await will.links.drain(ALICE, 30)
+        assert await will.drains.drain(ALICE, 30)
     await will.links.close()
 
 
 async def test_the_end_of_a_turn_is_waited_for() -> None:
     will = Will()
     peer = will.connect(Peer(), TurnState.THINKING)
-    assert not await will.links.wait_between_turns(ALICE, 0)
+    assert not await will.drains.wait_between_turns(ALICE, 0)
     asyncio.get_running_loop().call_soon(will.links.state, ALICE, peer, State(state=TurnState.PAUSED))
-    assert await will.links.wait_between_turns(ALICE, 10)
+    assert await will.drains.wait_between_turns(ALICE, 10)
     await will.links.close()

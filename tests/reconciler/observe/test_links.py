@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from meta.errors import DiskFull, TransientError
 from meta.names import AgentName, GenerationId
-from meta.wire.link import Cancel, Closed, DownLine, Drain, Follow, Hello, Probe, Release, Released, State, TurnState
+from meta.wire.link import Closed, Follow, Hello, Probe, State, TurnState
+from reconciler.observe.drains import Drains
 from reconciler.observe.links import ASK_AGAIN_SECONDS, Links
 from reconciler.observe.live import Given, Live
 from reconciler.plan.observed import Launch
 from reconciler.store.live import LiveStore
-
-ALICE = AgentName("alice")
-
-
-class Peer:
-    """Collects what is sent down."""
-
-    def __init__(self) -> None:
-        self.sent: list[DownLine] = []
-        self.told = asyncio.Event()
-
-    async def send(self, line: DownLine) -> None:
-        self.sent.append(line)
-        self.told.set()
-
-
-def connect(links: Links, nonce: str = "n") -> Peer:
-    peer = Peer()
-    links.connected(ALICE, peer)
-    links.hello(ALICE, peer, Hello(generation="g", nonce=nonce))
-    return peer
+from tests.support.link_peer import ALICE, Peer, connect
 
 
 async def test_a_hello_is_probed_and_the_answer_counts() -> None:
@@ -49,34 +29,6 @@ async def test_a_hello_is_probed_and_the_answer_counts() -> None:
     assert not links.view(ALICE).answered
     links.state(ALICE, peer, State(state=TurnState.IDLE, probe=peer.sent[1].probe))
     assert links.view(ALICE).answered
-    await links.close()
-
-
-async def test_the_drain_of_a_launch_is_over_when_it_ends_and_only_a_new_launch_gets_another() -> None:
-    links = Links(lambda _: None)
-    connect(links)
-    assert not await links.drain(ALICE, 0.01)
-    for nonce in ("other", "n"):
-        connect(links, nonce)
-        assert links.view(ALICE).drain_over
-    links.reset(ALICE)
-    assert not links.view(ALICE).drain_over
-    await links.close()
-
-
-async def test_a_harness_that_says_drained_ends_the_drain_at_once() -> None:
-    links = Links(lambda _: None)
-    peer = connect(links)
-    draining = asyncio.create_task(links.drain(ALICE, 30))
-    async with asyncio.timeout(5):
-        while not any(isinstance(line, Drain) for line in peer.sent):
-            peer.told.clear()
-            await peer.told.wait()
-        links.state(ALICE, peer, State(state=TurnState.DRAINED))
-        assert await draining
-    assert links.draining(ALICE)
-    await links.resume(ALICE)
-    assert not links.draining(ALICE)
     await links.close()
 
 
@@ -178,7 +130,7 @@ async def test_a_simulated_harness_is_healthy_at_once() -> None:
     view = links.view(ALICE)
     assert view.connected
     assert view.answered
-    assert await links.drain(ALICE, 1)
+    assert await Drains(links).drain(ALICE, 1)
 
 
 async def test_the_age_of_a_turn_goes_on_over_a_broken_connection_and_ends_with_the_turn() -> None:
@@ -208,28 +160,6 @@ async def test_after_a_restart_of_the_daemon_the_harness_says_how_old_its_turn_i
     await links.close()
 
 
-async def test_a_turn_that_hive_cancels_ends_or_goes_on() -> None:
-    links = Links(lambda _: None)
-    assert not await links.cancel_turn(ALICE, 0.01)
-    peer = connect(links)
-    links.state(ALICE, peer, State(state=TurnState.THINKING))
-    assert not await links.cancel_turn(ALICE, 0.01)
-    assert Cancel() in peer.sent
-    asyncio.get_running_loop().call_soon(links.state, ALICE, peer, State(state=TurnState.IDLE))
-    assert await links.cancel_turn(ALICE, 10)
-    await links.close()
-
-
-async def test_only_the_turn_that_is_meant_is_cancelled() -> None:
-    links = Links(lambda _: None)
-    peer = connect(links)
-    links.state(ALICE, peer, State(state=TurnState.THINKING, turn=3))
-    asyncio.get_running_loop().call_soon(links.state, ALICE, peer, State(state=TurnState.THINKING, turn=4))
-    assert await links.cancel_turn(ALICE, 10, 3)
-    assert Cancel(turn=3) in peer.sent
-    await links.close()
-
-
 def test_the_first_ack_of_a_launch_is_a_change_and_later_ones_are_none() -> None:
     hints: list[AgentName] = []
     links = Links(hints.append)
@@ -241,40 +171,6 @@ def test_the_first_ack_of_a_launch_is_a_change_and_later_ones_are_none() -> None
     assert (hints, links.view(ALICE).acked) == ([ALICE], True)
     links.reset(ALICE)
     assert not links.view(ALICE).acked
-
-
-async def test_a_harness_that_releases_its_turn_gets_an_answer_once_that_is_done() -> None:
-    released: list[tuple[str, str, Sequence[int] | None]] = []
-
-    async def release(agent: AgentName, nonce: str, only: Sequence[int] | None) -> None:
-        released.append((agent, nonce, only))
-
-    links = Links(lambda _: None, release=release)
-    peer = connect(links, "n7")
-    links.state(ALICE, peer, State(state=TurnState.THINKING, turn=2))
-    links.release(ALICE, peer, Release(turn=1))
-    links.release(ALICE, peer, Release(turn=2, only=(4, 5)))
-    links.release(ALICE, peer, Release(turn=2))
-    async with asyncio.timeout(5):
-        while peer.sent.count(Released(turn=2)) < 2:
-            peer.told.clear()
-            await peer.told.wait()
-    assert released == [("alice", "n7", (4, 5)), ("alice", "n7", None)]
-    assert Released(turn=1) not in peer.sent
-    await links.close()
-
-
-async def test_who_has_not_the_link_releases_nothing() -> None:
-    released: list[str] = []
-
-    async def release(_agent: AgentName, nonce: str, _only: Sequence[int] | None) -> None:
-        released.append(nonce)
-
-    links = Links(lambda _: None, release=release)
-    connect(links)
-    links.release(ALICE, Peer(), Release(turn=0))
-    await links.close()
-    assert released == []
 
 
 @pytest.mark.looptime
