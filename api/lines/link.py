@@ -18,7 +18,7 @@ from meta.errors import HiveError
 from meta.names import AgentName
 from meta.text import one_line
 from meta.wire.link import UP, About, Closed, Done, DownLine, Event, Hello, Release, State, UpLine
-from reconciler.observe.live import Given as LiveLine
+from reconciler.observe.live import LiveLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ import json
 from collections.abc import AsyncGenerator, Sequence
 
 from meta.names import AgentName
-from reconciler.observe.live import CHANNEL, Live, Watcher
+from reconciler.observe.live import CHANNEL, Live, Subscription
 from reconciler.store.live import AGENT_ROWS
 from reconciler.store.live_queue import LiveRow
 
@@ -30,7 +30,7 @@ async def live_sse(
     live: Live, agent: AgentName, after: str | None, newest: int, stopping: asyncio.Event
 ) -> AsyncGenerator[str, None]:
     """Yield the stream's text until `stopping` is set: what follows `after`, or the `newest` events, then new ones."""
-    with live.watch(agent) as watcher:
+    with live.watch(agent) as subscription:
         rows = await live.after(agent, after, AGENT_ROWS) if after else None
         gone = after is not None and rows is None
         if rows is None:
@@ -43,9 +43,9 @@ async def live_sse(
             yield text
         seq = rows[-1].seq if rows else 0
         end = asyncio.ensure_future(stopping.wait())
-        end.add_done_callback(lambda _: watcher.wake())
+        end.add_done_callback(lambda _: subscription.wake())
         try:
-            while (batch := await _next(watcher, stopping)) is not _END:
+            while (batch := await _next(subscription, stopping)) is not _END:
                 if batch is None:
                     yield _block("resync", position, {"reason": f"more than {CHANNEL} events were waiting"})
                     rows = await live.newest(agent, newest)
@@ -64,15 +64,15 @@ async def live_sse(
 _END: list[LiveRow] = []
 
 
-async def _next(watcher: Watcher, stopping: asyncio.Event) -> Sequence[LiveRow] | None:
+async def _next(subscription: Subscription, stopping: asyncio.Event) -> Sequence[LiveRow] | None:
     """Return what comes next, or nothing after HEARTBEAT seconds. None is resync; _END once `stopping` is set."""
     await asyncio.sleep(LINGER)
     try:
         async with asyncio.timeout(HEARTBEAT):
-            await watcher.wait()
+            await subscription.wait()
     except TimeoutError:
         return ()
-    return _END if stopping.is_set() else watcher.take()
+    return _END if stopping.is_set() else subscription.take()
 
 
 def live_row(row: LiveRow) -> str:

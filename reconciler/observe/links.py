@@ -33,7 +33,7 @@ from meta.wire.link import (
 from reconciler.observe import link_view
 from reconciler.observe.controls import Controls
 from reconciler.observe.holds import FREE, Holds
-from reconciler.observe.live import Given, Live
+from reconciler.observe.live import Live, LiveLine
 from reconciler.observe.sender import Sender
 from reconciler.plan.observed import Launch, LinkView
 from reconciler.ports import LinkPeer
@@ -157,7 +157,7 @@ class Links:
         if self._current(agent, peer) is not None:
             self._controls.answer(agent, done)
 
-    async def event(self, agent: AgentName, peer: LinkPeer, event: Given) -> None:
+    async def event(self, agent: AgentName, peer: LinkPeer, event: LiveLine) -> None:
         """Take a live event of the process that has the link."""
         link = self._current(agent, peer)
         if self._live is None or link is None:

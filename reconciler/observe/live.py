@@ -25,7 +25,7 @@ from reconciler.store.live_queue import LiveRow
 log = logging.getLogger(__name__)
 
 CHANNEL = 256
-"""Events that wait for one watcher."""
+"""Events that wait for one subscriber."""
 LOGS = 4
 """Logs of one agent whose position is remembered."""
 KIND_LENGTH = 40
@@ -36,7 +36,7 @@ nothing is checked. The same can come again. Raises TransientError if it cannot 
 """
 
 
-class Given(NamedTuple):
+class LiveLine(NamedTuple):
     """One event as it came over the link. `text` is `value` as JSON on one line."""
 
     id: int
@@ -60,7 +60,7 @@ class _Following:
 
 
 class Live:
-    """The copy and its watchers. All methods run on the daemon's loop.
+    """The copy and its subscribers. All methods run on the daemon's loop.
 
     `on_usage` is awaited for each `usage` event before hive counts the event as taken: if the daemon dies before that,
     the harness sends it again. While a usage cannot be recorded, because the disk is full, what follows it is shown and
@@ -72,7 +72,7 @@ class Live:
         self._on_usage = on_usage
         self._positions = store.positions()
         self._following: dict[AgentName, _Following] = {}
-        self._watchers: dict[AgentName, set[Watcher]] = {}
+        self._subscriptions: dict[AgentName, set[Subscription]] = {}
 
     # called by the link
     def begin(self, agent: AgentName, hello: Hello) -> int | None:
@@ -98,7 +98,7 @@ class Live:
         following = self._following.get(agent)
         return None if following is None or not following.missing else self._positions[agent][following.log]
 
-    async def take(self, agent: AgentName, event: Given) -> None:
+    async def take(self, agent: AgentName, event: LiveLine) -> None:
         """Take one event of the process that has the link. One that is known is ignored."""
         following = self._following.get(agent)
         if following is None:
@@ -124,10 +124,10 @@ class Live:
         row = self._store.append(agent, following.log, event.id, event.ts, text, keep=keep)
         if event.id > following.shown:
             following.shown = event.id
-            for watcher in self._watchers.get(agent, ()):
-                watcher.put(row)
+            for subscription in self._subscriptions.get(agent, ()):
+                subscription.put(row)
 
-    async def _record(self, agent: AgentName, name: str, event: Given) -> bool:
+    async def _record(self, agent: AgentName, name: str, event: LiveLine) -> bool:
         """Record a usage. Return False if that is not possible now."""
         try:
             if self._on_usage is not None:
@@ -149,9 +149,9 @@ class Live:
         await asyncio.to_thread(self._store.flush)  # a destroy that is over has left nothing
 
     # called by the operator's side
-    def watch(self, agent: AgentName) -> Watcher:
-        """Return a watcher of what comes from now on. Use it in a `with` block."""
-        return Watcher(agent, self._watchers)
+    def watch(self, agent: AgentName) -> Subscription:
+        """Return a subscription to what comes from now on. Use it in a `with` block."""
+        return Subscription(agent, self._subscriptions)
 
     async def newest(self, agent: AgentName, limit: int) -> list[LiveRow]:
         """Return the agent's newest events, oldest first."""
@@ -168,18 +168,18 @@ class Live:
         await asyncio.to_thread(self._store.close)
 
 
-class Watcher:
-    """What one watcher has not read yet."""
+class Subscription:
+    """What one subscriber has not read yet."""
 
-    def __init__(self, agent: AgentName, watchers: dict[AgentName, set[Watcher]]) -> None:
+    def __init__(self, agent: AgentName, subscriptions: dict[AgentName, set[Subscription]]) -> None:
         self._agent = agent
-        self._watchers = watchers
+        self._subscriptions = subscriptions
         self._rows: deque[LiveRow] = deque()
         self._lagged = False
         self._ready = asyncio.Event()
 
     def put(self, row: LiveRow) -> None:
-        """Take an event. If too many wait, drop them all: the watcher learns of it."""
+        """Take an event. If too many wait, drop them all: the subscriber learns of it."""
         if len(self._rows) >= CHANNEL:
             self._rows.clear()
             self._lagged = True
@@ -204,14 +204,14 @@ class Watcher:
         self._ready.clear()
         return rows
 
-    def __enter__(self) -> Watcher:
-        self._watchers.setdefault(self._agent, set()).add(self)
+    def __enter__(self) -> Subscription:
+        self._subscriptions.setdefault(self._agent, set()).add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        members = self._watchers.get(self._agent, set())
+        members = self._subscriptions.get(self._agent, set())
         members.discard(self)
         if not members:
-            self._watchers.pop(self._agent, None)
+            self._subscriptions.pop(self._agent, None)

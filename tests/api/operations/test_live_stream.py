@@ -14,7 +14,7 @@ from api.operations import live_stream
 from api.operations.live_stream import live_sse
 from meta.names import AgentName
 from meta.wire.link import Hello
-from reconciler.observe.live import CHANNEL, Given, Live
+from reconciler.observe.live import CHANNEL, Live, LiveLine
 from reconciler.store.live import LiveStore
 
 ALICE = AgentName("alice")
@@ -31,7 +31,7 @@ async def live(tmp_path: Path) -> AsyncIterator[Live]:
 async def emit(live: Live, *ids: int) -> None:
     for id in ids:
         value = {"kind": "note", "text": str(id)}
-        await live.take(ALICE, Given(id, 7, value, json.dumps(value)))
+        await live.take(ALICE, LiveLine(id, 7, value, json.dumps(value)))
 
 
 def blocks(text: str) -> list[tuple[str, str, Any]]:
@@ -113,4 +113,4 @@ async def test_a_stream_ends_when_the_daemon_stops(live: Live) -> None:
     stopping.set()
     async with asyncio.timeout(20):
         assert [text async for text in stream] == []
-    assert live._watchers == {}
+    assert live._subscriptions == {}

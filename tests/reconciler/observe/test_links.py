@@ -12,7 +12,7 @@ from meta.names import AgentName, GenerationId
 from meta.wire.link import Closed, Follow, Hello, Probe, State, TurnState
 from reconciler.observe.drains import Drains
 from reconciler.observe.links import ASK_AGAIN_SECONDS, Links
-from reconciler.observe.live import Given, Live
+from reconciler.observe.live import Live, LiveLine
 from reconciler.plan.observed import Launch
 from reconciler.store.live import LiveStore
 from tests.support.link_peer import ALICE, Peer, connect
@@ -186,7 +186,7 @@ async def test_events_that_could_not_be_recorded_are_asked_for_again_until_they_
     peer = Peer()
     links.connected(ALICE, peer)
     links.hello(ALICE, peer, Hello(generation="g", nonce="n", log="log1", last=9))
-    usage = Given(7, 1, {"kind": "usage"}, '{"kind":"usage"}')
+    usage = LiveLine(7, 1, {"kind": "usage"}, '{"kind":"usage"}')
     for _ in range(3):
         await links.event(ALICE, peer, usage)
     await asyncio.sleep(2 * ASK_AGAIN_SECONDS)

@@ -14,7 +14,7 @@ import pytest
 from meta.errors import DiskFull, HiveError, PermanentError, TransientError
 from meta.names import AgentName
 from meta.wire.link import Hello
-from reconciler.observe.live import CHANNEL, LOGS, Given, Live
+from reconciler.observe.live import CHANNEL, LOGS, Live, LiveLine
 from reconciler.store.live import LiveStore
 
 ALICE, BOB = AgentName("alice"), AgentName("bob")
@@ -32,9 +32,9 @@ def hello(log: str | None = "log1", last: int = 10**6) -> Hello:
     return Hello(generation="g", nonce="n", log=log, last=last)
 
 
-def event(id: int, **value: object) -> Given:
+def event(id: int, **value: object) -> LiveLine:
     value = value or {"kind": "note", "text": str(id)}
-    return Given(id, 7, value, json.dumps(value))
+    return LiveLine(id, 7, value, json.dumps(value))
 
 
 async def ids(live: Live, agent: AgentName = ALICE) -> list[str]:
@@ -103,7 +103,7 @@ async def test_a_watcher_gets_what_its_agent_sends_and_a_resync_if_it_lags(live:
             await live.take(ALICE, event(id))
         assert watcher.take() is None
         assert [row.id for row in watcher.take() or ()] == [3 + CHANNEL]
-    assert live._watchers == {}
+    assert live._subscriptions == {}
 
 
 async def test_a_destroyed_agent_has_no_events_until_its_next_hello(live: Live) -> None:
