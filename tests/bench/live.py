@@ -31,6 +31,9 @@ WATCHERS = 20
 PER_SECOND = 500
 SECONDS = 6
 ALICE = AgentName("alice")
+REQUEST = b"GET /api/agents/alice/live?newest=0 HTTP/1.0\r\n\r\n"
+LAG = 5_000
+"""Events that a watcher does not read. They are more than the sockets hold."""
 WHY = "the figure is of one core; the floor shows what json.loads and SQLite alone do on this machine at this moment"
 
 
@@ -48,12 +51,15 @@ def measure() -> Iterator[Figure]:
         lab.spawn("alice")
         lab.settle()
         hello = Hello(generation="g", nonce="n", log="bench", last=2**50).model_dump_json().encode() + b"\n"
-        watched = asyncio.run(watch(lab.layout.harness_socket(ALICE), lab.layout.http_socket, hello))
+        up, down = lab.layout.harness_socket(ALICE), lab.layout.http_socket
+        watched = asyncio.run(watch(up, down, hello))
+        resyncs = asyncio.run(lag(up, down, hello))
     name = f"{WATCHERS} watchers at {PER_SECOND} lines/s"
     yield figure(f"{name}: p99", "ms", watched, floor=relayed, at_most=50, at=percentile(99))
     yield figure(f"{name}: median", "ms", watched, floor=relayed)
     missing = WATCHERS * PER_SECOND * SECONDS - len(watched)
     yield figure(f"{name}: events that did not come", "", [float(missing)], at_most=0)
+    yield figure("a watcher that lags: resyncs before the newest event", "", [resyncs], at_least=1)
 
 
 def text(number: int) -> str:
@@ -115,7 +121,7 @@ async def through_hive(path: Path) -> float:
 
 async def watch(up: Path, down: Path, hello: bytes, *, raw: bool = False) -> list[float]:
     """Send PER_SECOND lines a second and return the milliseconds until each watcher had each of them."""
-    request = b"" if raw else b"GET /api/agents/alice/live?newest=0 HTTP/1.0\r\n\r\n"
+    request = b"" if raw else REQUEST
     took: list[float] = []
 
     async def one(reader: asyncio.StreamReader) -> None:
@@ -149,6 +155,27 @@ async def watch(up: Path, down: Path, hello: bytes, *, raw: bool = False) -> lis
     for each in (writer, *(stream for _, stream in streams)):
         each.close()
     return took
+
+
+async def lag(up: Path, down: Path, hello: bytes) -> float:
+    """Send events to a watcher that does not read; return the resyncs that it gets before the last of them."""
+    reader, watcher = await asyncio.open_unix_connection(str(down), limit=2**16)
+    watcher.write(REQUEST)
+    await reader.readuntil(b"event: ready")
+    _, writer = await asyncio.open_unix_connection(str(up))
+    writer.write(hello)
+    resyncs = 0.0
+    first = PER_SECOND * SECONDS + 1
+    for number in range(first, first + LAG + 1):
+        event = f'{{"kind":"stream","last":{str(number == first + LAG).lower()},"text":"{"x" * 600}"}}'
+        writer.write(feed.line(Row(number, 1, "stream", event)))
+        await writer.drain()
+    async with asyncio.timeout(60):
+        while b'"last":true' not in (line := await reader.readline()):
+            resyncs += b"event: resync" in line
+    for each in (watcher, writer):
+        each.close()
+    return resyncs
 
 
 @contextmanager
