@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -64,8 +65,8 @@ class Inside:
         gate = Gate(PauseMemory(environment.state))
         store = EventStore(environment.events)
         link, inbox = Link(environment, gate, Bus(store)), Inbox(environment.broker, manager=False)
-        clock = {} if self.clock is None else {"clock": self.clock}
-        parts = Parts(self.events, self.runtime, self.credentials, NoLogin(), self._watch, random=lambda: 0.0, **clock)
+        clock = self.clock or time.time
+        parts = Parts(self.events, self.runtime, self.credentials, NoLogin(), self._watch, clock, lambda: 0.0)
         linked = asyncio.create_task(link.run())
         await link.acknowledged.wait()
         report_states(gate, self.events)
