@@ -26,19 +26,29 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 def encode_bounded(event: LiveEvent) -> str:
     """Return the event as one line of JSON. One that cannot be encoded becomes a note that says so."""
+    return _encode_bounded(event, None)
+
+
+def _encode_bounded(event: LiveEvent, size: int | None) -> str:
+    """Encode an event. `size`: the bytes that it has, if they are known and too many."""
     try:
-        return _encode(to_object(event))
+        value = to_object(event)
+        return _encode(value) if size is None else _cut(value, size)
     except Exception as error:  # noqa: BLE001 - the harness must not end because of what a CLI prints
         return _note(f"an event of the kind {event.kind} cannot be recorded: {type(error).__name__}")
 
 
 def encode_line(items: Sequence[AnyItem], line: object) -> str:
     """Return the event of one line of the CLI as `encode_bounded` does, but fast: nearly all events are such lines."""
-    text = _encode_ordinary(items, line)
-    return encode_bounded(Stream.model_construct(items=tuple(items), line=line)) if text is None else text
+    data = _encode_ordinary(items, line)
+    if data is not None and len(data) <= EVENT_BYTES:
+        return data.decode()
+    event = Stream.model_construct(items=tuple(items), line=line)
+    return _encode_bounded(event, None if data is None else len(data))
 
 
-def _encode_ordinary(items: Sequence[AnyItem], line: object) -> str | None:
+def _encode_ordinary(items: Sequence[AnyItem], line: object) -> bytes | None:
+    """Return the event, which may be too long; None if only the slower way can encode it."""
     if line is not None and (not isinstance(line, dict) or not TAKEN.isdisjoint(line)):
         return None
     shown = {"value": None} if line is None else line
@@ -47,7 +57,7 @@ def _encode_ordinary(items: Sequence[AnyItem], line: object) -> str | None:
         check_shape(data)
     except (ValueError, RecursionError):  # what is no JSON, or nested too deep
         return None
-    return data.decode() if len(data) <= EVENT_BYTES else None
+    return data
 
 
 def is_plain(text: str) -> bool:
@@ -63,8 +73,11 @@ def _encode(value: dict[str, Any]) -> str:
     except (ValueError, RecursionError):  # a number that JSON does not have, or nested without end
         text = _dump(_shorten(value, EVENT_BYTES, EVENT_BYTES))
     size = _size(text)
-    if size <= EVENT_BYTES:
-        return text
+    return text if size <= EVENT_BYTES else _cut(value, size)
+
+
+def _cut(value: dict[str, Any], size: int) -> str:
+    """Return an event that is too long with shorter texts and lists. `size`: the bytes that it has."""
     for characters, members in _CUTS:
         shorter = _shorten(value, characters, members)
         text = _dump({**shorter, "cut": size})

@@ -14,11 +14,11 @@ from harness.runtimes.claude.values import (
     as_count,
     as_object,
     as_objects,
+    as_sentence,
     as_text,
     as_word,
     flatten,
 )
-from meta.text import one_line
 from meta.wire.live import Notice, Text, TextDelta, Thinking, ToolCall, ToolResult, Unknown
 
 
@@ -101,7 +101,7 @@ def _result(line: Object) -> Parts:
         reason=as_word(line.get("terminal_reason")),
         status=as_count(line.get("api_error_status")),
         error=as_word(line.get("api_error")),
-        text=one_line(text),
+        text=as_sentence(text),
         origin=as_word(as_object(line.get("origin")).get("kind")),
         session=as_text(line.get("session_id")),
         input=_sum(used, "inputTokens", "cacheCreationInputTokens")
@@ -149,7 +149,7 @@ def _request(line: Object) -> Parts:
 def _response(line: Object) -> Parts:
     response = as_object(line.get("response"))
     failed = response.get("subtype") != "success"
-    error = (one_line(as_text(response.get("error"))) or "it was refused") if failed else ""
+    error = (as_sentence(response.get("error")) or "it was refused") if failed else ""
     yield Answer(as_text(response.get("request_id")), error)
 
 

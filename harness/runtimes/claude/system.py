@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness.runtimes.claude.facts import Boundary, Init, NotCompacted
-from harness.runtimes.claude.values import Object, Parts, as_amount, as_count, as_object, as_objects, as_text, as_word
-from meta.text import one_line
+from harness.runtimes.claude.values import (
+    Object,
+    Parts,
+    as_amount,
+    as_count,
+    as_object,
+    as_objects,
+    as_sentence,
+    as_text,
+    as_word,
+)
 from meta.wire.live import Notice, Unknown
 
 
@@ -55,7 +64,7 @@ def _status(line: Object) -> Parts:
         yield Notice(text="compacting the conversation")
     failed = line.get("compact_result")
     if failed not in (None, "success"):
-        error = one_line(as_text(line.get("compact_error"))) or as_word(failed)
+        error = as_sentence(line.get("compact_error")) or as_word(failed)
         yield Notice(level="error", text=f"the compaction failed: {error}")
         yield NotCompacted(error)
 
@@ -68,13 +77,11 @@ def _boundary(line: Object) -> Parts:
 
 
 def _denied(line: Object) -> Parts:
-    yield Notice(
-        level="warn", text=f"{as_word(line.get('tool_name'))} was denied: {one_line(as_text(line.get('message')))}"
-    )
+    yield Notice(level="warn", text=f"{as_word(line.get('tool_name'))} was denied: {as_sentence(line.get('message'))}")
 
 
 def _sentence(line: Object) -> Parts:
-    yield Notice(level="warn", text=one_line(as_text(line.get("content")) or as_text(line.get("text"))))
+    yield Notice(level="warn", text=as_sentence(as_text(line.get("content")) or line.get("text")))
 
 
 def _held(line: Object) -> Parts:

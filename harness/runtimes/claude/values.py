@@ -15,6 +15,8 @@ Parts = Iterator[AnyItem | Fact]
 
 _WORD = 100
 """Characters of a word."""
+_LOOK = 4_000
+"""Characters of a text that are looked at for its sentence: cleaning 8 MB would hold up the event loop."""
 
 
 def as_text(value: object) -> str:
@@ -26,7 +28,12 @@ def as_word(value: object) -> str:
     """Return a word of the CLI on one line."""
     if not isinstance(value, str):
         return ""
-    return _clean(value) if len(value) <= _WORD else one_line(value, _WORD)
+    return _clean(value) if len(value) <= _WORD else one_line(value[:_LOOK], _WORD)
+
+
+def as_sentence(value: object) -> str:
+    """Return the beginning of a text on one line; empty if it is none."""
+    return one_line(as_text(value)[:_LOOK])
 
 
 @lru_cache(512)

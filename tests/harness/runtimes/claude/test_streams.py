@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from harness.events.encoding import encode_line
 from harness.runtimes.base import Ending, TurnOutcome
 from harness.runtimes.claude.exchange import Exchange, Meter
+from harness.runtimes.claude.facts import Result
 from harness.runtimes.claude.lines import Parsed, parse_line
 from harness.watchdog import Watchdog
 from meta.wire.live import Stream, TextDelta, ToolResult, Unknown, decode_event
@@ -269,6 +270,12 @@ def test_a_line_that_is_not_json_is_kept_as_text(line: bytes) -> None:
 def test_a_line_that_is_too_long_is_kept_as_its_head_with_its_size() -> None:
     parsed = parse_line(b'{"type":"ass', 50_000_000)
     assert (parsed.line, parsed.items) == ('{"type":"ass[...]', (Unknown(name="a line of 50000012 bytes"),))
+
+
+def test_a_long_reason_is_its_beginning() -> None:
+    (result,) = parse_line(json.dumps({"type": "result", "result": "why " * 10_000}).encode()).facts
+    assert isinstance(result, Result)
+    assert (result.text[:8], len(result.text)) == ("why why ", 499)
 
 
 def test_half_of_a_surrogate_pair_is_replaced_wherever_it_stands() -> None:
