@@ -68,6 +68,7 @@ def test_a_message_that_crashes_the_agent_is_put_aside_and_the_agent_lives(lab: 
     assert lab.agent()["phase"] == "running"
 
 
+@pytest.mark.full  # which ends of a container count is tried with the store in every run
 def test_a_stop_in_mid_turn_is_no_attempt(lab: Lab) -> None:
     before = len(dead(lab))
     lab.ask("alice", cmd="send", to="alice", body="good again")

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.api.cli.attach.test_attach import WAIT, Output
 from tests.support.lab import Lab
 from tests.support.real_agents import REAL, Model
@@ -59,6 +61,7 @@ def attached(lab: Lab) -> Iterator[Person]:
         os.close(ours)
 
 
+@pytest.mark.full  # in every run the terminal is tried with a stand-in of the daemon, a pipe by the tutorial
 def test_a_person_types_messages_and_orders_and_goes_on_after_a_restart_of_the_daemon(lab: Lab, fake: Model) -> None:
     with attached(lab) as person:
         person.sees("alice> ")

@@ -38,11 +38,6 @@ def parked_again(lab: Lab, until: float) -> dict[str, Any] | None:
     return row if row["phase"] == "parked" and row["turn_until"] not in (None, until) else None
 
 
-def logins(lab: Lab) -> tuple[int, int]:
-    """Return how often it was reported that alice needs a login, and that she has one."""
-    return len(lab.events("agent_needs_login", "alice")), len(lab.events("agent_logged_in", "alice"))
-
-
 def try_again(lab: Lab) -> None:
     """Have a parked agent try at once."""
     assert lab.hive("model", "alice", "--default").code == 0
@@ -126,7 +121,6 @@ def test_a_login_that_is_missing_cut_off_or_unreadable_is_a_state_with_its_reaso
 ) -> None:
     file = lab.layout.agent_home(AgentName("alice")) / ".claude/.credentials.json"
     whole = file.read_text(encoding="utf-8")
-    before = logins(lab)
     log_out(lab, "alice")
     missing = state_is(lab, "alice", "needs-login")
     send_message(lab, "alice", plan(*done("logged in again")))
@@ -139,7 +133,6 @@ def test_a_login_that_is_missing_cut_off_or_unreadable_is_a_state_with_its_reaso
     assert "logged in again" not in lab.inbox("operator")
     log_in(lab, "alice")
     operator_has(lab, "logged in again")
-    lab.until(lambda: logins(lab) == (before[0] + 1, before[1] + 1))
     assert failures(lab, "logged in again") == [0]
 
 

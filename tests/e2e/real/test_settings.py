@@ -15,6 +15,7 @@ from tests.support.real_agents import (
     Model,
     end_cli,
     failures,
+    newest_prompt,
     operator_has,
     plan,
     put_file,
@@ -77,11 +78,11 @@ def test_a_deploy_waits_for_the_turn_that_runs_and_its_budget_holds_the_agent_un
 
     send_message(lab, "alice", plan(send("operator", "paid 0"), {"text": "ok"}))
     state_is(lab, "alice", "over-budget")
+    (told,) = (prompt for turn in fake.turns("paid 0") if "paid 0" in (prompt := str(newest_prompt(turn))))
+    assert "Your configuration changed:" in told
+    assert "budget.turns" in told
     send_message(lab, "alice", plan(send("operator", "paid 1"), {"text": "ok"}))
     assert "agent-over-budget" in lab.hive("attention", "--json").out
-    lab.kill()
-    lab.start()
-    state_is(lab, "alice", "over-budget")
     assert used(lab)["over"].startswith("today's budget is used up: ")
     assert [body for body in lab.inbox("operator") if body.startswith("paid")] == ["paid 0"]
     assert lab.deploy(budget.format(10_000))["state"] == "deployed"
