@@ -50,6 +50,7 @@ def attach(lab: Lab, step: Step) -> None:
             line = watching.stdout.readline()
             assert line, f"{step.words}\n{seen}\nexpected {step.shown}"
             seen += line
+        assert "-----" not in seen, "the stand-in repeats the lines around a message"
         watching.send_signal(signal.SIGINT)
 
 

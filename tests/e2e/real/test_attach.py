@@ -82,6 +82,13 @@ def test_a_person_types_messages_and_orders_and_goes_on_after_a_restart_of_the_d
         person.types("/resume")
         person.sees(r"(?<!@@text )said in the pause\r\n")
         person.sees(r"== turn \d+ ended, ok")
+        person.types("/new-session")
+        person.sees("new conversation")
+        person.types("@@text the last one")
+        person.sees(r"(?<!@@text )the last one\r\n")
+        person.sees(r"== turn \d+ ended, ok")
         person.presses(b"\x03")
         person.sees("detached; alice goes on")
         assert person.program.wait(WAIT) == 0
+    (last,) = fake.turns("the last one")
+    assert "hello to the terminal" not in str(last["messages"])

@@ -12,34 +12,7 @@ import pytest
 
 from tests.support.lab import Lab
 
-RULES = """
-[limits]
-turn_seconds = 3
-[[script]]
-when = "poison.*"
-crash = 3
-[[script]]
-when = "sleep"
-send = { to = "operator", body = "sleeping" }
-sleep = 3600
-[[script]]
-reply = "did {body}"
-"""
-
-
-def prepare(lab: Lab) -> None:
-    assert lab.deploy(RULES)["state"] == "deployed"
-
-
-pytestmark = [
-    pytest.mark.bwrap,
-    pytest.mark.lab(
-        agents=("alice",),
-        settings={"HIVE_HEALTH_DEADLINE": "10", "HIVE_TURN_GRACE": "0.2", "HIVE_CRASH_LIMIT": "3"},
-        tiny=False,
-        prepare=prepare,
-    ),
-]
+pytestmark = pytest.mark.bwrap
 
 
 def harness(lab: Lab) -> int:

@@ -8,14 +8,11 @@ import pytest
 
 from tests.support.lab import Lab
 
-pytestmark = [
-    pytest.mark.bwrap,
-    pytest.mark.lab(agents=("alice",), settings={"HIVE_HEALTH_DEADLINE": "20"}, tiny=False),
-]
+pytestmark = pytest.mark.bwrap
 
 
 def rows(lab: Lab) -> list[dict[str, Any]]:
-    return list(lab.get("/api/agents/alice/events", limit=1000))
+    return list(lab.get("/api/agents/bob/events", limit=1000))
 
 
 def turns(lab: Lab) -> int:
@@ -23,13 +20,14 @@ def turns(lab: Lab) -> int:
 
 
 def test_events_can_be_seen_while_the_agent_is_stopped_and_after_restarts_and_none_comes_twice(lab: Lab) -> None:
-    lab.post("/api/messages", to="alice", body="first")
+    lab.spawn("bob")
+    lab.post("/api/messages", to="bob", body="first")
     lab.until(lambda: turns(lab) == 1)
     before = rows(lab)
     assert [row["event"]["body"] for row in before if row["event"]["kind"] == "turn_start"] == ["first"]
 
-    lab.do("alice", "stop")
-    lab.settle("alice")
+    lab.do("bob", "stop")
+    lab.settle("bob")
     stopped = rows(lab)
     assert stopped[: len(before)] == before
 
@@ -37,14 +35,14 @@ def test_events_can_be_seen_while_the_agent_is_stopped_and_after_restarts_and_no
     lab.start()
     assert rows(lab)[: len(before)] == before
 
-    lab.do("alice", "start")
-    lab.settle("alice")
-    lab.post("/api/messages", to="alice", body="second")
+    lab.do("bob", "start")
+    lab.settle("bob")
+    lab.post("/api/messages", to="bob", body="second")
     lab.until(lambda: turns(lab) == 2)
     ids = [row["id"] for row in rows(lab)]
     assert len(ids) == len(set(ids))
     assert {id.partition("-")[0] for id in ids} == {ids[0].partition("-")[0]}
 
-    lab.do("alice", "destroy", purge=True)
-    lab.until(lambda: "alice" not in lab.agents())
+    lab.do("bob", "destroy", purge=True)
+    lab.until(lambda: "bob" not in lab.agents())
     assert b"second" not in lab.layout.live.read_bytes()
