@@ -12,7 +12,7 @@ from tests.support.lab import Lab
 ALICE = AgentName("alice")
 CLI = Path(__file__).parents[1] / "support" / "login" / "claude"
 SETTINGS = {"HIVE_HEALTH_DEADLINE": "30", "HIVE_AGENT_PROGRAMS": str(CLI), "HIVE_DEFAULT_RUNTIME": "claude"}
-pytestmark = [pytest.mark.bwrap, pytest.mark.lab(agents=(), settings=SETTINGS, tiny=False)]
+pytestmark = [pytest.mark.bwrap, pytest.mark.timeout(120), pytest.mark.lab(agents=(), settings=SETTINGS, tiny=False)]
 
 
 def reports(lab: Lab, asked: int, given: int) -> bool:

@@ -48,7 +48,11 @@ a turn has few rounds of the model, one further MCP server has a tool, and one e
 CLI = '#!/bin/sh\nexec /programs/bin/claude "$@"\n'
 """The file /state/cli of that agent while it works."""
 
-REAL = [pytest.mark.bwrap, pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude")]
+REAL = [
+    pytest.mark.bwrap,
+    pytest.mark.timeout(180),  # the first test of a worker pays for the hive of all
+    pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude"),
+]
 """The marks of a test with the CLI."""
 
 SETTINGS = {

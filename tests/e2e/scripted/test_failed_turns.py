@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.lab import Lab
 
-pytestmark = pytest.mark.bwrap
+pytestmark = [pytest.mark.bwrap, pytest.mark.timeout(120)]
 
 
 def harness(lab: Lab) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.lab import Lab
 
-pytestmark = pytest.mark.bwrap
+pytestmark = [pytest.mark.bwrap, pytest.mark.timeout(120)]
 
 
 def rows(lab: Lab) -> list[dict[str, Any]]:
