@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,6 +15,7 @@ import pytest
 from meta.errors import Conflict
 from meta.names import AgentName
 from reconciler.proposals.limits import PENDING_MOST
+from tests.support.forked_hive import run_hive
 from tests.support.lab import WAIT, Lab, fresh_lab
 
 GOOD = 'label = "good"\n'
@@ -283,10 +284,9 @@ def half_and_hang_up(lab: Lab, line: bytes) -> None:
 
 # the daemon itself
 def serve(lab: Lab) -> subprocess.CompletedProcess[str]:
-    """`hive serve` on the lab's state directory, as a program of its own."""
-    command = [sys.executable, "-m", "api.cli.main", "serve"]
-    command += ["--state", str(lab.layout.state), "--runtime", str(lab.directory / "second")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=False)
+    """`hive serve` on the lab's state directory, as a process of its own."""
+    command = ["serve", "--state", str(lab.layout.state), "--runtime", str(lab.directory / "second")]
+    return run_hive(command, os.environ, WAIT)
 
 
 def test_a_second_daemon_on_one_state_directory_is_refused_and_the_first_goes_on(unharmed: Lab) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from meta.git import packs
 from meta.names import AgentName, ProposalId
 from tests.nix.evaluate import STUB, copy_of_the_repository
 from tests.reconciler.builders.nix_host import NixStore
+from tests.support.forked_hive import run_hive
 from tests.support.lab import WAIT, Lab, fresh_lab
 from tests.support.nix_store import nix_program
 
@@ -42,10 +42,10 @@ def serve(directory: Path, nix: str | None, nixpkgs: str = "path:/nixpkgs") -> s
     if nix is not None:
         (programs / "nix").write_text(f"#!/bin/sh\n{nix}\n", encoding="utf-8")
         (programs / "nix").chmod(0o755)
-    command = [sys.executable, "-m", "api.cli.main", "serve", "--builder", "nix", "--backend", "fake"]
+    command = ["serve", "--builder", "nix", "--backend", "fake"]
     command += ["--state", str(directory / "s"), "--runtime", str(directory / "r")]
     environment = {"PATH": str(programs), "HOME": str(directory), "HIVE_NIXPKGS": nixpkgs}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=WAIT, check=False)
+    return run_hive(command, environment, WAIT)
 
 
 REFUSED = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from api.cli.main import main
+from api.cli import main as cli
 from reconciler.proposals.discovery import Discovery
 
 
@@ -12,6 +12,7 @@ async def _fail(_discovery: Discovery) -> NoReturn:
     raise LookupError("on purpose")
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> None:
+    """Run `hive` so."""
     setattr(Discovery, "_sweep", _fail)  # noqa: B010 - a stand-in
-    main()
+    cli.main(arguments)

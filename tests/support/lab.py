@@ -53,8 +53,8 @@ QUICK = {
     "HIVE_RESYNC": "0.5",
     "HIVE_RETRY_BACKOFF": "0.05",
 }
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.support.lab_preload"])
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(["tests.support.lab_preload"])
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Lab:
         }
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(address))
-            process = _CONTEXT.Process(
+            process = FORKSERVER.Process(
                 target=serve_here,
                 args=(self._serving(environment, failpoint),),
                 daemon=True,  # a test that ends early must not leave pytest waiting for it
