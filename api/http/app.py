@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from litestar import HttpMethod, Litestar, Response, get
@@ -32,7 +32,7 @@ def application(service: Service, stopping: asyncio.Event) -> Litestar:
     """Return the application. Its streams end when `stopping` is set."""
     return Litestar(
         route_handlers=[
-            *(handler(operation, route) for operation in OPERATIONS for route in operation.routes),
+            *(handler(route_handler) for route_handler in route_handlers()),
             openapi,
         ],
         state=State({"service": service, "stopping": stopping}, deep_copy=False),
@@ -47,11 +47,11 @@ class RouteHandler:
 
     def __init__(self, operation: AnyOperation, route: Route) -> None:
         self._operation = operation
-        self._route = route
+        self.route = route
         self._reader = Reader(operation, route)
 
     @cached_property
-    def _output(self) -> TypeAdapter[Any]:
+    def output(self) -> TypeAdapter[Any]:
         """Return the adapter of the answer's type.
 
         It is built at the first answer, so that the daemon starts faster.
@@ -63,15 +63,21 @@ class RouteHandler:
         call = Call(request.app.state.service, caller(request), request.app.state.stopping)
         answer = await perform(call, self._operation, await self._reader.read(request))
         if not isinstance(answer, Raw):
-            return Response(self._output.dump_json(answer), media_type=JSON, status_code=self._route.status)
+            return Response(self.output.dump_json(answer), media_type=JSON, status_code=self.route.status)
         if isinstance(answer.content, bytes):
             return Response(answer.content, media_type=answer.media, headers=dict(answer.headers))
         return Stream(answer.content, media_type=answer.media, headers=dict(answer.headers))
 
 
-def handler(operation: AnyOperation, route: Route) -> HTTPRouteHandler:
+@cache
+def route_handlers() -> tuple[RouteHandler, ...]:
+    """Return those of the table. They hold no state, so all applications of a process share them."""
+    return tuple(RouteHandler(operation, route) for operation in OPERATIONS for route in operation.routes)
+
+
+def handler(handle_request: RouteHandler) -> HTTPRouteHandler:
     """Return the Litestar handler of an operation on one of its routes."""
-    handle_request = RouteHandler(operation, route)
+    route = handle_request.route
 
     async def handle(request: HttpRequest) -> Response[Any]:
         return await handle_request(request)

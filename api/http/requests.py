@@ -8,6 +8,7 @@ import json
 import re
 import types
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
 from litestar import Request
@@ -58,11 +59,16 @@ class Reader(Generic[In]):
         self._kind = operation.input
         self._route = route
         self._places = Places(operation.input, route)
-        self._body = create_model(
-            f"{operation.input.__name__}Body",
+
+    @cached_property
+    def _body(self) -> type[Input]:
+        """Return the model of the body. It is built at the first body, so that the daemon starts faster."""
+        made: type[Input] = create_model(
+            f"{self._kind.__name__}Body",
             __base__=Input,
             **{name: (field.annotation, field) for name, field in self._places.body.items()},  # type: ignore[call-overload]
         )
+        return made
 
     async def read(self, request: HttpRequest) -> In:
         """Return the input. Raise BadInput with the wrong key."""

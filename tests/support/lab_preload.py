@@ -16,6 +16,9 @@ import api.http.app
 import reconciler.daemon.daemon
 import tests.support.lab_daemon
 
+for route_handler in api.http.app.route_handlers():  # a daemon builds each at its first answer
+    assert route_handler.output
+
 # A collection in a daemon would walk through, and thereby copy, all that was loaded here.
 gc.collect()
 gc.freeze()
