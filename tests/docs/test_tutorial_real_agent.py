@@ -72,7 +72,6 @@ def test_every_step_with_a_real_agent_shows_what_the_page_says(
     (tmp_path / "login.json").write_text(login, encoding="utf-8")
     (tmp_path / "login.json").chmod(0o600)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", SETTINGS["PATH"])
     monkeypatch.setattr("sys.stdin", nothing)
     typed = list(steps(PAGE))
     first = next(n for n, step in enumerate(typed) if step.words[1] == "send")

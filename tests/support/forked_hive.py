@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import reduction
 from typing import Protocol
 
+from typing_extensions import override
+
 from tests.support.lab import FORKSERVER
 
 
@@ -32,6 +34,7 @@ class Descriptor:
     def __init__(self, number: int) -> None:
         self.number = number
 
+    @override
     def __reduce__(self) -> tuple[Callable[[_Inherited], int], tuple[_Inherited]]:
         return _detach, (reduction.DupFd(self.number),)
 

@@ -63,7 +63,7 @@ def test_a_broken_cli_parks_the_agent_and_its_messages_wait(
     order(lab, f"after {words}")
     row = state_is(lab, "alice", "parked")
     assert words in row["turn_reason"]
-    assert f"install claude {VERSION} or newer" in row["turn_reason"]
+    assert f"npm install -g @anthropic-ai/claude-code@{VERSION}" in row["turn_reason"]
     put_cli(lab, CLI)
     assert lab.hive("model", "alice", "--default").code == 0
     operator_has(lab, f"after {words}")

@@ -48,8 +48,7 @@ async def coding_agents(subject: Subject) -> list[Finding]:
     findings = [*_unusable(places, versions), *await _missing(subject, places, versions)]
     have = ", ".join(f"{name} {version}" for name, version in versions.items() if version) or "none"
     absent = ", ".join(name for name in INSTALL if name not in places)
-    text = f"there are {have}" + (f"; not installed: {absent}" if absent else "")
-    return [*ok(f"{text}, on {whose}"), *findings]
+    return [*ok(f"there are {have} on {whose}" + (f"; not installed: {absent}" if absent else "")), *findings]
 
 
 def _search(subject: Subject) -> tuple[Config, str | None, str]:

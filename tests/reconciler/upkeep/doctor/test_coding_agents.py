@@ -48,7 +48,8 @@ async def test_versions_are_shown_and_what_is_not_installed(
     places = {"claude": program(tmp_path, "claude", 'echo "2.1.329 (Claude Code)"')}
     (row,) = await look(having(bare, places, monkeypatch, "claude"), "clis")
     assert row.verdict is Verdict.OK
-    assert row.text.startswith("there are claude 2.1.329; not installed: codex-acp, gemini, opencode")
+    whose = "the PATH of this command, because no daemon answers"
+    assert row.text.startswith(f"there are claude 2.1.329 on {whose}; not installed: codex-acp, gemini, opencode")
 
 
 async def test_an_agent_whose_program_is_missing_fails_with_the_command_that_installs_it(
@@ -135,7 +136,7 @@ async def test_it_looks_on_the_path_and_with_the_setting_of_the_daemon(bare: Sub
 
     host = whole_host(programs=programs)
     row, *_ = await look(replace(bare, host=host, daemon=daemon(path="/opt/bin", named="/opt/x")), "clis")
-    assert row.text.endswith(", on the daemon's PATH")
+    assert row.text.startswith("there are none on the daemon's PATH;")
     assert asked == [("/opt/x", "/opt/bin")]
 
 
@@ -145,7 +146,7 @@ async def test_it_looks_on_the_path_and_with_the_setting_of_the_daemon(bare: Sub
 async def test_without_the_path_of_a_daemon_it_says_whose_path_it_used(bare: Subject, known: bool, why: str) -> None:
     subject = replace(bare, host=whole_host(), daemon=daemon() if known else None)
     row, *_ = await look(subject, "clis")
-    assert row.text.endswith(f", on the PATH of this command, because {why}")
+    assert row.text.startswith(f"there are none on the PATH of this command, because {why};")
 
 
 async def test_a_program_on_the_path_of_the_daemon_alone_is_found(bare: Subject, tmp_path: Path) -> None:
