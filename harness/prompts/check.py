@@ -11,6 +11,7 @@ from meta.agent_toml.no_effect import describe_no_effect
 from meta.agent_toml.settings import SETTINGS_FILE, check_patterns, flatten, parse_settings
 from meta.errors import BadInput, HiveError
 
+_PROGRAM = "hive-harness"
 MOST = 1024 * 1024
 """Bytes of a file that are read. hive takes fewer."""
 
@@ -44,6 +45,7 @@ def main(words: Sequence[str]) -> int:
 
 def command() -> str:
     """Return the words by which a shell in this container runs `check`."""
-    program = sys.argv[0]
-    words = [program] if Path(program).name == "hive-harness" else [sys.executable, "-P", "-m", "harness.cli"]
+    program = Path(sys.argv[0])
+    installed = _PROGRAM in program.name  # nix has a wrapper of that name, which runs .hive-harness-wrapped
+    words = [str(program.with_name(_PROGRAM))] if installed else [sys.executable, "-P", "-m", "harness.cli"]
     return shlex.join([*words, "check"])

@@ -52,6 +52,7 @@ async def test_the_command_of_the_prompt_works_in_any_folder(tmp_path: Path, mon
     assert (done.code, done.text.strip()) == (0, f"{tmp_path}/agent.toml: hive takes it")
 
 
-def test_an_installed_harness_is_called_by_its_own_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["/nix/store/x/bin/hive-harness", "serve"])
+@pytest.mark.parametrize("name", ["hive-harness", ".hive-harness-wrapped"])
+def test_an_installed_harness_is_called_by_its_own_program(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("sys.argv", [f"/nix/store/x/bin/{name}", "serve"])
     assert check.command() == "/nix/store/x/bin/hive-harness check"

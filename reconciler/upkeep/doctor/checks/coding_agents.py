@@ -72,7 +72,10 @@ def _reported(subject: Subject) -> list[Finding]:
 def _problems(subject: Subject, known: set[str]) -> list[Finding]:
     """Return a finding for each agent whose harness cannot start its CLI, unless it is in `known`."""
     rows = subject.daemon.agents if subject.daemon is not None else ()
-    remedy = "do what it says; `hive edit AGENT` changes its agent.toml"
+    if subject.backend == "local":
+        remedy = "do what it says; `hive edit AGENT` changes its agent.toml"
+    else:
+        remedy = "its own system brings its CLI: docs/howto/nixos.md, Decide what agents get"
     return [
         Finding(Verdict.FAIL, f"{row.name} cannot work, says its harness: {one_line(row.problem, 500)}", remedy)
         for row in rows
