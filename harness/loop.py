@@ -22,6 +22,7 @@ from harness.conversation import Conversation
 from harness.event_sink import EventSink
 from harness.gate import Gate
 from harness.hold import Wait
+from harness.in_flight import InFlight, Returns
 from harness.inbox import Inbox
 from harness.program import PROBLEM_SECONDS, Program
 from harness.retry import Action, History, Next, follow, login_delay
@@ -64,17 +65,6 @@ class NoLoginMark:
         return None
 
 
-class Returns(Protocol):
-    """Gives messages back to hive without a failed turn (harness.link)."""
-
-    @property
-    def by_id(self) -> bool:
-        """Return True if hive gives back single messages of a turn."""
-
-    async def release(self, turn: int, only: tuple[int, ...] | None = None) -> bool:
-        """Give back the messages of this turn, or those with these ids. Return False if hive does not know that."""
-
-
 @dataclass(frozen=True, slots=True)
 class Outside:
     """What the loop needs from outside."""
@@ -97,10 +87,9 @@ class Loop:
         self._program = program
         self._bus = bus
         self._outside = outside
+        self._in_flight = InFlight(inbox, outside.returns)
         self._history = History()
         self._suspects = Suspects()
-        self._unseen: set[int] = set()
-        """The messages that were given back before the model saw them."""
         self._recv: asyncio.Future[MessageResponse | None] | None = None
         self._between = asyncio.Lock()
         self._checked = False
@@ -258,38 +247,25 @@ class Loop:
 
     async def _handle(self, message: MessageResponse) -> None:
         async with self._between:
-            if message.id in self._unseen:
-                self._unseen.discard(message.id)
-                message = message.model_copy(update={"redelivered": False})
-            waiting = await self._choose(message)
-            if self._gate.held or self._gate.draining or self._inbox.uncertain:
-                self._unseen.update(other.id for other in waiting if not other.redelivered)
-                await self._release()
-                return
-            while waiting := await self._turn(waiting[0], waiting[1:]):
-                if self._gate.paused or self._gate.draining:  # a budget lets owed turns begin: this one is over
-                    await self._release()
-                    return
+            waiting = await self._choose(self._in_flight.receive(message))
+            begins = not (self._gate.held or self._gate.draining or self._in_flight.uncertain)
+            while begins and (waiting := await self._turn(waiting[0], waiting[1:])):
+                begins = not (self._gate.paused or self._gate.draining)  # a budget lets owed turns begin: one is done
+            if waiting:
+                await self._in_flight.release(self._gate.status.number, waiting)
 
     async def _choose(self, message: MessageResponse) -> tuple[MessageResponse, ...]:
         """Return the message for the next turn, and those that are in flight with it.
 
         That is another one than was received if that one may be at fault, and if hive gives it back alone later.
         """
-        if not self._suspects.suspected(message.id, self._outside.clock()) or not self._outside.returns.by_id:
+        if not self._suspects.suspected(message.id, self._outside.clock()) or not self._in_flight.separable:
             return (message,)
         messages = [message]
-        while len(messages) < CHOICE and (other := await self._look()) is not None:
+        while len(messages) < CHOICE and (other := await self._in_flight.look()) is not None:
             messages.append(other)
         chosen = self._suspects.choose(messages)
         return (chosen, *(other for other in messages if other is not chosen))
-
-    async def _look(self) -> MessageResponse | None:
-        try:
-            return await self._inbox.look()
-        except HiveError as error:
-            log.info("looking for another message: %s", error.summary)
-            return None
 
     async def _turn(self, message: MessageResponse, others: tuple[MessageResponse, ...]) -> tuple[MessageResponse, ...]:
         """Do one turn and what follows. `others` are in flight with it, but no part of it.
@@ -307,11 +283,13 @@ class Loop:
             follows = await self._follow(message, taken.outcome, stop)
             wait = follows.wait
             others += taken.left
-            if others and follows.action is not Action.RELEASE and not self._inbox.uncertain:
-                separate = await self._separate(others)
-                if not separate and follows.action is Action.ACKNOWLEDGE:
+            number, action = self._gate.status.number, follows.action
+            if others and action is not Action.RELEASE and not self._in_flight.uncertain:
+                separate = await self._in_flight.separate(number, others)
+                if not separate and action is Action.ACKNOWLEDGE:
                     return others
-            await self._settle(message, taken.outcome, follows)
+            _log_end(message, taken.outcome)
+            await self._in_flight.settle(number, action, others)
             if taken.outcome.ok and self._conversation.full and not (self._gate.draining or self._gate.held):
                 self._gate.become(TurnState.COMPACTING)
                 await self._conversation.compact("watermark", stop)
@@ -338,41 +316,12 @@ class Loop:
             self._bus.emit(Note(text=follows.note))
         return follows
 
-    async def _settle(self, message: MessageResponse, outcome: TurnOutcome, follows: Next) -> None:
-        """Acknowledge the messages of the turn, or give them back."""
-        if outcome.ok:
-            log.info("turn on message %d is done", message.id)
-        else:
-            log.warning("turn on message %d ended as %s: %s", message.id, outcome.ending, outcome.reason)
-        try:
-            match follows.action:
-                case Action.ACKNOWLEDGE if not self._inbox.uncertain:
-                    await self._inbox.ack()
-                case Action.ACKNOWLEDGE | Action.RELEASE:
-                    await self._release()
-                case Action.COUNT:
-                    await self._inbox.give_back()
-        except HiveError as error:
-            log.warning("hive did not accept the end of the turn on message %d: %s", message.id, error.summary)
 
-    async def _separate(self, others: tuple[MessageResponse, ...]) -> bool:
-        """Give these messages back, and leave in flight what the turn was about. Return False if hive cannot."""
-        ids = tuple(other.id for other in others)
-        if not await self._outside.returns.release(self._gate.status.number, ids):
-            return False
-        self._unseen.update(other.id for other in others if not other.redelivered)
-        return True
-
-    async def _release(self) -> None:
-        """Give everything in flight back. An older hive does not know that: it counts a failed turn."""
-        if await self._outside.returns.release(self._gate.status.number):
-            self._inbox.released()
-            return
-        log.warning("hive does not take messages back over the link: it counts a failed turn")
-        try:
-            await self._inbox.give_back()
-        except HiveError as error:
-            log.warning("hive did not take the messages back: %s", error.summary)
+def _log_end(message: MessageResponse, outcome: TurnOutcome) -> None:
+    if outcome.ok:
+        log.info("turn on message %d is done", message.id)
+    else:
+        log.warning("turn on message %d ended as %s: %s", message.id, outcome.ending, outcome.reason)
 
 
 async def _first(changed: asyncio.Event, seconds: float | None, work: asyncio.Future[Any] | None) -> None:

@@ -71,6 +71,23 @@ async def test_what_becomes_of_a_message_that_the_model_did_not_get_changes_noth
     assert (again.message.body, "may already be handled" in again.prompt) == ("too late", False)
 
 
+async def test_only_what_the_model_may_have_seen_says_so_after_a_parked_turn(listening: Inside, hive: FakeHive) -> None:
+    async def park(_request: TurnRequest, _sink: Sink) -> TurnOutcome:
+        await poll(lambda: listening.runtime.injected)
+        return TurnOutcome(Ending.PARKED, "down", time.time() + 0.1)
+
+    listening.runtime.takes = False
+    listening.runtime.steps = [park]
+    await hive.post("operator", "first")
+    async with listening.start():
+        await poll(lambda: listening.runtime.requests)
+        await hive.post("bob", "too late")
+        await hive.until(lambda: hive.acked == [1, 2])
+    _, *again = listening.runtime.requests
+    hints = {request.message.body: "may already be handled" in request.prompt for request in again}
+    assert hints == {"first": True, "too late": False}
+
+
 async def test_an_older_hive_acknowledges_nothing_before_the_turn_of_a_message_that_the_model_did_not_get(
     listening: Inside, hive: FakeHive
 ) -> None:
