@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ALICE = AgentName("alice")
 WHOAMI = b'{"cmd":"whoami"}\n'
 STATUS = b'{"cmd":"status"}'
-LINES = 200
+LINES = 200 if os.environ.get("HIVE_FULL") == "1" else 60
 DROPS = 2000
 """Connections that are opened and dropped, to each socket."""
 SPARE = 8
