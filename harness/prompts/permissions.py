@@ -2,7 +2,8 @@
 
 claude reads a settings file. It has two modes here. Without rules in `allow` it may use every tool that `deny` does not
 name (`bypassPermissions`; the container is the wall). With rules it may use only those and hive's (`dontAsk`: what no
-rule allows is refused without a question). Runtimes of the Agent Client Protocol ask hive; `is_permitted` answers.
+rule allows is refused without a question). Runtimes of the Agent Client Protocol ask hive; `is_permitted` answers, and
+hive's own tools (`is_hives`) may always run.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ HIVE_TOOLS = "mcp__hive"
 
 _HIVE_NAME = re.compile(r"mcp__hive__\w+|mcp_hive_\w+|hive_\w+|mcp\.hive\.\w+|hive[./:]\w+")
 """The names of hive's tools in the runtimes that were seen."""
-_SHELL = "execute"
-"""The kind of a tool that runs what the model writes, which is often its title."""
 
 
 def claude_settings(settings: AgentSettings) -> dict[str, Any]:
@@ -35,14 +34,16 @@ def claude_settings(settings: AgentSettings) -> dict[str, Any]:
     return base | {"permissions": {"defaultMode": mode, "allow": allow, "deny": [*rules["deny"], *given.deny]}}
 
 
+def is_hives(name: str) -> bool:
+    """Return True if a tool with this name is hive's. A title is no name: it is often what the model wrote."""
+    return _HIVE_NAME.fullmatch(name) is not None
+
+
 def is_permitted(permissions: Permissions, *names: str) -> bool:
     """Return True if a tool with these names (its own, its title, its kind) may run. `deny` wins over `allow`.
 
-    Upper and lower case are the same, and `*` in a rule stands for any text. hive's own tools may always run; a command
-    of a shell is none of them, whatever its title is.
+    Upper and lower case are the same, and `*` in a rule stands for any text.
     """
-    if _SHELL not in names and any(_HIVE_NAME.fullmatch(name) for name in names):
-        return True
     if _matches(permissions.deny, names):
         return False
     return not permissions.allow or _matches(permissions.allow, names)

@@ -17,6 +17,7 @@ from harness.runtimes.acp.session import Wanted, check_version, converse, introd
 from harness.runtimes.acp.table import Preset
 from harness.runtimes.acp.updates import Reader
 from harness.runtimes.base import Compacted, CompactionFailed, Ending, RuntimeSpec, Sink, TurnOutcome, TurnRequest
+from meta.agent_toml.obeyed import obeyed
 from meta.errors import BadInput, HiveError, PermanentError
 from meta.process.command_line import resolve
 from meta.text import one_line
@@ -109,7 +110,9 @@ class AcpRuntime:
     async def version(self) -> str:
         """Return the agent's version, "" if it only says it later. Raise PermanentError if the program is missing."""
         preset = self._preset
-        argv = launch_of(replace(preset, needs_model=False, words=preset.ask_version), self._spec, None).argv
+        argv = launch_of(
+            replace(preset, needs_model=False, words=preset.ask_version, policy=None), self._spec, None
+        ).argv
         try:
             resolve(argv, self._spec.enclosure.env.get("PATH", os.defpath))
             line = await run_to_end(argv, self._spec, _VERSION_SECONDS) if preset.ask_version else ""
@@ -155,11 +158,10 @@ class AcpRuntime:
 
     def _tell(self, sink: Sink) -> None:
         """Note once which rules of agent.toml the agent cannot be held to."""
-        rules = self._spec.settings.permissions
-        if not self._told and rules.deny and self._preset.deny is None:
-            sink.note(f"permissions.deny: {self.name} can only be refused what it asks about")
-        if not self._told and rules.allow:
-            sink.note(f"permissions.allow: {self.name} can only be refused what it asks about; use permissions.deny")
+        rules, row = self._spec.settings.permissions, obeyed(self.name)
+        for key, words, obeys in (("deny", rules.deny, row.deny), ("allow", rules.allow, row.allow)):
+            if words and not obeys and not self._told:
+                sink.note(f"permissions.{key}: {self.name} is not held to it, only refused what it asks about")
         self._told = True
 
     async def _start(self, launch: Launch, wanted: Wanted, reader: Reader, sink: Sink) -> Process:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.runtimes.acp.table import Denied, Placed, Preset
+from harness.runtimes.acp.table import Handed, Placed, Policy, Preset
 from harness.runtimes.base import RuntimeSpec
 from harness.runtimes.start_files import write_private
+from meta.agent_toml.settings import Permissions
 from meta.errors import BadInput
 
 Json = dict[str, Any]
@@ -46,13 +48,37 @@ def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
     for placed in preset.placed:
         if values[placed.needs]:
             _place(env, placed, values)
-    files: dict[Path, Json] = {}
+    texts: dict[Path, str] = {prompt: spec.prompt} if prompt else {}
     session: Json = {}
-    denied = settings.permissions.deny
-    if preset.deny is not None and denied:
-        _hand_over(preset.deny, denied, env, files, session, enclosure.files / f"{preset.name}.json")
-    texts = {path: json.dumps(value) for path, value in files.items()}
-    return Launch(argv, env, texts | ({prompt: spec.prompt} if prompt else {}), session)
+    rules = settings.permissions
+    for place, words in ((preset.allow, rules.allow), (preset.deny, rules.deny)):
+        if place is not None and words:
+            _hand_over(place, words, env, session)
+    if preset.policy is not None and (rules.allow or rules.deny):
+        file = enclosure.files / f"{preset.name}-policy.toml"
+        texts[file] = policy_text(preset.policy, rules)
+        argv = (*argv, preset.policy.word, str(file))
+    return Launch(argv, env, texts, session)
+
+
+def policy_text(policy: Policy, rules: Permissions) -> str:
+    """Return the rules as a policy: what is denied, then what is allowed, then the rest."""
+    ranked = [(900, _keys(policy, word), "deny") for word in rules.deny]
+    if rules.allow:
+        ranked += [(700, _keys(policy, word), "allow") for word in rules.allow]
+        ranked.append((600, {"toolName": "*"}, policy.rest))
+    return "\n".join(_policy_rule(*rule) for rule in ranked)
+
+
+def _keys(policy: Policy, word: str) -> dict[str, str]:
+    match = re.fullmatch(r"([\w-]+)\((.*)\)", word)
+    narrowed = match[2].removesuffix("*").rstrip() if match else ""
+    return {"toolName": match[1] if match else word} | ({policy.narrowed: narrowed} if narrowed else {})
+
+
+def _policy_rule(priority: int, keys: Mapping[str, str], decision: str) -> str:
+    lines = [f"{key} = {json.dumps(value)}" for key, value in {**keys, "decision": decision}.items()]
+    return "\n".join(["[[rule]]", *lines, f"priority = {priority}", ""])
 
 
 def write_files(launch: Launch) -> None:
@@ -75,15 +101,13 @@ def _place(env: dict[str, str], placed: Placed, values: Mapping[str, str]) -> No
     env[placed.variable] = json.dumps(whole)
 
 
-def _hand_over(
-    place: Denied, words: Sequence[str], env: dict[str, str], files: dict[Path, Json], session: Json, file: Path
-) -> None:
-    value = list(words) if place.each is None else dict.fromkeys(words, place.each)
+def _hand_over(place: Handed, words: Sequence[str], env: dict[str, str], session: Json) -> None:
+    words = [*words, *([place.own] if place.own else [])]
+    value = words if place.each is None else dict.fromkeys(words, place.each)
+    if isinstance(value, dict) and place.rest is not None:
+        value = {"*": place.rest, **value}
     if place.where == "session":
         _put(session, place.path, value)
-    elif place.where == "file":
-        env[place.variable] = str(file)
-        _put(files.setdefault(file, {}), place.path, value)
     else:
         whole = _read(env.get(place.variable, ""), place.variable)
         _put(whole, place.path, value)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.prompts.permissions import is_permitted
+from harness.prompts.permissions import is_hives, is_permitted
+from harness.runtimes.acp.rules import look_up
+from harness.runtimes.acp.table import Preset
 from meta.agent_toml.settings import Permissions
+from meta.names import HIVE
 
 Json = dict[str, Any]
 
@@ -24,27 +28,33 @@ class Decision:
     text: str
 
 
-def decide(params: Json, permissions: Permissions, *, cancelled: bool) -> Decision:
-    """Return the answer: what the rules permit (harness.prompts.permissions) is allowed once.
+def decide(params: Json, permissions: Permissions, preset: Preset, *, cancelled: bool) -> Decision:
+    """Return the answer: hive's own tools and what the rules permit (harness.prompts.permissions) are allowed once.
 
     The option is chosen by its kind: ids and order differ between agents. After a cancel the agent waits for an answer
     too, which says so. A rule is for the tool's name, its title, its kind or its id.
     """
-    call = params.get("toolCall")
-    names = (
-        [call[key] for key in ("name", "title", "kind", "toolCallId") if isinstance(call.get(key), str)]
-        if isinstance(call, dict)
-        else []
-    )
-    title = names[0][:200] if names else "a tool"
+    found = params.get("toolCall")
+    call: Json = found if isinstance(found, dict) else {}
+    own = _names(call, preset)
+    names = [*own, *(call[key] for key in ("title", "kind", "toolCallId") if isinstance(call.get(key), str))]
+    title = next((name for name in (call.get("title"), *names) if isinstance(name, str) and name), "a tool")[:200]
     if cancelled:
         return Decision({"outcome": {"outcome": "cancelled"}}, False, f"{title}: cancelled")
-    allowed = is_permitted(permissions, *names)
+    hives = any(map(is_hives, own)) or (preset.server != () and look_up(call, preset.server) == HIVE)
+    allowed = hives or is_permitted(permissions, *names)
     option = _option(params.get("options"), _ALLOW if allowed else _REJECT)
     if option is None:
         return Decision({"outcome": {"outcome": "cancelled"}}, False, f"{title}: it offers no answer that fits")
     answer = {"outcome": {"outcome": "selected", "optionId": option}}
     return Decision(answer, allowed, f"{title}: {'allowed' if allowed else 'refused by permissions in agent.toml'}")
+
+
+def _names(call: Json, preset: Preset) -> list[str]:
+    """Return the tool's names as the agent gives them. Its title is none: it is often what the model wrote."""
+    name, id = call.get("name"), call.get("toolCallId")
+    within = re.match(preset.tool_in_id, id) if preset.tool_in_id and isinstance(id, str) else None
+    return [*([name] if isinstance(name, str) else []), *([within.group(1)] if within else [])]
 
 
 def _option(options: object, kinds: Sequence[str]) -> object:

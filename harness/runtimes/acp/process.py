@@ -134,7 +134,7 @@ class Process:
         if method != "session/request_permission":
             self._items = [Unknown(name=method[:64])]
             return None
-        decision = decide(params, self._permissions, cancelled=self.cancelled or self._turn is None)
+        decision = decide(params, self._permissions, self._preset, cancelled=self.cancelled or self._turn is None)
         if self._turn is not None:
             self._items = self._turn[0].ask(params.get("toolCall"))
         self._items.append(Notice(level="info" if decision.allowed else "warn", text=one_line(decision.text)))

@@ -97,7 +97,9 @@ async def converse(
             raise PermanentError("the agent began a conversation without an id", preset.install)
         process.session = name
         session = f"{name}{_MADE}{int(time.time())}" if preset.load_next_minute else name
-    await _set_mode(process, preset, answer, sink)
+    rules = spec.settings.permissions
+    mode = preset.asking_mode if preset.asking_mode and (rules.allow or rules.deny) else preset.mode
+    await _set_mode(process, mode, answer, sink)
     if preset.model_by_session and wanted.model is not None:
         await _set_model(process, answer, wanted.model)
     return session or "", new
@@ -183,15 +185,13 @@ async def _until_quiet(process: Process) -> None:
                 await asyncio.sleep(_QUIET_SECONDS)
 
 
-async def _set_mode(process: Process, preset: Preset, answer: object, sink: Sink) -> None:
-    if preset.mode is None or look_up(answer, ("modes", "currentModeId")) == preset.mode:
+async def _set_mode(process: Process, mode: str | None, answer: object, sink: Sink) -> None:
+    if mode is None or look_up(answer, ("modes", "currentModeId")) == mode:
         return
     try:
-        await process.peer.request(
-            "session/set_mode", {"sessionId": process.session, "modeId": preset.mode}, SESSION_SECONDS
-        )
+        await process.peer.request("session/set_mode", {"sessionId": process.session, "modeId": mode}, SESSION_SECONDS)
     except AgentError as error:
-        sink.note(one_line(f"the agent has no mode {preset.mode}, so hive answers what it asks: {error.failure.text}"))
+        sink.note(one_line(f"the agent has no mode {mode}, so hive answers what it asks: {error.failure.text}"))
 
 
 async def _set_model(process: Process, answer: object, model: str) -> None:

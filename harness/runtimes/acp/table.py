@@ -31,17 +31,33 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
-    """How the agent is given `permissions.deny` of agent.toml.
+class Handed:
+    """How the agent is given a list of `permissions` of agent.toml.
 
-    "file" and "variable": a list, or with `each` a table of rules, at `path` in the JSON of `variable`.
+    "variable": a list, or with `each` a table of rules, at `path` in the JSON of `variable`.
     "session": a list at `path` in the parameters of the session.
+    `rest` is the rule for all other tools, before the others; `own` is the rule's name for hive's tools.
     """
 
-    where: Literal["variable", "file", "session"]
+    where: Literal["variable", "session"]
     path: tuple[str, ...]
     variable: str = ""
     each: str | None = None
+    rest: str | None = None
+    own: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A file with `permissions` in TOML, which the agent obeys in each of its modes.
+
+    It stands after `word`. `rest` is the decision for what no rule of `allow` names, and `narrowed` the key of what
+    stands in brackets in a rule such as run_shell_command(git status).
+    """
+
+    word: str
+    rest: str
+    narrowed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +89,8 @@ class Preset:
     """`_meta` of the client's capabilities."""
     mode: str | None = None
     """The mode in which it never asks."""
+    asking_mode: str | None = None
+    """The mode in which it asks, if there are `permissions`. None: there is none, or it is not needed."""
     system_prompt: Literal["append", "file", "prefix"] = "prefix"
     """"append": `systemPrompt` of the session. "file": it is told of a file. "prefix": before the first prompt."""
     replay: Literal["before", "after"] = "before"
@@ -83,8 +101,10 @@ class Preset:
     """The model is chosen in the session, if the agent offers a choice there, and it is not the one of the session."""
     needs_model: bool = False
     """Without a model it would take a hosted one of its own maker."""
-    deny: Denied | None = None
-    """None: the rules only refuse what the agent asks about."""
+    allow: Handed | None = None
+    deny: Handed | None = None
+    policy: Policy | None = None
+    """None, and neither of the two above: the rules only refuse what the agent asks about."""
     needs_tools: bool = True
     """It fetches hive's tools when a conversation begins or goes on. Until then it gets no prompt."""
 
@@ -95,6 +115,8 @@ class Preset:
     """Text that matches this is the CLI's own."""
     tool_in_id: str | None = None
     """The tool's name is group 1 of this pattern in the toolCallId."""
+    server: Path = ()
+    """Where a tool call names the MCP server, if the agent writes that there itself, and not the model."""
     notices: tuple[Path, ...] = ()
     """Texts in an update that a person should see: retries and the like."""
     failure: Path | None = None
@@ -150,6 +172,7 @@ _CODEX = Preset(
     mode="agent-full-access",
     system_prompt="append",
     text_has_id=True,
+    server=("rawInput", "server"),
     notices=(("_meta", "codex", "error", "message"), ("_meta", "jetbrains", "air", "sessionFailure", "title")),
     failure=("_meta", "jetbrains", "air", "sessionFailure"),
     failed_if_null=(("usage",),),
@@ -183,7 +206,8 @@ _GEMINI = Preset(
     mode="yolo",
     replay="after",
     load_next_minute=True,
-    deny=Denied("file", ("tools", "exclude"), "GEMINI_CLI_SYSTEM_SETTINGS_PATH"),
+    # a rule for the tools of an MCP server counts when they are offered, not when they run: so it asks about the rest
+    policy=Policy("--policy", rest="ask_user", narrowed="commandPrefix"),
     not_model=r"\[MODE_UPDATE\] .*",
     tool_in_id="(.+?)__",
     input_tokens=("_meta", "quota", "token_count", "input_tokens"),
@@ -212,7 +236,8 @@ _OPENCODE = Preset(
     system_prompt="file",
     model_by_session=True,  # a conversation keeps the model that it had
     needs_model=True,
-    deny=Denied("variable", ("permission",), "OPENCODE_CONFIG_CONTENT", each="deny"),
+    allow=Handed("variable", ("permission",), "OPENCODE_CONFIG_CONTENT", each="allow", rest="deny", own="hive_*"),
+    deny=Handed("variable", ("permission",), "OPENCODE_CONFIG_CONTENT", each="deny"),
     text_has_id=True,
     # its tokens are those of the last call of a turn alone
 )
@@ -232,7 +257,9 @@ _CLAUDE_ACP = Preset(
     ),
     mode="bypassPermissions",
     system_prompt="append",
-    deny=Denied("session", ("_meta", "claudeCode", "options", "disallowedTools")),
+    asking_mode="default",
+    allow=Handed("session", ("_meta", "claudeCode", "options", "allowedTools"), own="mcp__hive"),
+    deny=Handed("session", ("_meta", "claudeCode", "options", "disallowedTools")),
     text_has_id=True,
     compact="/compact",
 )

@@ -154,6 +154,14 @@ class AcpLab:
         self._mark = len(self._api.calls())
         self._api.push(*(self._step(step) for step in steps))
 
+    def tools(self) -> str:
+        """Return the tools that the model was last offered, as JSON."""
+        return json.dumps(self._api.calls()[-1]["body"]["tools"])
+
+    def drop(self) -> None:
+        """Drop the steps that the model did not take."""
+        self._api.forget()
+
     @contextmanager
     def failing(self, failure: Failure) -> Iterator[None]:
         self._mark = len(self._api.calls())

@@ -56,14 +56,14 @@ async def test_what_the_agent_asks_is_allowed_once_by_the_kind_of_the_option(sta
 async def test_a_rule_of_deny_refuses_what_the_agent_asks(stage: Stage) -> None:
     await stage.turn(stage.runtime("acp", "asks", permissions={"deny": ["rm *"]}))
     assert json.loads(stage.seen.texts[0]) == {"outcome": {"outcome": "selected", "optionId": "REJECT_ONCE"}}
-    assert stage.seen.notes[0] == "permissions.deny: acp can only be refused what it asks about"
+    assert stage.seen.notes[0] == "permissions.deny: acp is not held to it, only refused what it asks about"
 
 
 async def test_rules_that_an_agent_cannot_be_held_to_are_noted_once(stage: Stage) -> None:
     runtime = stage.runtime("acp", "good", permissions={"allow": ["Read"]})
     await stage.turn(runtime)
     await stage.turn(runtime)
-    assert stage.seen.notes == ["permissions.allow: acp can only be refused what it asks about; use permissions.deny"]
+    assert stage.seen.notes == ["permissions.allow: acp is not held to it, only refused what it asks about"]
 
 
 async def test_a_model_is_chosen_in_the_session_if_the_agent_offers_that(stage: Stage) -> None:

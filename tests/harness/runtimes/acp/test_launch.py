@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +31,19 @@ def test_codex_gets_the_model_and_a_provider_at_hives_url(stage: Stage) -> None:
     assert config["model_providers"]["hive"]["base_url"] == f"{URL}/v1"
 
 
-def test_gemini_gets_its_words_and_a_file_of_rules(stage: Stage) -> None:
-    how = launch(stage, "gemini", permissions={"deny": ["run_shell_command"]})
+def test_gemini_gets_its_words_and_a_policy_in_which_a_denial_wins_and_the_rest_is_asked_about(stage: Stage) -> None:
+    plain = launch(stage, "gemini")
+    assert (plain.argv, plain.files, "GEMINI_MODEL" in plain.env) == (("gemini", "--acp"), {}, False)
+    how = launch(stage, "gemini", permissions={"deny": ["glob"], "allow": ["read_file", "run_shell_command(git *)"]})
     [(path, text)] = how.files.items()
-    assert how.argv == ("gemini", "--acp")
-    assert (how.env["GEMINI_CLI_SYSTEM_SETTINGS_PATH"], "GEMINI_MODEL" in how.env) == (str(path), False)
-    assert json.loads(text) == {"tools": {"exclude": ["run_shell_command"]}}
+    assert how.argv == ("gemini", "--acp", "--policy", str(path))
+    rules = sorted(tomllib.loads(text)["rule"], key=lambda rule: -rule["priority"])
+    assert [(rule["toolName"], rule.get("commandPrefix"), rule["decision"]) for rule in rules] == [
+        ("glob", None, "deny"),
+        ("read_file", None, "allow"),
+        ("run_shell_command", "git", "allow"),
+        ("*", None, "ask_user"),
+    ]
 
 
 def test_opencode_gets_its_prompt_as_a_file_and_keeps_the_configuration_of_agent_toml(stage: Stage) -> None:
@@ -53,6 +61,16 @@ def test_the_adapter_of_claude_gets_its_rules_with_the_session(stage: Stage) -> 
     how = launch(stage, "claude-acp", "haiku", permissions={"deny": ["WebFetch"]})
     assert how.session == {"_meta": {"claudeCode": {"options": {"disallowedTools": ["WebFetch"]}}}}
     assert (how.env["ANTHROPIC_MODEL"], how.env["ANTHROPIC_BASE_URL"]) == ("haiku", URL)
+
+
+def test_what_is_allowed_is_given_to_the_agent_with_hives_tools_and_the_rest_refused(stage: Stage) -> None:
+    rules = {"allow": ["read"], "deny": ["bash"]}
+    opencode = json.loads(launch(stage, "opencode", "p/m", permissions=rules).env["OPENCODE_CONFIG_CONTENT"])
+    # the last rule that fits counts
+    order = [("*", "deny"), ("read", "allow"), ("hive_*", "allow"), ("bash", "deny")]
+    assert list(opencode["permission"].items()) == order
+    claude = launch(stage, "claude-acp", permissions=rules).session["_meta"]["claudeCode"]["options"]
+    assert claude == {"allowedTools": ["read", "mcp__hive"], "disallowedTools": ["bash"]}
 
 
 def test_codex_does_not_ask_its_model_for_a_next_message_that_nobody_wants(stage: Stage) -> None:
