@@ -38,7 +38,7 @@ class AcpRuntime:
     def __init__(self, spec: RuntimeSpec, preset: Preset) -> None:
         self.name = preset.name
         self.capabilities = preset.capabilities
-        self._spec = spec
+        self._spec = replace(spec, prompt=f"{spec.prompt}\n\n{preset.hint}") if preset.hint and spec.prompt else spec
         self._preset = preset
         self._process: Process | None = None
         self._session: str | None = None

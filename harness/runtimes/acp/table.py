@@ -93,6 +93,8 @@ class Preset:
     """The mode in which it asks, if there are `permissions`. None: there is none, or it is not needed."""
     system_prompt: Literal["append", "file", "prefix"] = "prefix"
     """"append": `systemPrompt` of the session. "file": it is told of a file. "prefix": before the first prompt."""
+    hint: str = ""
+    """Stands after hive's prompt: what the model of this agent must know of hive's tools."""
     replay: Literal["before", "after"] = "before"
     """session/load sends the history before its answer, or after it."""
     load_next_minute: bool = False
@@ -171,6 +173,12 @@ _CODEX = Preset(
     client_meta={"jetbrains": {"air": {"version": 1, "capabilities": ["sessionFailure"]}}},
     mode="agent-full-access",
     system_prompt="append",
+    # its newest models get no list of the tools of MCP servers
+    hint=(
+        "The names of hive's tools begin with `mcp__hive__`. If they are not among the tools that you are offered, "
+        'call them within `exec`, as in `text(await tools.mcp__hive__send({to: "operator", body: "..."}))`. '
+        "`ALL_TOOLS` has their arguments."
+    ),
     text_has_id=True,
     server=("rawInput", "server"),
     notices=(("_meta", "codex", "error", "message"), ("_meta", "jetbrains", "air", "sessionFailure", "title")),

@@ -29,6 +29,13 @@ async def test_the_system_prompt_stands_before_the_first_prompt_of_a_conversatio
     assert stage.seen.texts == ["2 parts", "1 parts"]
 
 
+async def test_what_a_model_must_know_of_hives_tools_stands_after_the_prompt(stage: Stage) -> None:
+    prompts = [stage.runtime(name, "good", prompt="You are alice.")._spec.prompt for name in ("acp", "codex")]
+    assert prompts[0] == "You are alice."
+    assert prompts[1].startswith("You are alice.\n\n")
+    assert "tools.mcp__hive__send(" in prompts[1]
+
+
 async def test_a_new_conversation_begins_in_the_same_process(stage: Stage) -> None:
     runtime = stage.runtime("acp", "good", prompt="You are alice.")
     await stage.turn(runtime)
