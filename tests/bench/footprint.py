@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from meta.config import Config
 from tests.bench.figure import Figure, figure
 from tests.support.fake_messages_api import FakeMessages
 from tests.support.lab import Lab, fresh_lab
@@ -28,6 +29,7 @@ IDLE = 20.0
 """Seconds of a window, in `make bench`. The issue's own figure is over 120: `python -m tests.bench.footprint 120`."""
 AGENTS = 20
 SECONDS = 120.0
+LAB = {**SETTINGS, "HIVE_HEALTH_DEADLINE": "120", "HIVE_RESYNC": str(Config().resync)}
 
 
 def measure(idle: float = IDLE) -> Iterator[Figure]:
@@ -35,7 +37,7 @@ def measure(idle: float = IDLE) -> Iterator[Figure]:
     yield from starts()
     if not CLAUDE.exists():
         return
-    with fresh_lab("f", {**SETTINGS, "HIVE_HEALTH_DEADLINE": "120"}, tiny=False) as lab, FakeMessages() as fake:
+    with fresh_lab("f", LAB, tiny=False) as lab, FakeMessages() as fake:
         model = Model(lab, fake)
         wake(lab, model, "a0")
         harness, cli = harness_of(lab, "a0"), cli_of(lab, "a0")
