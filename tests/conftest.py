@@ -37,6 +37,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
+    # the longest tests, which mostly wait: begun last, one of them would run alone at the end
+    items.sort(key=lambda item: item.get_closest_marker("systemd") is None)
 
 
 @pytest.hookimpl(wrapper=True)
