@@ -11,13 +11,17 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def in_front(path: Path, url: str) -> Iterator[None]:
-    """Carry what comes to `path` to the port of `url`, inside the block. Every uid that reaches it may connect."""
+    """Carry what comes to `path` to the port of `url`, inside the block. Every uid that reaches it may connect.
+
+    At its end the open connections are cut off, because programs keep them for their next requests.
+    """
     port = int(url.rsplit(":", 1)[1])
+    connections: list[socket.socket] = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         path.chmod(0o666)
         listener.listen(64)
-        accepting = threading.Thread(target=_accept, args=(listener, port), daemon=True)
+        accepting = threading.Thread(target=_accept, args=(listener, port, connections), daemon=True)
         accepting.start()
         try:
             yield
@@ -25,14 +29,18 @@ def in_front(path: Path, url: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
             listener.shutdown(socket.SHUT_RDWR)
             accepting.join(5)
+            for connection in connections:
+                with contextlib.suppress(OSError):  # most are closed
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
-def _accept(listener: socket.socket, port: int) -> None:
+def _accept(listener: socket.socket, port: int, connections: list[socket.socket]) -> None:
     while True:
         try:
             inner, _ = listener.accept()
         except OSError:
             return
+        connections.append(inner)
         threading.Thread(target=_serve, args=(inner, port), daemon=True).start()
 
 
