@@ -102,9 +102,9 @@ class ContainerSteps:
             rebuilds=step.rebuilds,
         )
         await self._settle_messages(agent)
-        self._world.links.reset(agent)
         for on_start in self._world.on_start:
             await on_start(agent)
+        self._world.links.reset(agent)
         with effect("start"):
             await self._backend.start(agent, launch)
         facts = {"generation": generation.id, "sha": generation.sha, "deploy": step.deploy}
