@@ -27,7 +27,7 @@ SET_ASIDE = 2
 BUSY_SECONDS = 1.0
 """Seconds to wait for another program that has the file locked."""
 LARGEST_ID = 2**52
-"""A file with such an id is not hive's own. Above it there is room for all that comes: the link carries 2**53."""
+"""A file with larger ids is not hive's. The link carries ids to 2**53, so this log can go on from here."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
