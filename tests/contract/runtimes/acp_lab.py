@@ -135,6 +135,8 @@ class AcpLab:
             path = self.home / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(text) if logged_in else path.unlink(missing_ok=True)
+        if not logged_in and not self.world.login:  # its key is in its configuration: then the API refuses it
+            self._api.always(_FAILURES["key"])
         env = {
             "PATH": f"{NODE}:{os.environ['PATH']}",
             "HOME": str(self.home),
