@@ -24,7 +24,7 @@ from pathlib import Path
 import h11
 
 from harness.relay.listener import CHUNK, HOST, connect, linger, listening
-from harness.relay.overheard import Overheard
+from harness.relay.listing_reader import ListingReader
 from harness.runtimes.base import McpEndpoint
 from harness.runtimes.listings import Listings
 
@@ -175,15 +175,15 @@ class _Relay:
             except OSError:
                 return _Refusal(503, "hive is not running, or restarting: nothing was done, try again later")
             try:
-                return await _exchange(client, hive, request, Overheard(self._listings))
+                return await _exchange(client, hive, request, ListingReader(self._listings))
             finally:
                 hive.writer.transport.abort()
 
 
-async def _exchange(client: _Peer, hive: _Peer, request: h11.Request, overheard: Overheard) -> _Refusal | None:
+async def _exchange(client: _Peer, hive: _Peer, request: h11.Request, listing: ListingReader) -> _Refusal | None:
     """Send the request to hive, and its answer back, which may begin before the request has ended."""
-    asking = asyncio.ensure_future(_ask(client, hive, request, overheard))
-    answering = asyncio.ensure_future(_give_answer(hive, client, overheard))
+    asking = asyncio.ensure_future(_ask(client, hive, request, listing))
+    answering = asyncio.ensure_future(_give_answer(hive, client, listing))
     try:
         await asyncio.wait({asking, answering}, return_when=asyncio.FIRST_COMPLETED)
         if asking.done() and not answering.done() and (refusal := asking.result()) is not None:
@@ -195,13 +195,13 @@ async def _exchange(client: _Peer, hive: _Peer, request: h11.Request, overheard:
         await asyncio.gather(asking, answering, return_exceptions=True)
 
 
-async def _ask(client: _Peer, hive: _Peer, request: h11.Request, overheard: Overheard) -> _Refusal | None:
+async def _ask(client: _Peer, hive: _Peer, request: h11.Request, listing: ListingReader) -> _Refusal | None:
     """Send head and body to hive, then watch the CLI: raise _Disconnected if it is gone."""
     try:
         if client.http.they_are_waiting_for_100_continue:
             await client.send(h11.InformationalResponse(status_code=100, headers=[]))
         async with asyncio.timeout(BODY_SECONDS):
-            await _send_whole(client, hive, request, overheard)
+            await _send_whole(client, hive, request, listing)
         await _watch(client)
     except TimeoutError:
         return _Refusal(408, f"the request's body took longer than {BODY_SECONDS:g} s")
@@ -228,18 +228,18 @@ async def _watch(client: _Peer) -> None:
         rest -= len(data)
 
 
-async def _send_whole(client: _Peer, hive: _Peer, request: h11.Request, overheard: Overheard) -> None:
+async def _send_whole(client: _Peer, hive: _Peer, request: h11.Request, listing: ListingReader) -> None:
     headers: _Headers = [(b"host", b"hive"), (b"connection", b"close"), *_kept(request.headers, _NOT_FORWARDED)]
     await hive.send(h11.Request(method=request.method, target=PATH, headers=[*headers, *_framing(request)]))
     while not isinstance(event := await client.receive(), h11.EndOfMessage):
         if not isinstance(event, h11.Data):
             raise _Disconnected
-        overheard.ask(bytes(event.data))
+        listing.ask(bytes(event.data))
         await hive.send(h11.Data(data=event.data))
     await hive.send(h11.EndOfMessage())
 
 
-async def _give_answer(hive: _Peer, client: _Peer, overheard: Overheard) -> _Refusal | None:
+async def _give_answer(hive: _Peer, client: _Peer, listing: ListingReader) -> _Refusal | None:
     has_begun = False
     try:
         while True:
@@ -250,7 +250,7 @@ async def _give_answer(hive: _Peer, client: _Peer, overheard: Overheard) -> _Ref
                 await client.send(h11.Response(status_code=event.status_code, headers=headers, reason=event.reason))
             elif isinstance(event, h11.Data):
                 await client.send(h11.Data(data=event.data))
-                overheard.answer(bytes(event.data))
+                listing.answer(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
                 await client.send(h11.EndOfMessage())
                 return None

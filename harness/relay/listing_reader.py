@@ -13,8 +13,8 @@ _TOOLS = b'"tools"'
 """In an answer to `tools/list`, unless that is an error: a text in JSON cannot have these quotes."""
 
 
-class Overheard:
-    """One request and its answer."""
+class ListingReader:
+    """Reads one request and its answer."""
 
     def __init__(self, listings: Listings) -> None:
         self._listings = listings
