@@ -16,7 +16,7 @@ from harness.stop import Cause, Stop
 from harness.watchdog import Watchdog
 from meta.agent_toml.settings import TurnLimits
 from meta.errors import HiveError
-from meta.wire.live import AnyItem, Note, Text, TextDelta, ToolCall
+from meta.wire.live import AnyItem, Compaction, Note, Text, TextDelta, ToolCall
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +97,10 @@ class Recorder:
     def spent(self, tokens: Tokens) -> None:
         """Take what the turn cost so far."""
         self._tokens = tokens
+
+    def compacted(self, before: int | None, after: int | None) -> None:
+        """Take that the CLI compacted the conversation by itself."""
+        self._bus.emit(Compaction(trigger="runtime", tokens_before=before, tokens_after=after))
 
     def bill(self, outcome: TurnOutcome) -> TurnOutcome:
         """Return the outcome with what the turn cost so far, unless it says that itself."""

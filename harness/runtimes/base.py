@@ -216,6 +216,9 @@ class Sink(Protocol):
     def spent(self, tokens: Tokens) -> None:
         """Take what the turn cost so far, as far as it is known. It counts if the turn is ended without an outcome."""
 
+    def compacted(self, before: int | None, after: int | None) -> None:
+        """Take that the CLI compacted the conversation by itself. Tokens of the context; None: not reported."""
+
 
 class Tools(Protocol):
     """The actions of the script runtime during a turn. Each method raises Refused with the reason."""

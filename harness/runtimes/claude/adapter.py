@@ -21,7 +21,7 @@ from harness.runtimes.base import (
 from harness.runtimes.claude import arguments
 from harness.runtimes.claude.equipment import lacks_tools, with_tools
 from harness.runtimes.claude.exchange import Exchange, Meter
-from harness.runtimes.claude.facts import Answer, Context, Init, Question
+from harness.runtimes.claude.facts import Answer, Boundary, Context, Init, Question
 from harness.runtimes.claude.lines import Parsed
 from harness.runtimes.claude.outcome import judge_compaction
 from harness.runtimes.claude.process import Cli, exit_code, read_version, start_cli
@@ -238,6 +238,8 @@ class ClaudeRuntime:
                 cli.say(text, name, verbatim=verbatim)
                 while not exchange.finished and (parsed := await cli.read()) is not None:
                     self._take(cli, exchange, parsed, sink)
+                    if verbatim:
+                        _report_compaction(parsed, sink)
                     if verbatim and lacks_tools(exchange.servers):
                         break  # _finish ends the process: a new one asks for the tools again
         except TimeoutError:
@@ -286,3 +288,10 @@ class ClaudeRuntime:
 
 
 _INSTALL = f"{CLIS['claude'].remedy}; or name another program with `command` in agent.toml"
+
+
+def _report_compaction(parsed: Parsed, sink: Sink) -> None:
+    """Report a compaction that nobody asked the CLI for."""
+    for fact in parsed.facts:
+        if isinstance(fact, Boundary):
+            sink.compacted(fact.before, fact.after)

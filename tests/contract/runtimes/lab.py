@@ -130,6 +130,7 @@ class Record:
     lines: list[object] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     costs: list[Tokens] = field(default_factory=list)
+    compactions: list[tuple[int | None, int | None]] = field(default_factory=list)
 
     def line(self, items: Sequence[AnyItem], line: object, *, repeated: bool = False) -> None:
         self.items.extend(items)
@@ -140,6 +141,9 @@ class Record:
 
     def spent(self, tokens: Tokens) -> None:
         self.costs.append(tokens)
+
+    def compacted(self, before: int | None, after: int | None) -> None:
+        self.compactions.append((before, after))
 
     def texts(self) -> list[str]:
         return [item.text for item in self.items if isinstance(item, Text)]

@@ -42,6 +42,9 @@ class Seen:
     def spent(self, tokens: Tokens) -> None:
         """Nothing: no ACP agent says it within a turn."""
 
+    def compacted(self, before: int | None, after: int | None) -> None:
+        """Nothing: no ACP agent says it."""
+
     @property
     def items(self) -> list[AnyItem]:
         return [item for items, _ in self.lines for item in items]

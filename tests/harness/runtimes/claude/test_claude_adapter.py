@@ -245,6 +245,16 @@ result()
     assert compacted.tokens_before == 9
 
 
+async def test_a_compaction_of_the_cli_itself_is_reported_and_one_that_was_asked_for_is_not(world: World) -> None:
+    compacts = 'say("system", subtype="compact_boundary", compact_metadata={"pre_tokens": 9, "post_tokens": 4})'
+    runtime = world.make(f"read(); init(); {compacts}; result(); read(); init(); {compacts}; result(); read()")
+    outcome = await world.turn(runtime)
+    assert world.record.compactions == [(9, 4)]
+    assert await runtime.compact(outcome.session, world.record) is not None
+    assert world.record.compactions == [(9, 4)]
+    await runtime.close()
+
+
 async def test_a_model_that_a_running_cli_does_not_take_is_given_to_a_new_one(world: World) -> None:
     runtime = world.make(
         """
