@@ -28,7 +28,10 @@ class Controls:
         Raise Conflict without a peer, TransientError if the answer does not come within `seconds`.
         """
         if peer is None:
-            raise Conflict(f"no harness of {agent} is connected", f"`hive start {agent}` starts it; see `hive status`")
+            remedy = (
+                f"it connects some seconds after a start of hive; `hive start {agent}` starts an agent that is stopped"
+            )
+            raise Conflict(f"no harness of {agent} is connected", remedy)
         waiting = self._waiting.setdefault(agent, {})
         if len(waiting) >= MOST:
             raise Conflict(f"{MOST} requests to the harness of {agent} wait already", "wait until they are answered")
