@@ -17,6 +17,10 @@ from reconciler.messaging.broker import Broker
 from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
 from reconciler.observe.declared import DeclaredRecord
+from reconciler.observe.holds import Holds
+from reconciler.observe.links import Links
+from reconciler.observe.live import Live
+from reconciler.observe.releases import Releases
 from reconciler.observe.repos import Repos
 from reconciler.observe.settings import DeployedSettings
 from reconciler.ports import Sockets
@@ -71,3 +75,13 @@ class Spending:
 
     records: TurnRecords
     budgets: Budgets
+
+
+@dataclass(frozen=True, slots=True)
+class Harnesses:
+    """The parts that talk with the harnesses of the agents."""
+
+    links: Links
+    holds: Holds
+    live: Live
+    releases: Releases

@@ -24,7 +24,7 @@ from reconciler.attention.notifier import notices
 from reconciler.common.reserve import Reserve
 from reconciler.common.revision import revision as hive_revision
 from reconciler.daemon.choices import lock_flake, make_backend, make_builder
-from reconciler.daemon.foundation import Spending, Store, Surroundings
+from reconciler.daemon.foundation import Harnesses, Spending, Store, Surroundings
 from reconciler.daemon.hints import Hints
 from reconciler.daemon.service import make_service
 from reconciler.events.feed import Events
@@ -38,7 +38,7 @@ from reconciler.observe.declared import declared_records
 from reconciler.observe.drains import Drains
 from reconciler.observe.holds import Holds
 from reconciler.observe.links import Links
-from reconciler.observe.live import Live
+from reconciler.observe.live import Live, OnUsage
 from reconciler.observe.memory import Memory
 from reconciler.observe.observer import Observer, Sources
 from reconciler.observe.previews import Previews
@@ -85,18 +85,13 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     store = _store(here, roster, repos, database, metrics, int(since))
     memory = Memory(Memos(database, on_append=store.wake_manager), store.cards)
     await memory.load(secrets.token_hex(8))
-    live_store = await asyncio.to_thread(LiveStore, layout.live)
 
     async def record(agent: AgentName, log: str, id: int, ts: int, usage: Mapping[str, Any]) -> None:
         await spending.records.take(agent, log, id, ts, usage)  # it needs the links, which need the live events
 
-    live = Live(live_store, record)
-    closing.push_async_callback(live.close)
-    holds = Holds(lambda agent: meta.known().run_of(agent).paused, changed=lambda agent: links.send_hold(agent))
-    broker, turn_limit = store.broker, store.settings.turn_limit
-    sender = Sender()
-    links = Links(hints, broker.interrupt, acks=broker.expect_acks, holds=holds, live=live, sender=sender)
-    spending = await _spending(here, database, store, roster, metrics, holds)
+    harnesses = await _harnesses(here, meta, store.broker, hints, record, closing)
+    links, turn_limit = harnesses.links, store.settings.turn_limit
+    spending = await _spending(here, database, store, roster, metrics, harnesses.holds)
     backend = make_backend(choice, layout, config, owner=here.owner, links=links, background=here.background)
     builder = make_builder(
         choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs
@@ -106,13 +101,12 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
         layout, meta, repos, backend, builder, links, here.sockets, memory, turn_limit=turn_limit, roster=roster
     )
     observer = Observer(sources, since=since, previews=previews, given_away=choice.own_ranges and os.geteuid() != 0)
-    world = _world(here, store, sources, observer, previews, memory, spending, live, holds)
+    world = _world(here, store, sources, observer, previews, memory, spending, harnesses)
     apply = Apply(world, backend, builder)
     closing.push_async_callback(backend.close)
     await backend.open(hints)
     await observer.desired()
-    releases = Releases(links, broker.release_turn, sender)
-    service = make_service(here, world, apply, store, spending, build_logs, roster, live, releases)
+    service = make_service(here, world, apply, store, spending, build_logs, roster, harnesses)
     await service.discovery.open()
     database.on_change(service.discovery.glance)
     if service.notifier.configured:
@@ -131,8 +125,7 @@ def _world(
     previews: Previews | None,
     memory: Memory,
     spending: Spending,
-    live: Live,
-    holds: Holds,
+    harnesses: Harnesses,
 ) -> World:
     return World(
         layout=here.layout,
@@ -143,7 +136,7 @@ def _world(
         previews=previews,
         links=sources.links,
         drains=Drains(sources.links),
-        holds=holds,
+        holds=harnesses.holds,
         sockets=here.sockets,
         memory=memory,
         cards=store.cards,
@@ -153,12 +146,24 @@ def _world(
         metrics=store.metrics,
         as_root=privilege(here.config.uid_start).hands_out_uids,
         own_ranges=here.choice.own_ranges,
-        on_destroy=(store.questions.forget, store.reminders.forget, live.forget),
+        on_destroy=(store.questions.forget, store.reminders.forget, harnesses.live.forget),
         on_purge=(spending.records.forget,),
         on_start=(spending.budgets.judge,),  # its new settings may hold it: its harness must not take a turn first
         builds=asyncio.Semaphore(here.config.builds),
         disk=Disk(Reserve(here.layout.reserve, here.config.reserve_mib * 2**20), sources.disk),
     )
+
+
+async def _harnesses(
+    here: Surroundings, meta: MetaRepo, broker: Broker, hints: Hints, record: OnUsage, closing: AsyncExitStack
+) -> Harnesses:
+    """Make what talks with the harnesses. `record` takes what a turn cost."""
+    live = Live(await asyncio.to_thread(LiveStore, here.layout.live), record)
+    closing.push_async_callback(live.close)
+    holds = Holds(lambda agent: meta.known().run_of(agent).paused, changed=lambda agent: links.send_hold(agent))
+    sender = Sender()
+    links = Links(hints, broker.interrupt, acks=broker.expect_acks, holds=holds, live=live, sender=sender)
+    return Harnesses(links, holds, live, Releases(links, broker.release_turn, sender))
 
 
 async def _git(here: Surroundings, now: int) -> tuple[MetaRepo, Repos]:

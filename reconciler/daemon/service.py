@@ -21,13 +21,11 @@ from reconciler.attention.notifier import Notifier
 from reconciler.attention.row import Row
 from reconciler.common.revision import revision as hive_revision
 from reconciler.common.tasks import Background
-from reconciler.daemon.foundation import Spending, Store, Surroundings
+from reconciler.daemon.foundation import Harnesses, Spending, Store, Surroundings
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.loose_ends import LooseEnds
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.declared import DeclaredMemory
-from reconciler.observe.live import Live
-from reconciler.observe.releases import Releases
 from reconciler.observe.roster import Roster
 from reconciler.proposals.branches import Branches
 from reconciler.proposals.commands import Proposals
@@ -113,8 +111,7 @@ def make_service(
     spending: Spending,
     logs: BuildLogs,
     roster: Roster,
-    live: Live,
-    releases: Releases,
+    harnesses: Harnesses,
 ) -> Service:
     """Make the loop, the commands and the queries."""
     core = _core(here, world, apply, store)
@@ -133,8 +130,8 @@ def make_service(
         loose_ends=LooseEnds(store.questions, store.reminders, world.cards.pending),
         events=store.events,
         links=world.links,
-        live=live,
-        releases=releases,
+        live=harnesses.live,
+        releases=harnesses.releases,
         background=here.background,
         notifier=_notifier(here, world, store, queries["status"]),
         disk=core.disk,

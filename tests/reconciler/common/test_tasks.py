@@ -23,7 +23,7 @@ STARTERS: Mapping[str, str] = {
     "reconciler/backends/local/launch.py _first": AWAITED,
     "reconciler/proposals/watch.py Watch._wait": AWAITED,
     "reconciler/proposals/watch.py _WatchSet.__init__": "the end of it ends Watch.run",
-    "reconciler/observe/links.py Links._spawn": "sends one line, within a deadline",
+    "reconciler/observe/sender.py Sender.start": "sends lines, each within a deadline",
     "reconciler/loop/queue.py Queue.add": "works on one agent until nothing is due; errors are counted and backed off",
     "reconciler/messaging/receivers.py Receivers._start_release": ENDS,
     "reconciler/store/database.py Database.submit": "commits until nothing waits; its errors are raised in the callers",
