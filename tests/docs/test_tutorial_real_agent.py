@@ -46,12 +46,14 @@ def attach(lab: Lab, step: Step) -> None:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
         seen = ""
-        while not shows(Said(0, seen, ""), step):
-            line = watching.stdout.readline()
-            assert line, f"{step.words}\n{seen}\nexpected {step.shown}"
-            seen += line
-        assert "-----" not in seen, "the stand-in repeats the lines around a message"
-        watching.send_signal(signal.SIGINT)
+        try:
+            while not shows(Said(0, seen, ""), step):
+                line = watching.stdout.readline()
+                assert line, f"{step.words}\n{seen}\nexpected {step.shown}"
+                seen += line
+            assert "-----" not in seen, "the stand-in repeats the lines around a message"
+        finally:  # also at the test's time limit, or the wait for its end has none
+            watching.send_signal(signal.SIGINT)
 
 
 @pytest.fixture
