@@ -87,7 +87,7 @@ def _budget(settings: AgentSettings) -> str:
     budget = settings.budget
     parts = [f"{value:,} {name}" for name, value in budget.model_dump().items() if value is not None]
     if not parts:
-        return "You have no budget."
+        return "No budget limits you."
     return f"Your budget is {' and '.join(parts)} a day (UTC). Once it is used up you get no messages until midnight."
 
 

@@ -111,7 +111,7 @@ def test_an_agent_knows_its_folder_its_limits_and_its_budget() -> None:
     assert "ended after 60 minutes" in text
     assert "prints nothing for 30 minutes" in text
     assert "Your budget is 2,000 turns and 1.5 dollars a day" in text
-    assert "You have no budget." in prompt(Role.AGENT)
+    assert "No budget limits you." in prompt(Role.AGENT)
     assert "If they are missing, you can answer nobody." in text
 
 
