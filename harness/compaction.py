@@ -17,8 +17,9 @@ from harness.wake import ask_for_notes
 from meta.agent_toml.settings import TurnLimits
 from meta.errors import HiveError
 from meta.names import SYSTEM
+from meta.text import one_line
 from meta.wire.agent import MessageResponse
-from meta.wire.live import Compaction
+from meta.wire.live import Compaction, Note
 
 log = logging.getLogger(__name__)
 
@@ -136,9 +137,10 @@ class Compactor:
             recorder.finish()
 
     async def _by_notes(self, session: str | None, model: str | None, trigger: Trigger, stop: Stop) -> Shorter:
-        """Ask the agent for notes and begin anew. If it cannot write any (it has no room), older notes must do.
+        """Ask the agent for notes and begin anew. If it has no room to write any, older notes must do.
 
-        An outage or a request to stop keeps the conversation.
+        Any other failure keeps the conversation, unless the next message would not fit into it. So do an outage and a
+        request to stop.
         """
         message = MessageResponse(sender=SYSTEM, body="", id=0)
         request = TurnRequest(message, ask_for_notes(str(self._notes)), session, model)
@@ -146,8 +148,11 @@ class Compactor:
         outcome, _ = await take_turn(self._runtime, request, self._bus, limits, stop)
         if outcome.ending in OUTAGES:
             return Shorter(session, done=False, outage=outcome, failure=outcome.reason, tokens=outcome.tokens)
-        if stop.cause is not None:
-            return Shorter(session, done=False, failure=outcome.reason, tokens=outcome.tokens)
+        must_end = trigger == "overflow" or outcome.ending is Ending.OVERFLOW
+        if stop.cause is not None or not (outcome.ok or must_end):
+            failure = outcome.reason or "the turn in which the agent writes its notes was ended"
+            self._bus.emit(Note(text=f"the compaction failed: {one_line(failure)}"))
+            return Shorter(session, done=False, failure=failure, tokens=outcome.tokens)
         notes = state_file.read(self._notes, NOTES_BYTES)
         how = "its notes" if outcome.ok else "the notes that it had, because it could not write new ones"
         note = f"a new conversation begins with {how if notes else 'nothing: the agent has no notes'}"

@@ -241,3 +241,34 @@ async def test_a_compaction_that_the_operator_asks_for_is_in_the_statistics(insi
         assert (await hive.control(Verb.COMPACT)).ok
     (_, usage) = inside.events.of(Usage)
     assert (usage.source, usage.input_tokens, usage.cost_dollars) == ("compaction", 200_000, 2.0)
+
+
+@pytest.mark.parametrize("ending", [Ending.CRASHED, Ending.REFUSED])
+async def test_an_agent_that_fails_to_write_its_notes_keeps_its_conversation(
+    inside: Inside, hive: FakeHive, ending: Ending
+) -> None:
+    inside.runtime.capabilities = replace(inside.runtime.capabilities, compact=False)
+    inside.runtime.steps = [OK, ends(ending, "it broke")]
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        done = await hive.control(Verb.COMPACT)
+        await hive.post("operator", "more")
+        await hive.until(lambda: hive.acks == 2)
+    assert (done.ok, done.text) == (False, "the conversation is not compacted: it broke; try again later")
+    assert "the compaction failed: it broke" in [note.text for note in inside.events.of(Note)]
+    assert (inside.runtime.requests[-1].session, inside.events.of(Compaction)) == ("s1", [])
+
+
+async def test_a_conversation_without_room_for_notes_is_replaced_if_the_operator_compacts_it(
+    inside: Inside, hive: FakeHive
+) -> None:
+    inside.runtime.capabilities = replace(inside.runtime.capabilities, compact=False)
+    inside.runtime.steps = [OK, ends(Ending.OVERFLOW, "too long", session="s1")]
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        assert (await hive.control(Verb.COMPACT)).ok
+        await hive.post("operator", "more")
+        await hive.until(lambda: hive.acks == 2)
+    assert inside.runtime.requests[-1].session is None
