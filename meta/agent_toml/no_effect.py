@@ -5,13 +5,16 @@ For the operator, who would approve them and believe in them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from meta.agent_toml.obeyed import obeyed
+from meta.agent_toml.runtimes import SCRIPT, WITH_COMMAND
 
 NO_EFFECT = "NO EFFECT: "
 """Begins the words about settings that the runtime does not obey."""
+UNKNOWN_EFFECT = "UNKNOWN EFFECT: "
+"""Begins the words about settings that the runtime may not obey: hive does not know its agent."""
 
 _KEYS = {
     "allow": "permissions.allow",
@@ -26,18 +29,55 @@ _WHY = {
     "permissions.allow": "it does not ask before it uses a tool",
     "permissions.deny": "it does not ask before it uses a tool",
 }
+_NO_MODEL = "it has neither a model nor tools"
+_UNKNOWN = {
+    "budget.dollars": "its agent may report none",
+    "permissions.allow": "its agent may not ask before it uses a tool",
+    "permissions.deny": "its agent may not ask before it uses a tool",
+}
+"""Why hive does not know if a setting has an effect with the runtimes that start any agent."""
+_OF_A_MODEL = {
+    **dict.fromkeys(("permissions.allow", "permissions.deny"), "[]"),
+    **dict.fromkeys(("model", "prompt", "limits.max_turns", "budget.tokens", "budget.dollars"), ""),
+    "limits.tool_seconds": "1800",
+}
+"""The settings that do nothing without a model, with their defaults."""
+_OF_A_CLI = ("env", "mcp_servers")
+"""The tables that do nothing without a CLI."""
 _TOO_LITTLE = {"opencode": "TOO LITTLE IS COUNTED: budget.tokens: opencode reports the last call of each turn alone"}
 
 
 def describe_no_effect(settings: Mapping[str, str]) -> list[str]:
     """Return a line for each kind of setting that does nothing. `settings` is as `flatten` returns it."""
     runtime = settings.get("runtime", "")
-    ignored = [_KEYS[name] for name, is_obeyed in asdict(obeyed(runtime)).items() if not is_obeyed]
-    by_reason: dict[str, list[str]] = {}
-    for key in ignored:
-        if settings.get(key, "[]") != "[]":
-            by_reason.setdefault(_WHY[key], []).append(key)
-    lines = [f"{NO_EFFECT}{', '.join(keys)}: runtime {runtime}: {why}" for why, keys in by_reason.items()]
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for key, beginning, why in (*_ignored(runtime, settings), *_rules(runtime, settings)):
+        by_reason.setdefault((beginning, why), []).append(key)
+    lines = [f"{beginning}{', '.join(keys)}: runtime {runtime}: {why}" for (beginning, why), keys in by_reason.items()]
     if "budget.tokens" in settings and runtime in _TOO_LITTLE:
         lines.append(_TOO_LITTLE[runtime])
     return lines
+
+
+def _ignored(runtime: str, settings: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield each setting that the runtime may not obey, with how its line begins and the reason."""
+    if runtime == SCRIPT:
+        tables = (table for table in _OF_A_CLI if any(key.startswith(f"{table}.") for key in settings))
+        changed = (key for key, default in _OF_A_MODEL.items() if settings.get(key, default) != default)
+        for key in (*changed, *tables):
+            yield key, NO_EFFECT, _NO_MODEL
+        return
+    for name, is_obeyed in asdict(obeyed(runtime)).items():
+        key = _KEYS[name]
+        if is_obeyed or settings.get(key, "[]") == "[]":
+            continue
+        if runtime in WITH_COMMAND and key in _UNKNOWN:
+            yield key, UNKNOWN_EFFECT, _UNKNOWN[key]
+        else:
+            yield key, NO_EFFECT, _WHY[key]
+
+
+def _rules(runtime: str, settings: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the rules of the script runtime if the agent has another one."""
+    if runtime not in ("", SCRIPT) and any(key.startswith("script[") for key in settings):
+        yield "[[script]]", NO_EFFECT, f"only runtime {SCRIPT} has rules"

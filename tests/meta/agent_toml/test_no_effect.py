@@ -9,7 +9,7 @@ import pytest
 
 from meta.agent_toml.no_effect import _KEYS, describe_no_effect
 from meta.agent_toml.obeyed import Obeyed, obeyed
-from meta.agent_toml.runtimes import RUNTIMES
+from meta.agent_toml.runtimes import RUNTIMES, WITH_COMMAND
 from meta.agent_toml.settings import flatten, parse_settings
 
 ALL = (
@@ -33,6 +33,33 @@ def test_what_a_runtime_does_not_obey_is_named_with_the_reason() -> None:
     ]
 
 
+def test_without_a_model_all_that_is_about_one_does_nothing() -> None:
+    more = 'model = "x"\nprompt = "be kind"\nlimits.tool_seconds = 5\nenv.A = "b"\nmcp_servers.own.command = ["own"]'
+    assert lines(f'runtime = "script"\n{ALL}\n{more}') == [
+        "NO EFFECT: permissions.allow, permissions.deny, model, prompt, limits.max_turns, budget.tokens, "
+        "budget.dollars, limits.tool_seconds, env, mcp_servers: runtime script: it has neither a model nor tools"
+    ]
+
+
+def test_what_the_script_runtime_obeys_is_not_named() -> None:
+    assert lines('limits = { turn_seconds = 9, silence_seconds = 9 }\nbudget.turns = 3\n[[script]]\nwhen = "x"') == []
+
+
+def test_rules_that_stayed_after_a_change_of_the_runtime_are_named() -> None:
+    rules = '[[script]]\nwhen = "a"\n[[script]]\nwhen = "b"'
+    assert lines(f'runtime = "claude"\n{rules}') == [
+        "NO EFFECT: [[script]]: runtime claude: only runtime script has rules"
+    ]
+
+
+def test_what_hive_does_not_know_of_an_agent_is_not_claimed() -> None:
+    assert lines(f'runtime = "acp"\ncommand = ["agent"]\n{ALL}') == [
+        "UNKNOWN EFFECT: permissions.allow, permissions.deny: runtime acp: its agent may not ask before it uses a tool",
+        "NO EFFECT: limits.max_turns: runtime acp: it does not count rounds",
+        "UNKNOWN EFFECT: budget.dollars: runtime acp: its agent may report none",
+    ]
+
+
 @pytest.mark.parametrize("runtime", ["script", "codex", "gemini", "opencode", "claude-acp"])
 def test_what_is_not_set_is_not_named(runtime: str) -> None:
     assert lines(f'runtime = "{runtime}"\npermissions.deny = []') == []
@@ -53,6 +80,7 @@ def test_the_page_says_what_each_runtime_obeys() -> None:
     assert cells[0][1:] == list(_KEYS.values())
     said = {row[0]: [cell == "yes" for cell in row[1:]] for row in cells[2:]}
     assert said == {name: list(asdict(obeyed(name)).values()) for name in RUNTIMES}
+    assert {row[0] for row in cells if "?" in row} == WITH_COMMAND
 
 
 def test_each_setting_that_a_runtime_may_not_obey_has_its_key() -> None:
