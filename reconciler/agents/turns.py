@@ -55,7 +55,7 @@ class Turns:
             return TurnResult(agent, "pause", "its turn goes on: the harness has not stopped it yet")
         if links.view(agent).turn is None:
             return TurnResult(agent, "pause", "its harness is not connected: it stops its turn once it is")
-        return TurnResult(agent, "pause", "it takes no turn until `hive turn resume`")
+        return TurnResult(agent, "pause", f"it takes no turn until `hive turn resume {agent}`")
 
     async def resume(self, agent: AgentName, by: str) -> TurnResult:
         """Let the agent take turns again."""

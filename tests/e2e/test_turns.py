@@ -31,7 +31,7 @@ def test_a_pause_outlasts_the_daemon_a_restart_and_a_deploy_and_no_message_is_ta
     lab.post("/api/messages", to="alice", body="stay")
     lab.until(lambda: lab.agent()["turn"] == "thinking")
     paused = lab.hive("turn", "pause", "alice")
-    assert (paused.code, paused.out) == (0, "alice is paused: it takes no turn until `hive turn resume`\n")
+    assert (paused.code, paused.out) == (0, "alice is paused: it takes no turn until `hive turn resume alice`\n")
     assert lab.hive("turn", "pause", "alice").code == 0
     row = lab.agent()
     assert (row["phase"], row["turn"], row["paused"]) == ("paused", "paused", True)

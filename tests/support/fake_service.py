@@ -345,7 +345,7 @@ class FakeService:
         return Rollout("r1", by, 1, "r", tuple(self.names), now=now)
 
     async def turn_pause(self, agent: AgentName, by: str) -> TurnResult:
-        return self._turn(agent, "pause", by, "it takes no turn until `hive turn resume`")
+        return self._turn(agent, "pause", by, f"it takes no turn until `hive turn resume {agent}`")
 
     async def turn_resume(self, agent: AgentName, by: str) -> TurnResult:
         return self._turn(agent, "resume", by, "it takes turns again")

@@ -157,7 +157,7 @@ class ClaudeRuntime:
                 sink.note("claude does not know the conversation any more: a new one begins")
                 session = None
             elif not self._learn(cli, exchange, sink):
-                outcome = with_tools(outcome, exchange.servers, session)
+                outcome = with_tools(outcome, exchange.servers, session, self._spec.agent)
                 return replace(outcome, unseen=(*unseen, *outcome.unseen))
             unseen += exchange.added
 

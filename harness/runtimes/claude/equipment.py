@@ -16,13 +16,13 @@ def lacks_tools(servers: Mapping[str, str]) -> bool:
     return servers.get(HIVE, _READY[0]) not in _READY
 
 
-def with_tools(outcome: TurnOutcome, servers: Mapping[str, str], session: str | None) -> TurnOutcome:
+def with_tools(outcome: TurnOutcome, servers: Mapping[str, str], session: str | None, agent: str) -> TurnOutcome:
     """Return the outcome of a turn, which is parked if the CLI had none of hive's tools: it could tell nobody.
 
-    `session` is the conversation before the turn.
+    `session` is the conversation before the turn, `agent` the name for the remedy.
     """
     if not lacks_tools(servers) or outcome.ending not in (Ending.OK, Ending.CRASHED):
         return outcome
     why = f"claude could not reach hive's tools ({servers[HIVE]}), so the turn was ended"
-    remedy = "hive tries again by itself; if that does not help, `hive restart AGENT`"
+    remedy = f"hive tries again by itself; if that does not help, `hive restart {agent}`"
     return replace(outcome, ending=Ending.PARKED, reason=f"{why} ({remedy})", session=session)

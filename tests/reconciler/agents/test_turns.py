@@ -30,7 +30,7 @@ async def test_a_pause_that_is_in_force_is_no_error_on_a_full_disk(
         raise DiskFull("the disk is full")
 
     monkeypatch.setattr(type(daemon.world.events), "append", append)
-    assert (await daemon.service.turns.pause(ALICE, "op")).text == "it takes no turn until `hive turn resume`"
+    assert (await daemon.service.turns.pause(ALICE, "op")).text == "it takes no turn until `hive turn resume alice`"
     assert daemon.world.holds.of(ALICE).paused
     await daemon.service.turns.resume(ALICE, "op")
     assert not daemon.service.links.held(ALICE)

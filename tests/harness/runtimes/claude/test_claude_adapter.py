@@ -228,6 +228,7 @@ read()
     second = await world.turn(runtime, session=first.session)
     assert (first.ending, second.ending, second.session) == (Ending.OK, Ending.PARKED, first.session)
     assert "claude could not reach hive's tools (failed)" in second.reason
+    assert "`hive restart a`" in second.reason
     assert list(processes(world.folder / "home")) == []
 
 
