@@ -117,7 +117,9 @@ class Loop:
             await self._forget_recv()
 
     async def between_turns(self, work: Callable[[Stop], Awaitable[T]], *, calls_model: bool) -> T:
-        """Do something to the conversation while no turn runs, as `compacting`. Wait for the turn that runs.
+        """Do something to the conversation while no turn runs, as `compacting` if it calls the model.
+
+        Wait for the turn that runs.
 
         Raise Conflict if hive began a drain meanwhile: it may already know that no turn runs, and stop the container.
         Raise it as well for work that calls the model, if a pause or the budget forbids that.
@@ -128,6 +130,8 @@ class Loop:
             if calls_model and (why := self._gate.forbidden):
                 raise Conflict(why, "try again when it may take turns")
             self._quiet = False
+            if not calls_model:
+                return await work(Stop())
             stop = self._gate.begin(TurnState.COMPACTING)
             try:
                 return await work(stop)
