@@ -39,7 +39,7 @@ async def cancel(call: Call, asked: Named) -> TurnResult:
 
 @operation("turn_compact", OPERATORS, CHANGES, routes=(Route("POST", "/api/agents/{agent}/turn/compact"),), waits=True)
 async def compact(call: Call, asked: Named) -> TurnResult:
-    """Compact the conversation of an agent, and return once that is done."""
+    """Compact the conversation of an agent, and return once that is done. In a turn, queue it for after that."""
     return await call.service.turns.compact(asked.agent, call.who)
 
 

@@ -145,11 +145,15 @@ class Release(_Line):
 
 
 class Done(_Line):
-    """The answer to the control with this id. `text` is for the operator: the result, or what is wrong."""
+    """The answer to the control with this id. `text` is for the operator: the result, or what is wrong.
+
+    `changed` is False if it has changed nothing: it is queued, it goes on, or there was nothing to do.
+    """
 
     up: Literal["done"] = "done"
     id: Identifier
     ok: bool
+    changed: bool = True
     text: Annotated[str, Field(max_length=4000)] = ""
 
 

@@ -69,7 +69,7 @@ class Turns:
         return await self._ask(agent, Verb.CANCEL, by)
 
     async def compact(self, agent: AgentName, by: str) -> TurnResult:
-        """Compact the conversation of the agent."""
+        """Compact the conversation of the agent. The event is appended only if that is done by now."""
         return await self._ask(agent, Verb.COMPACT, by)
 
     async def new_session(self, agent: AgentName, by: str) -> TurnResult:
@@ -118,6 +118,8 @@ class Turns:
         answer = one_line(done.text)
         if not done.ok:
             raise Conflict(f"{agent}: {answer or f'its harness refuses `{verb}`'}", "`hive status` shows what it does")
+        if not done.changed and verb is Verb.COMPACT:
+            return TurnResult(agent, str(verb), answer)
         facts: dict[str, str | None] = {"by": by, **({"model": text or None} if verb is Verb.MODEL else {})}
         await self._append(EVENTS[verb], agent, facts)
         return TurnResult(agent, str(verb), answer)

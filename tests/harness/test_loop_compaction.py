@@ -144,6 +144,36 @@ async def test_the_operator_compacts_begins_anew_and_sets_the_model(inside: Insi
     assert (inside.base / "state" / "hyperhive-model").read_text() == "opus\n"
 
 
+@pytest.mark.parametrize(
+    ("compacted", "text"),
+    [
+        (Compacted(), "compacted"),
+        (Compacted(100), "compacted: 100 tokens before"),
+        (Compacted(None, 10), "compacted: 10 tokens after"),
+        (None, "there was nothing to compact"),
+    ],
+)
+async def test_the_operator_learns_what_a_compaction_did(
+    inside: Inside, hive: FakeHive, compacted: Compacted | None, text: str
+) -> None:
+    inside.runtime.compacted = compacted
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        done = await hive.control(Verb.COMPACT)
+    assert (done.ok, done.text, done.changed) == (True, text, compacted is not None)
+
+
+async def test_an_agent_that_begins_a_new_conversation_is_not_compacting(inside: Inside, hive: FakeHive) -> None:
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        assert (await hive.control(Verb.NEW_SESSION)).changed
+        await hive.post("operator", "more")
+        await hive.until(lambda: hive.acks == 2)
+    assert TurnState.COMPACTING not in [state.state for state in hive.states]
+
+
 async def test_a_new_conversation_that_is_asked_for_in_a_turn_begins_after_it(inside: Inside, hive: FakeHive) -> None:
     go = asyncio.Event()
 
@@ -187,7 +217,8 @@ async def test_a_compaction_that_waits_for_the_turn_does_not_begin_in_a_drain_or
     await hive.post("operator", "second")
     async with inside.start() as gate:
         await poll(lambda: len(inside.runtime.requests) == 2)
-        assert "after the turn" in (await hive.control(Verb.COMPACT)).text
+        queued = await hive.control(Verb.COMPACT)
+        assert (queued.text, queued.changed) == ("the compaction is queued for after the turn that runs", False)
         await hive.order(order)
         await poll(lambda: gate.draining or gate.held)
         go.set()

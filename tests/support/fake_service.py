@@ -354,7 +354,7 @@ class FakeService:
         return self._turn(agent, "cancel", by, "turn 3 was ended")
 
     async def turn_compact(self, agent: AgentName, by: str) -> TurnResult:
-        return self._turn(agent, "compact", by, "120000 tokens, 9000 after \x1b[2J")
+        return self._turn(agent, "compact", by, "compacted: 120000 -> 9000 tokens \x1b[2J")
 
     async def turn_new_session(self, agent: AgentName, by: str) -> TurnResult:
         return self._turn(agent, "new-session", by, "")

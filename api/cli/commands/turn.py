@@ -46,7 +46,7 @@ def cancel(client: Client, agent: AgentArgument, json: JsonOption = False) -> No
 
 
 def compact(client: Client, agent: AgentArgument, json: JsonOption = False) -> None:
-    """Compact the conversation of an agent, and wait until that is done."""
+    """Compact the conversation of an agent, and wait until that is done. During a turn, queue it for after the turn."""
     show(client.post(path(agent, "compact")), json)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         ("pause", "alice is paused: it takes no turn until `hive turn resume alice`\n"),
         ("resume", "alice is resumed: it takes turns again\n"),
         ("cancel", "alice had its turn ended: turn 3 was ended\n"),
-        ("compact", "alice had its conversation compacted: 120000 tokens, 9000 after \\u001b[2J\n"),
+        ("compact", "alice: compacted: 120000 -> 9000 tokens \\u001b[2J\n"),
         ("new-session", "alice begins a new conversation with its next turn\n"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from meta.errors import DiskFull
 from meta.names import AgentName
-from meta.wire.link import DownLine, Hello
+from meta.wire.link import Control, Done, DownLine, Hello
 
 if TYPE_CHECKING:
     from reconciler.daemon.daemon import Daemon
@@ -21,6 +21,29 @@ class Peer:
 
     async def send(self, line: DownLine) -> None:
         pass
+
+
+class Compacting:
+    """A harness that answers each control. `changed`: it has compacted the conversation."""
+
+    def __init__(self, daemon: Daemon, *, changed: bool) -> None:
+        self.daemon = daemon
+        self.changed = changed
+
+    async def send(self, line: DownLine) -> None:
+        if isinstance(line, Control):
+            done = Done(id=line.id, ok=True, text="an answer", changed=self.changed)
+            self.daemon.service.links.done(ALICE, self, done)
+
+
+@pytest.mark.parametrize("changed", [True, False])
+async def test_a_compaction_is_an_event_once_it_is_done(daemon: Daemon, changed: bool) -> None:
+    links, peer = daemon.service.links, Compacting(daemon, changed=changed)
+    links.connected(ALICE, peer)
+    links.hello(ALICE, peer, Hello(generation="g", nonce=links.view(ALICE).nonce or "n"))
+    assert (await daemon.service.turns.compact(ALICE, "op")).text == "an answer"
+    appended = [event.kind for event in await daemon.service.events.since(None)]
+    assert ("session_compacted" in appended) is changed
 
 
 async def test_a_pause_that_is_in_force_is_no_error_on_a_full_disk(
