@@ -73,7 +73,11 @@ class Conversation:
         self._notes: str | None = None
         self._full = False
         self._shortest: int | None = None
-        """Tokens of the context after a compaction, or after the first turn that followed. None: there was none."""
+        """Tokens of the context after a compaction, or after the first turn that followed. None: there was none.
+
+        After one that failed: those that it has still, so that the next one waits until it grew.
+        """
+        self._context: int | None = None
         self._compacted = False
         """No turn ended well since the last compaction."""
 
@@ -111,6 +115,8 @@ class Conversation:
         began = time.monotonic()
         shorter = await self._compactor.compact(self._session.id, self._model.name, trigger, stop)
         self._accept(shorter)
+        if not shorter.done and shorter.outage is None and stop.cause is None:
+            self._shortest = self._context
         if shorter.tokens.spent:
             ending = Ending.OK if shorter.outage is None else shorter.outage.ending
             outcome = TurnOutcome(ending, tokens=shorter.tokens)
@@ -127,7 +133,7 @@ class Conversation:
         await close(self._runtime)
         self._session.keep(None)
         self._notes = None
-        self._full, self._compacted, self._shortest = False, False, None
+        self._full, self._compacted, self._shortest, self._context = False, False, None, None
         self._bus.emit(Note(text=f"a new conversation begins: {why}"))
 
     async def _attempts(self, message: MessageResponse, around: Around, stop: Stop, mail: Mail) -> Attempt:
@@ -164,7 +170,7 @@ class Conversation:
     def _accept(self, shorter: Shorter) -> None:
         self._full = False
         if shorter.done:
-            self._compacted = True
+            self._compacted, self._context = True, None
             self._shortest = None if shorter.event is None else shorter.event.tokens_after
             self._session.keep(shorter.session)
             self._notes = shorter.notes
@@ -182,6 +188,7 @@ class Conversation:
             self._notes = None
             self._session.told(self._agent.generation, self._flat)
             tokens = outcome.tokens
+            self._context = tokens.context
             if self._compacted and self._shortest is None:
                 self._shortest = tokens.context
             self._compacted = False

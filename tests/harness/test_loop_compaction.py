@@ -303,3 +303,22 @@ async def test_a_conversation_without_room_for_notes_is_replaced_if_the_operator
         await hive.post("operator", "more")
         await hive.until(lambda: hive.acks == 2)
     assert inside.runtime.requests[-1].session is None
+
+
+async def test_an_agent_that_fails_to_write_its_notes_is_not_asked_for_them_after_every_turn(
+    inside: Inside, hive: FakeHive
+) -> None:
+    def filled(context: int) -> Step:
+        async def step(_request: TurnRequest, _sink: Sink) -> TurnOutcome:
+            return TurnOutcome(Ending.OK, session="s1", tokens=Tokens(context=context, window=200_000))
+
+        return step
+
+    inside.runtime.capabilities = replace(inside.runtime.capabilities, compact=False)
+    inside.runtime.steps = [filled(170_000), ends(Ending.CRASHED, "it broke"), filled(171_000), filled(191_000), OK]
+    for number in range(3):
+        await hive.post("operator", f"message {number}")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 3 and hive.turn is TurnState.IDLE)
+    asked = ["notes.md" in request.prompt for request in inside.runtime.requests]
+    assert asked == [False, True, False, False, True]
