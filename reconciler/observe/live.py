@@ -29,6 +29,8 @@ CHANNEL = 256
 LOGS = 4
 """Logs of one agent whose position is remembered."""
 KIND_LENGTH = 40
+_MALFORMED: dict[str, Any] = {"kind": "usage"}
+"""What is recorded of a usage that hive fails to read: its turn must not be free of charge."""
 
 OnUsage = Callable[[AgentName, str, int, int, Mapping[str, Any]], Awaitable[None]]
 """Records what a turn cost: the agent, its log, the event's id and time in Unix seconds, and the event, of which
@@ -139,6 +141,10 @@ class Live:
             return False
         except HiveError as error:
             log.warning("%s: its usage is not recorded: %s", agent, error.summary, extra={"limited": f"{agent} usage"})
+        except Exception:  # the agent wrote the event, and would send it again for ever
+            log.warning("%s: its usage cannot be read", agent, exc_info=True, extra={"limited": f"{agent} usage"})
+            if event.value is not _MALFORMED:
+                return await self._record(agent, name, event._replace(value=_MALFORMED))
         return True
 
     async def forget(self, agent: AgentName) -> None:

@@ -76,8 +76,8 @@ def turn_of(agent: AgentName, log: str, id: int, ts: float, usage: Usage) -> Tur
 
 
 def _bounded(value: float, most: float) -> float:
-    """Return `value` within 0 to `most`; 0 if it is no number."""
-    return 0.0 if math.isnan(value) else float(min(max(value, 0), most))
+    """Return `value` within 0 to `most`; 0 if it is no number. An int may be too large for a float."""
+    return 0.0 if isinstance(value, float) and math.isnan(value) else float(min(max(value, 0), most))
 
 
 def _tokens(value: int | None) -> int | None:

@@ -151,7 +151,7 @@ class Usages:
     """Records usages, if the disk has room."""
 
     def __init__(self) -> None:
-        self.error: HiveError | None = None
+        self.error: Exception | None = None
         self.recorded: list[int] = []
         self.entered, self.free = asyncio.Event(), asyncio.Event()
         self.free.set()
@@ -237,6 +237,30 @@ async def test_a_new_link_begins_before_the_usage_that_was_not_recorded(counting
 
 async def test_a_usage_that_can_never_be_recorded_holds_nothing_up(counting: Live, usages: Usages) -> None:
     usages.error = PermanentError("the database is damaged")
+    await counting.take(ALICE, event(1, **USAGE))
+    assert counting.missing_after(ALICE) is None
+    assert await ids(counting) == ["log1-1"]
+
+
+async def test_a_usage_that_hive_fails_to_read_is_recorded_as_a_malformed_one(tmp_path: Path) -> None:
+    recorded: list[Mapping[str, Any]] = []
+
+    async def record(agent: AgentName, log: str, id: int, ts: int, value: Mapping[str, Any]) -> None:
+        if value.get("turn"):
+            raise OverflowError
+        recorded.append(value)
+
+    live = Live(LiveStore(tmp_path / "live.sqlite"), record)
+    live.begin(ALICE, hello())
+    await live.take(ALICE, event(1, **USAGE, turn=10**400))
+    assert recorded == [{"kind": "usage"}]
+    assert live.missing_after(ALICE) is None
+    assert await ids(live) == ["log1-1"]
+    await live.close()
+
+
+async def test_a_fault_of_hive_in_recording_a_usage_does_not_end_the_link(counting: Live, usages: Usages) -> None:
+    usages.error = KeyError("a fault")
     await counting.take(ALICE, event(1, **USAGE))
     assert counting.missing_after(ALICE) is None
     assert await ids(counting) == ["log1-1"]

@@ -13,6 +13,7 @@ from meta.wire.live import Usage
 from reconciler.store.usage import OTHER
 from reconciler.usage.claim import (
     CALLS_MOST,
+    COUNT_MOST,
     DOLLARS_MOST,
     ENDINGS,
     NAME_MOST,
@@ -25,7 +26,9 @@ from reconciler.usage.claim import (
 )
 
 ALICE = AgentName("alice")
-NUMBERS = st.integers() | st.none()
+HUGE = st.integers() | st.sampled_from([10**400, -(10**400)])
+"""Integers of which some are too large for a float."""
+NUMBERS = HUGE | st.none()
 FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 CLAIMS = st.builds(
     Usage,
@@ -38,9 +41,9 @@ CLAIMS = st.builds(
     output_tokens=NUMBERS,
     cached_tokens=NUMBERS,
     cost_dollars=FLOATS | st.none(),
-    tools=st.dictionaries(st.text(), st.integers()),
-    unknown_lines=st.integers(),
-    unreadable_rows=st.integers(),
+    tools=st.dictionaries(st.text(), HUGE),
+    unknown_lines=HUGE,
+    unreadable_rows=HUGE,
 )
 
 
@@ -57,7 +60,7 @@ def test_a_plain_claim_is_kept_as_it_is() -> None:
     assert turn.tools == {"Bash": 2}
 
 
-@given(CLAIMS, st.integers(), FLOATS)
+@given(CLAIMS, HUGE, FLOATS)
 def test_no_claim_is_refused_and_each_is_within_the_bounds(claim: Usage, id: int, ts: float) -> None:
     turn = turn_of(ALICE, "log1", id, ts, claim)
     assert 0 <= turn.id <= 2**53
@@ -103,9 +106,19 @@ def test_a_malformed_usage_is_read_as_far_as_it_can_be() -> None:
     assert turn_of(ALICE, "log1", 4, 1e9, read_usage({"kind": "usage"})).counts
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=3)
+JSON = st.recursive(st.none() | st.booleans() | HUGE | st.floats() | st.text(), st.lists, max_leaves=3)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(Usage.model_fields)) | st.text(), JSON))
 def test_every_object_can_be_read_as_a_usage(value: dict[str, Any]) -> None:
     turn_of(ALICE, "log1", 4, 1e9, read_usage(value))
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 10**18])
+@pytest.mark.parametrize("name", sorted(set(Usage.model_fields) - {"kind"}))
+def test_a_huge_integer_in_any_member_is_bounded(name: str, number: int) -> None:
+    for value in (number, {"a": number}):
+        turn = turn_of(ALICE, "log1", number, number, read_usage({"kind": "usage", name: value}))
+        assert turn.unknown_lines <= COUNT_MOST
+        assert turn.unreadable_rows <= COUNT_MOST
+        assert all(count <= CALLS_MOST for count in turn.tools.values())
