@@ -30,7 +30,7 @@ async def live_sse(
     live: Live, agent: AgentName, after: str | None, newest: int, stopping: asyncio.Event
 ) -> AsyncGenerator[str, None]:
     """Yield the stream's text until `stopping` is set: what follows `after`, or the `newest` events, then new ones."""
-    with live.watch(agent) as subscription:
+    with live.watch(agent, after or "") as subscription:
         rows = await live.after(agent, after, AGENT_ROWS) if after else None
         gone = after is not None and rows is None
         if rows is None:

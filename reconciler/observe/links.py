@@ -40,7 +40,9 @@ from reconciler.ports import LinkPeer
 
 log = logging.getLogger(__name__)
 ASK_AGAIN_SECONDS = 5.0
-"""Seconds until live events are asked for again that could not be recorded."""
+"""Seconds until live events are asked for again that could not be recorded. They double each time."""
+ASK_AGAIN_MOST = 120.0
+"""Seconds at most. The rest of the agent's log comes each time."""
 REPLACED = "another process of this agent said hello, and has the link now"
 TAKEN = "the process that has this agent's link said hello as another launch"
 
@@ -53,6 +55,8 @@ class _Link:
     draining: bool = False
     asking: bool = False
     """Live events are missing, and will be asked for again."""
+    pause: float = ASK_AGAIN_SECONDS
+    """Seconds until they are asked for the next time."""
     hold: Hold = FREE
     """The hold that was noted last. A harness that said hello has it."""
 
@@ -163,7 +167,9 @@ class Links:
         if self._live is None or link is None:
             return
         await self._live.take(agent, event)
-        if self._live.missing_after(agent) is not None and not link.asking:
+        if self._live.missing_after(agent) is None:
+            link.pause = ASK_AGAIN_SECONDS
+        elif not link.asking:
             link.asking = True
             self._sender.start(self._ask_again(agent, link, peer, self._live))
 
@@ -299,8 +305,9 @@ class Links:
             self._changed[agent].set()
 
     async def _ask_again(self, agent: AgentName, link: _Link, peer: LinkPeer, live: Live) -> None:
-        await asyncio.sleep(ASK_AGAIN_SECONDS)
+        await asyncio.sleep(link.pause)
         link.asking = False
+        link.pause = min(2 * link.pause, ASK_AGAIN_MOST)
         if link.peer is peer and (after := live.missing_after(agent)) is not None:
             await self._sender.deliver(peer, Follow(after=after))
 

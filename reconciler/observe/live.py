@@ -51,14 +51,14 @@ class LiveLine(NamedTuple):
 class _Following:
     """One link over which the events of a log come. Events of a link before it are not taken any more.
 
-    `latest`: the id that came last. `missing`: an event of an earlier id has to come again. `shown`: watchers had the
-    events up to this id.
+    `last`: the newest id of the log at the hello. `latest`: the id that came last. `missing`: an event of an earlier id
+    has to come again.
     """
 
     log: str
+    last: int
     latest: int = 0
     missing: bool = False
-    shown: int = 0
 
 
 class Live:
@@ -82,7 +82,7 @@ class Live:
 
         Return None if the harness has no log.
         """
-        before = self._following.pop(agent, None)
+        self._following.pop(agent, None)
         if hello.log is None or not hello.log.isalnum():
             return None
         known = self._positions.setdefault(agent, {})
@@ -90,9 +90,9 @@ class Live:
         known[hello.log] = after
         for older in list(known)[:-LOGS]:
             del known[older]
-        following = self._following[agent] = _Following(hello.log)
-        if before is not None and before.log == hello.log:
-            following.shown = min(before.shown, hello.last)
+        self._following[agent] = _Following(hello.log, hello.last)
+        for subscription in self._subscriptions.get(agent, ()):
+            subscription.bound(hello.log, hello.last)
         return after
 
     def missing_after(self, agent: AgentName) -> int | None:
@@ -124,10 +124,8 @@ class Live:
             self._positions[agent][following.log] = event.id
         keep = not following.missing and not is_passing(event.value)
         row = self._store.append(agent, following.log, event.id, event.ts, text, keep=keep)
-        if event.id > following.shown:
-            following.shown = event.id
-            for subscription in self._subscriptions.get(agent, ()):
-                subscription.put(row)
+        for subscription in self._subscriptions.get(agent, ()):
+            subscription.put(row)
 
     async def _record(self, agent: AgentName, name: str, event: LiveLine) -> bool:
         """Record a usage. Return False if that is not possible now."""
@@ -155,9 +153,17 @@ class Live:
         await asyncio.to_thread(self._store.flush)  # a destroy that is over has left nothing
 
     # called by the operator's side
-    def watch(self, agent: AgentName) -> Subscription:
-        """Return a subscription to what comes from now on. Use it in a `with` block."""
-        return Subscription(agent, self._subscriptions)
+    def watch(self, agent: AgentName, after: str = "") -> Subscription:
+        """Return a subscription to what comes from now on. Use it in a `with` block.
+
+        `after` is the position up to which its reader has the events already: those that come again are skipped.
+        """
+        name, _, id = after.rpartition("-")
+        subscription = Subscription(agent, self._subscriptions, name, int(id or 0))
+        following = self._following.get(agent)
+        if following is not None:
+            subscription.bound(following.log, max(following.last, following.latest))
+        return subscription
 
     async def newest(self, agent: AgentName, limit: int) -> list[LiveRow]:
         """Return the agent's newest events, oldest first."""
@@ -175,22 +181,34 @@ class Live:
 
 
 class Subscription:
-    """What one subscriber has not read yet."""
+    """What one subscriber has not read yet. It has the events of `log` up to `id`."""
 
-    def __init__(self, agent: AgentName, subscriptions: dict[AgentName, set[Subscription]]) -> None:
+    def __init__(
+        self, agent: AgentName, subscriptions: dict[AgentName, set[Subscription]], log: str = "", id: int = 0
+    ) -> None:
         self._agent = agent
         self._subscriptions = subscriptions
+        self._log = log
+        self._id = id
         self._rows: deque[LiveRow] = deque()
         self._lagged = False
         self._ready = asyncio.Event()
 
     def put(self, row: LiveRow) -> None:
-        """Take an event. If too many wait, drop them all: the subscriber learns of it."""
+        """Take an event, unless the subscriber had it. If too many wait, drop them all: the subscriber learns of it."""
+        if row.log == self._log and row.id <= self._id:
+            return
+        self._log, self._id = row.log, row.id
         if len(self._rows) >= CHANNEL:
             self._rows.clear()
             self._lagged = True
         self._rows.append(row)
         self._ready.set()
+
+    def bound(self, log: str, last: int) -> None:
+        """Learn that the newest event of a log is `last`: a log that was set back uses the ids after it again."""
+        if log == self._log:
+            self._id = min(self._id, last)
 
     def wake(self) -> None:
         """End the wait, with or without events."""

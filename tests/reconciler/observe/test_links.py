@@ -198,3 +198,40 @@ async def test_events_that_could_not_be_recorded_are_asked_for_again_until_they_
     assert [row.id for row in await live.newest(ALICE, 9)] == [7]
     await links.close()
     await live.close()
+
+
+@pytest.mark.looptime
+async def test_the_pause_before_events_are_asked_for_again_grows_until_they_are_recorded(tmp_path: Path) -> None:
+    full = True
+
+    async def record(*_: object) -> None:
+        if full:
+            raise DiskFull("full")
+
+    live = Live(LiveStore(tmp_path / "live.sqlite"), record)
+    links = Links(lambda _: None, live=live)
+    peer = Peer()
+    links.connected(ALICE, peer)
+    links.hello(ALICE, peer, Hello(generation="g", nonce="n", log="log1", last=9))
+
+    async def send_usage(id: int) -> None:
+        await links.event(ALICE, peer, LiveLine(id, 1, {"kind": "usage"}, '{"kind":"usage"}'))
+
+    async def pause(id: int) -> int:
+        """Send a usage that cannot be recorded. Return the seconds until hive asks for it again."""
+        begun, before = asyncio.get_running_loop().time(), len(peer.sent)
+        await send_usage(id)
+        while not any(isinstance(line, Follow) for line in peer.sent[before:]):
+            peer.told.clear()
+            await peer.told.wait()
+        return round(asyncio.get_running_loop().time() - begun)
+
+    async with asyncio.timeout(600):
+        await peer.told.wait()
+        assert [await pause(7) for _ in range(7)] == [5, 10, 20, 40, 80, 120, 120]
+        full = False
+        await send_usage(7)
+        full = True
+        assert await pause(8) == 5
+    await links.close()
+    await live.close()

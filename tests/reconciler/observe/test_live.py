@@ -219,6 +219,37 @@ async def test_a_usage_that_cannot_be_recorded_now_is_asked_for_again(
     assert await ids(counting) == [f"log1-{id}" for id in range(1, 7)]
 
 
+async def test_a_watcher_that_comes_back_with_its_position_has_no_event_twice(
+    counting: Live, usages: Usages, tmp_path: Path
+) -> None:
+    usages.error = DiskFull("full")
+    for each in (event(1), event(2, **USAGE), event(3), event(4)):
+        await counting.take(ALICE, each)
+    await counting.close()
+    usages.error = None
+    again = Live(LiveStore(tmp_path / "live.sqlite"), usages.record)
+    with again.watch(ALICE, "log1-3") as early:
+        assert again.begin(ALICE, hello(last=4)) == 1
+        with again.watch(ALICE, "log1-3") as late, again.watch(ALICE) as new:
+            for each in (event(2, **USAGE), event(3), event(4), event(5)):
+                await again.take(ALICE, each)
+            assert [row.id for row in early.take() or ()] == [row.id for row in late.take() or ()] == [4, 5]
+            assert [row.id for row in new.take() or ()] == [2, 3, 4, 5]
+    await again.close()
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_watcher_has_the_new_events_of_a_log_that_was_set_back(live: Live, first: bool) -> None:
+    if first:
+        live.begin(ALICE, hello(last=5))
+    with live.watch(ALICE, "log1-9") as watcher:
+        if not first:
+            live.begin(ALICE, hello(last=5))
+        for id in (6, 7):
+            await live.take(ALICE, event(id))
+        assert [row.id for row in watcher.take() or ()] == [6, 7]
+
+
 async def test_a_usage_that_the_agent_does_not_keep_any_more_holds_nothing_up(counting: Live, usages: Usages) -> None:
     usages.error = DiskFull("full")
     for each in (event(1, **USAGE), event(2), event(3)):
