@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +23,7 @@ def check(path: Path) -> list[str]:
     """Return what is to know about an agent.toml, or about that in a folder. Raise BadInput if hive refuses it."""
     file = path / SETTINGS_FILE if path.is_dir() else path
     try:
-        with file.open("rb") as opened:
-            data = opened.read(MOST)
+        data = _read(file)
     except OSError as error:
         raise BadInput(
             f"{file} cannot be read: {error.strerror}", "name the file, or the folder that it is in"
@@ -29,6 +31,17 @@ def check(path: Path) -> list[str]:
     settings = parse_settings(data, str(file))
     check_patterns(settings, str(file))
     return [f"{file}: hive takes it", *describe_no_effect(flatten(settings))]
+
+
+def _read(file: Path) -> bytes:
+    """Return the beginning of a regular file. A FIFO in its place must not block, because others may have made it."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return os.read(descriptor, MOST)
+    finally:
+        os.close(descriptor)
 
 
 def main(words: Sequence[str]) -> int:

@@ -44,6 +44,21 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.Cap
     assert "agent.toml cannot be read: No such file" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["a FIFO", "a device", "a folder"])
+def test_what_is_no_file_is_an_error_and_is_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    path = tmp_path / "agent.toml"
+    if kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    assert check.main([str(tmp_path)]) == 1
+    assert "agent.toml cannot be read: it is not a regular file" in capsys.readouterr().out
+
+
 async def test_the_command_of_the_prompt_works_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "agent.toml").write_text("")
     (tmp_path / "harness.py").write_text("raise SystemExit(9)")
