@@ -113,15 +113,18 @@ class Transitions:
         self._reported[agent] = outdated.now
 
     async def _without_cli(self, agent: AgentName, seen: AgentObserved) -> None:
-        """Append that the harness cannot start its CLI: once for each start of the container."""
-        link = seen.link
-        if not link.connected or link.nonce is None or link.about is None or not link.about.problem:
+        """Append that the harness cannot start its CLI: once for each start of the container.
+
+        The nonce is that of hive's record, because each process of the agent can say hello with another one.
+        """
+        link, launch = seen.link, seen.container.launch
+        if not link.connected or launch is None or link.nonce != launch.nonce:
             return
-        if self._without.get(agent) == link.nonce:
+        if link.about is None or not link.about.problem or self._without.get(agent) == launch.nonce:
             return
         facts = {"runtime": link.about.runtime, "problem": link.about.problem}
-        await self._events.append("agent_cli_missing", agent, facts, key=keys.cli_missing(agent, link.nonce))
-        self._without[agent] = link.nonce
+        await self._events.append("agent_cli_missing", agent, facts, key=keys.cli_missing(agent, launch.nonce))
+        self._without[agent] = launch.nonce
 
     async def _stopped(self, agent: AgentName, seen: AgentObserved) -> None:
         nonce = seen.memo.expected_exit

@@ -149,9 +149,9 @@ async def test_a_disagreement_is_told_once_even_by_the_next_daemon(told: Told) -
 async def test_a_cli_that_does_not_start_is_told_once_for_each_start_of_the_container(told: Told) -> None:
     fine = Decision(steps.Nothing(), "fine", "parked")
 
-    def seen(nonce: str, problem: str, *, connected: bool = True) -> AgentObserved:
-        about = About(runtime="codex", problem=problem)
-        return replace(UP, link=LinkView(connected=connected, nonce=nonce, about=about))
+    def seen(nonce: str, problem: str, *, launch: str = "n1", connected: bool = True) -> AgentObserved:
+        link = LinkView(connected=connected, nonce=nonce, about=About(runtime="codex", problem=problem))
+        return replace(UP, container=replace(UP.container, launch=replace(LAUNCH, nonce=launch)), link=link)
 
     for view in (seen("n1", ""), seen("n1", "it is missing", connected=False), UP):
         await told.chronicle.held(ALICE, fine, view)
@@ -162,7 +162,10 @@ async def test_a_cli_that_does_not_start_is_told_once_for_each_start_of_the_cont
     await Told(told.events).chronicle.held(ALICE, fine, seen("n1", "it is missing"))
     (event,) = await told.events.since(None)
     assert (event.kind, event.data) == ("agent_cli_missing", {"runtime": "codex", "problem": "it is missing"})
-    await told.chronicle.held(ALICE, fine, seen("n2", "it is missing"))
+    for number in range(9):
+        await told.chronicle.held(ALICE, fine, seen(f"a nonce that another process made up {number}", "it is missing"))
+    assert await told.kinds() == ["agent_cli_missing"]
+    await told.chronicle.held(ALICE, fine, seen("n2", "it is missing", launch="n2"))
     assert await told.kinds() == ["agent_cli_missing"] * 2
 
 
