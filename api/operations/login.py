@@ -21,6 +21,11 @@ class LoginInput(Input):
 
     agent: AgentField
     again: bool = Field(False, description="end a login that is under way; without this it is a conflict")
+    login: str = Field(
+        "",
+        max_length=64,
+        description="the name of the new login, to cancel it before the answer; empty: hive makes one",
+    )
 
 
 class LoginCancelInput(Input):
@@ -43,7 +48,7 @@ class LoginCodeInput(Input):
 @operation("login", OPERATORS, CHANGES, routes=(Route("POST", "/api/agents/{agent}/login"),), waits=True)
 async def login(call: Call, asked: LoginInput) -> LoginResult:
     """Begin a login of an agent's coding agent, and return its address."""
-    return await call.service.logins.start(asked.agent, call.who, again=asked.again)
+    return await call.service.logins.start(asked.agent, call.who, again=asked.again, login=asked.login)
 
 
 @operation("login_code", OPERATORS, CHANGES, routes=(Route("POST", "/api/agents/{agent}/login/code"),), waits=True)

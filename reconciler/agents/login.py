@@ -55,10 +55,11 @@ class Logins:
         self._asking: defaultdict[AgentName, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held while a harness is asked: what waits behind another request would not be answered in time."""
 
-    async def start(self, agent: AgentName, by: str, again: bool = False) -> LoginResult:
+    async def start(self, agent: AgentName, by: str, again: bool = False, login: str = "") -> LoginResult:
         """Begin a login, and return the address at which the operator logs in.
 
-        Raise Conflict if one is under way; `again` ends that one.
+        Raise Conflict if one is under way; `again` ends that one. `login` is the name of the new one, by which its
+        caller can cancel it before the answer comes; empty: hive makes one up.
         """
         await self._deploys.entry(agent)
         if again:
@@ -66,14 +67,25 @@ class Logins:
         elif self._asking[agent].locked():
             raise Conflict(f"a login of {agent} is under way", f"`hive login {agent} --again` takes its place")
         async with self._asking[agent]:
-            done = await self._ask(agent, Verb.LOGIN)
-            login = self._current[agent] = secrets.token_hex(8)
+            login = login or secrets.token_hex(8)
+            done = await self._begin(agent, login, again)
         await self._record(agent, "login", by)
         lines = [line.strip() for line in scrub(done.text, 4000).splitlines() if line.strip()]
         address = lines[0] if lines else ""
         if not _ADDRESS.fullmatch(address):
             raise Conflict(f"the CLI of {agent} printed no address", f"`hive shell {agent}`, and log in there")
         return LoginResult(agent, "address", "\n".join(lines[1:])[:TEXT_MOST], address, is_known(address), login)
+
+    async def _begin(self, agent: AgentName, login: str, again: bool) -> Done:
+        """Ask for the login. It is current before the answer: perhaps the harness begins it and no answer comes."""
+        before = self._current.get(agent, "")
+        self._current[agent] = login
+        try:
+            return await self._ask(agent, Verb.LOGIN)
+        except Conflict:  # none was begun: the one before may be under way
+            if not again:
+                self._current[agent] = before
+            raise
 
     async def code(self, agent: AgentName, code: str, by: str, login: str = "") -> LoginResult:
         """Pass the code to the CLI, or wait for the end of a login that needs none. Return what came of it.

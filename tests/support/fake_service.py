@@ -388,11 +388,11 @@ class FakeService:
     async def adopt(self, agent: AgentName, by: str, running: bool) -> None:
         self.record(("adopt", agent, by, running))
 
-    async def login(self, agent: AgentName, by: str, again: bool = False) -> LoginResult:
+    async def login(self, agent: AgentName, by: str, again: bool = False, login: str = "") -> LoginResult:
         self.known(agent)
-        self.record(("login", agent, by, again))
+        self.record(("login", agent, by, again, login))
         known = self.login_address.startswith("https://claude.ai/")
-        return LoginResult(agent, "address", "", self.login_address, known, "l1")
+        return LoginResult(agent, "address", "", self.login_address, known, login or "l1")
 
     async def login_code(self, agent: AgentName, code: str, by: str, login: str = "") -> LoginResult:
         self.known(agent)

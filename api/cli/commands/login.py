@@ -1,6 +1,7 @@
 """`hive login` and `hive logout`: log an agent's coding agent in to the provider of its model, and out."""
 
 import contextlib
+import secrets
 import time
 from pathlib import Path
 from typing import Annotated
@@ -43,24 +44,24 @@ def login(
     agent's container, and hive keeps nothing of it. Ctrl-C cancels the login. See docs/howto/login.md.
     """
     deadline = time.monotonic() + timeout
-    begun: Row = {}
+    name = secrets.token_hex(8)
     try:
-        begun = client.post(f"/api/agents/{agent}/login", {"again": again})
+        begun = client.post(f"/api/agents/{agent}/login", {"again": again, "login": name})
         _show(begun)
         result = _finish(client, agent, begun, code_file, deadline)
     except KeyboardInterrupt as error:
-        _cancel(client, agent, begun)
+        _cancel(client, agent, name)
         raise Interrupted("the login was cancelled", f"`hive login {agent}` begins again") from error
     except (TimedOut, BadInput, NotFound):
-        if begun:
-            _cancel(client, agent, begun)
+        _cancel(client, agent, name)
         raise
     console.write(result["text"])
 
 
-def _cancel(client: Client, agent: str, begun: Row) -> None:
+def _cancel(client: Client, agent: str, login: str) -> None:
+    """Cancel the login that this command began. Another one goes on."""
     with contextlib.suppress(HiveError):
-        client.post(f"/api/agents/{agent}/login/cancel", {"login": begun.get("login", "")})
+        client.post(f"/api/agents/{agent}/login/cancel", {"login": login})
 
 
 def logout(client: Client, agent: AgentArgument) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from api.cli.client import secret
 from api.cli.client.exit_codes import TimedOut
+from api.cli.client.http import Client
 from meta.errors import BadInput
 from reconciler.views import LoginResult
 from tests.support.fake_service import ALICE
@@ -36,7 +37,8 @@ async def test_the_address_is_shown_and_the_code_of_a_file_logs_in(hive: Hive, c
     status, out, err = await hive.hive("login", "alice", "--code-file", code)
     assert (status, err) == (0, "")
     assert out == "Open this address and log in:\n\n  https://claude.ai/oauth/authorize?z-1\n\nlogged in\n"
-    assert ("login_code", ALICE, "abc#state", "l1") in hive.fake.calls
+    ((_, agent, given, _),) = (call for call in hive.fake.calls if call[0] == "login_code")
+    assert (agent, given) == (ALICE, "abc#state")
 
 
 async def test_the_code_comes_from_a_line_of_stdin(hive: Hive) -> None:
@@ -62,7 +64,7 @@ async def test_an_address_of_an_unknown_host_is_shown_with_a_warning(hive: Hive,
 
 
 async def test_a_login_by_device_is_waited_for_without_a_code(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def login(agent: object, by: str, again: bool) -> LoginResult:
+    async def login(agent: object, by: str, again: bool, login: str) -> LoginResult:
         return LoginResult(
             ALICE, "address", "Enter this code:\nABCD-1234", "https://auth.openai.com/codex/device", True, "l1"
         )
@@ -83,7 +85,23 @@ async def test_ctrl_c_cancels_the_login_in_the_agent(hive: Hive, monkeypatch: py
     assert status == 130
     assert "the login was cancelled" in err
     assert verbs(hive) == ["login", "login_cancel"]
-    assert hive.fake.calls[-1] == ("login_cancel", ALICE, "l1")
+    assert hive.fake.calls[0][4] == hive.fake.calls[1][2] != ""
+
+
+async def test_ctrl_c_before_the_address_cancels_only_the_login_of_this_command(
+    hive: Hive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def post(client: Client, path: str, body: dict[str, object]) -> object:
+        answer = send(client, path, body)
+        if path.endswith("/login"):
+            raise KeyboardInterrupt
+        return answer
+
+    send = Client.post
+    monkeypatch.setattr(Client, "post", post)
+    status, _, _ = await hive.hive("login", "alice")
+    assert (status, verbs(hive)) == (130, ["login", "login_cancel"])
+    assert hive.fake.calls[0][4] == hive.fake.calls[1][2] != ""
 
 
 async def test_again_takes_the_place_of_a_login_that_is_under_way(hive: Hive, code: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from meta.errors import Conflict
+from meta.errors import Conflict, TransientError
 from meta.names import AgentName
 from meta.wire.link import Control, Done, Verb
 from reconciler.agents.login import Logins, is_known
@@ -26,10 +26,14 @@ class Harness:
         self.asked: list[tuple[Verb, str]] = []
         self.free = asyncio.Event()
         self.free.set()
+        self.silent = False
+        """Whether a login begins without an answer."""
 
     async def control(self, agent: AgentName, verb: Verb, text: str = "", seconds: float = 30.0) -> Done:
         self.asked.append((verb, text))
         await self.free.wait()
+        if self.silent and verb is Verb.LOGIN:
+            raise TransientError("its harness did not answer")
         return Done(id="1", ok=self.ok, text=self.text)
 
 
@@ -137,6 +141,40 @@ async def test_the_code_of_a_login_that_another_one_replaced_is_not_passed_on() 
     assert len(hive.harness.asked) == 3
     for login in (second.login or "", ""):
         assert (await hive.logins.code(ALICE, "c0de", "bob", login)).state == "pending"
+
+
+async def test_the_code_of_a_login_does_not_reach_a_later_one_whose_begin_was_not_answered() -> None:
+    hive = Hive(ADDRESS)
+    first = await hive.logins.start(ALICE, "ann")
+    hive.harness.silent = True
+    with pytest.raises(TransientError):
+        await hive.logins.start(ALICE, "bob", again=True)
+    with pytest.raises(Conflict, match="another login of alice took the place"):
+        await hive.logins.code(ALICE, "c0de", "ann", first.login or "")
+    assert Verb.LOGIN_CODE not in [verb for verb, _ in hive.harness.asked]
+
+
+async def test_a_login_goes_on_if_another_one_is_refused_because_of_it() -> None:
+    hive = Hive(ADDRESS)
+    first = await hive.logins.start(ALICE, "ann")
+    hive.harness.ok = False
+    with pytest.raises(Conflict):
+        await hive.logins.start(ALICE, "bob")
+    hive.harness.ok, hive.harness.text = True, "pending"
+    assert (await hive.logins.code(ALICE, "c0de", "ann", first.login or "")).state == "pending"
+
+
+async def test_a_login_is_cancelled_before_its_address_came_by_the_name_that_its_caller_gave_it() -> None:
+    hive = Hive(ADDRESS)
+    hive.harness.free.clear()
+    begins = asyncio.create_task(hive.logins.start(ALICE, "ann", login="l1"))
+    await asyncio.sleep(0)
+    assert "goes on" in (await hive.logins.cancel(ALICE, "bob", "l2")).text
+    cancels = asyncio.create_task(hive.logins.cancel(ALICE, "ann", "l1"))
+    await asyncio.sleep(0)
+    assert [verb for verb, _ in hive.harness.asked] == [Verb.LOGIN, Verb.LOGIN_CANCEL]
+    hive.harness.free.set()
+    assert ((await begins).login, (await cancels).state) == ("l1", "cancelled")
 
 
 async def test_a_login_does_not_wait_behind_a_code_that_is_judged_and_a_code_waits_for_the_address() -> None:
