@@ -57,5 +57,7 @@ def test_each_change_of_a_login_is_reported_once_over_restarts_of_either_side_a_
     lab.post("/api/agents/alice/spawn")
     lab.settle("alice")
     lab.until(lambda: reports(lab, 3, 1))
+    assert lab.hive("login", "alice", "--code-file", str(code)).code == 0
+    lab.until(lambda: lab.agent()["phase"] == "running" and reports(lab, 3, 2))
     assert b"topsecret" not in lab.layout.database.read_bytes()
     assert "topsecret" not in lab.tail() + lab.hive("logs", "alice").out
