@@ -83,6 +83,9 @@ def test_a_deploy_waits_for_the_turn_that_runs_and_its_budget_holds_the_agent_un
     assert "budget.turns" in told
     send_message(lab, "alice", plan(send("operator", "paid 1"), {"text": "ok"}))
     assert "agent-over-budget" in lab.hive("attention", "--json").out
+    lab.kill()
+    lab.start()
+    state_is(lab, "alice", "over-budget")  # over a start of the daemon, too
     assert used(lab)["over"].startswith("today's budget is used up: ")
     assert [body for body in lab.inbox("operator") if body.startswith("paid")] == ["paid 0"]
     assert lab.deploy(budget.format(10_000))["state"] == "deployed"
