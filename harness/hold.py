@@ -9,7 +9,10 @@ from harness import state_file
 from meta.wire.link import Hold, TurnState
 
 PAUSE_FILE = "hyperhive-paused"
-"""The file in /state that remembers a pause for a start without a daemon. hive's own word wins."""
+"""The file in /state that remembers a pause for a start without a daemon. hive's own word wins.
+
+An older hive that knows no `Hold` ends the pause with its first line, because it has no verb that would.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,8 @@ class Link:
                     log.warning("hive closes the link: %s", order.reason)
                     return
                 self._received = True
+                if not self._greeted.is_set() and not isinstance(order, Hold):
+                    self._gate.hold(Hold())  # an older hive, which could never end a pause that is remembered
                 self._learn(order)
                 if isinstance(order, Follow):
                     await self._follow(order.after)

@@ -59,12 +59,27 @@ async def test_a_paused_agent_stays_paused_over_a_start_and_hives_word_ends_it(i
     async with inside.start():
         await hive.order(Hold(paused=True))
         await hive.until(lambda: hive.turn is TurnState.PAUSED)
+    hive.hold = Hold(paused=True)
     await hive.post("operator", "work")
     async with inside.start():
         await hive.until(lambda: len(hive.hellos) == 2)
         assert hive.hellos[1].state is TurnState.PAUSED
         await hive.order(Hold())
         await hive.until(lambda: hive.acks == 1)
+
+
+async def test_a_hive_that_knows_no_pause_ends_one_that_is_remembered(inside: Inside, hive: FakeHive) -> None:
+    hive.hold = Hold(paused=True)
+    async with inside.start():
+        await hive.until(lambda: hive.turn is TurnState.PAUSED)
+    hive.hold = None
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1)
+    assert hive.hellos[1].state is TurnState.PAUSED
+    async with inside.start():
+        await hive.until(lambda: len(hive.hellos) == 3)
+    assert hive.hellos[2].state is TurnState.IDLE
 
 
 async def test_a_used_up_budget_lets_the_turn_end_and_keeps_the_next_one_back(inside: Inside, hive: FakeHive) -> None:
