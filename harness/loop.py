@@ -309,10 +309,8 @@ class Loop:
             outcome = replace(outcome, ending=Ending.PARKED, reason=problem, until=now + PROBLEM_SECONDS)
         at_fault = self._suspects.at_fault(message.id)
         follows = follow(outcome, stop.cause, self._history, now, self._outside.random(), at_fault=at_fault)
-        for id in self._suspects.note(message, outcome, now):
-            text = (
-                f"each turn on message {id} is parked and one on message {message.id} is not: it counts as failed now"
-            )
+        if (id := self._suspects.note(message, outcome, now)) is not None:
+            text = f"turns on message {id} are parked while others before and after are not: they count as failed now"
             self._bus.emit(Note(text=text))
         self._history = follows.history
         self._login_again, self._login_earliest = now + LOGIN_RETRY_SECONDS, now + login_delay(self._history)
