@@ -21,6 +21,7 @@ from harness.environment import Environment
 from harness.event_sink import EventSink
 from harness.events.bus import Bus
 from harness.gate import Gate
+from harness.in_flight import InFlight
 from harness.inbox import Inbox
 from harness.link import Link
 from harness.login.make import make_login
@@ -113,9 +114,10 @@ async def run(
     program = Program(runtime, model, link.about)
     compactor = Compactor(runtime, bus, settings.limits, environment.state / NOTES_FILE)
     agent = Agent(environment.generation, settings)
-    conversation = Conversation(agent, runtime, inbox, gate, bus, session, model, compactor)
-    outside = Outside(link, parts.credentials, parts.clock, parts.random)
-    loop = Loop(inbox, gate, conversation, program, bus, outside)
+    in_flight = InFlight(inbox, link)
+    conversation = Conversation(agent, runtime, in_flight, gate, bus, session, model, compactor)
+    outside = Outside(parts.credentials, parts.clock, parts.random)
+    loop = Loop(in_flight, gate, conversation, program, bus, outside)
     controls = Controls(loop, gate, conversation, model, program, bus, link.send, parts.login)
     link.handle(Control, controls.handle)
     watch = None if parts.watch is None else asyncio.create_task(parts.watch(loop.set_login))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from harness.compaction import Compactor, Shorter, Trigger, is_full
 from harness.event_sink import EventSink
 from harness.gate import Gate
-from harness.inbox import Inbox
+from harness.in_flight import InFlight
 from harness.mail import Mail
 from harness.model import Model
 from harness.runtimes.base import Ending, Runtime, TurnOutcome, TurnRequest
@@ -54,7 +54,7 @@ class Conversation:
         self,
         agent: Agent,
         runtime: Runtime,
-        inbox: Inbox,
+        in_flight: InFlight,
         gate: Gate,
         bus: EventSink,
         session: Session,
@@ -64,7 +64,7 @@ class Conversation:
         self._agent = agent
         self._flat = flatten(agent.settings)
         self._runtime = runtime
-        self._inbox = inbox
+        self._in_flight = in_flight
         self._gate = gate
         self._bus = bus
         self._session = session
@@ -90,11 +90,11 @@ class Conversation:
         """Do the turn of a message: its events, the turn itself, and once more after a compaction."""
         began = time.monotonic()
         number = self._gate.status.number
-        unread = await self._inbox.unread()
+        unread = await self._in_flight.unread()
         start = TurnStart(**{"from": message.sender}, body=message.body, unread=unread or 0, turn=number)
         self._bus.emit(start)
         mark = secrets.token_hex(6)
-        mail = Mail(self._inbox, self._runtime, lambda late: more(late, mark), self._injected)
+        mail = Mail(self._in_flight, self._runtime, lambda late: more(late, mark), self._injected)
         mail.start()
         try:
             outcome, tools = await self._attempts(message, Around(mark, unread), stop, mail)

@@ -1,4 +1,7 @@
-"""The messages that were received and not acknowledged yet: which are done, which hive gets back, and how."""
+"""The messages that were received and not acknowledged yet: which are done, which hive gets back, and how.
+
+Every message passes here on its way to the model, so that one place knows which of them the model never saw.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +47,13 @@ class InFlight:
         """Return True if hive takes back some messages and leaves others in flight."""
         return self._returns.by_id
 
-    def receive(self, message: MessageResponse) -> MessageResponse:
-        """Return a message as the model is to see it: one that it never saw does not count as delivered before."""
-        if message.id not in self._unseen:
-            return message
-        self._unseen.discard(message.id)
-        return message.model_copy(update={"redelivered": False})
+    async def unread(self) -> int | None:
+        """Return how many messages wait, or None if hive does not answer soon."""
+        return await self._inbox.unread()
+
+    async def recv(self) -> MessageResponse | None:
+        """Return a message, or None if none came for a while. Raise HiveError if the connection broke."""
+        return self._receive(await self._inbox.recv())
 
     async def look(self) -> MessageResponse | None:
         """Return one more message, which is in flight then. None: there is none, or hive does not answer."""
@@ -58,7 +62,7 @@ class InFlight:
         except HiveError as error:
             log.info("looking for another message: %s", error.summary)
             return None
-        return None if message is None else self.receive(message)
+        return self._receive(message)
 
     async def separate(self, turn: int, others: tuple[MessageResponse, ...]) -> bool:
         """Give these back, and leave in flight what the turn was about. Return False if hive cannot do that."""
@@ -91,6 +95,13 @@ class InFlight:
             await self._inbox.give_back()
         except HiveError as error:
             log.warning("hive did not take the messages back: %s", error.summary)
+
+    def _receive(self, message: MessageResponse | None) -> MessageResponse | None:
+        """Return a message as the model is to see it: one that it never saw does not count as delivered before."""
+        if message is None or message.id not in self._unseen:
+            return message
+        self._unseen.discard(message.id)
+        return message.model_copy(update={"redelivered": False})
 
     def _remember(self, messages: Iterable[MessageResponse]) -> None:
         self._unseen.update(message.id for message in messages if not message.redelivered)

@@ -22,8 +22,7 @@ from harness.conversation import Conversation
 from harness.event_sink import EventSink
 from harness.gate import Gate
 from harness.hold import Wait
-from harness.in_flight import InFlight, Returns
-from harness.inbox import Inbox
+from harness.in_flight import InFlight
 from harness.program import PROBLEM_SECONDS, Program
 from harness.retry import Action, History, Next, follow, login_delay
 from harness.runtimes.base import Ending, TurnOutcome
@@ -69,7 +68,6 @@ class NoLoginMark:
 class Outside:
     """What the loop needs from outside."""
 
-    returns: Returns
     credentials: LoginMark
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
@@ -79,15 +77,20 @@ class Loop:
     """The loop over one inbox, one turn at a time."""
 
     def __init__(
-        self, inbox: Inbox, gate: Gate, conversation: Conversation, program: Program, bus: EventSink, outside: Outside
+        self,
+        in_flight: InFlight,
+        gate: Gate,
+        conversation: Conversation,
+        program: Program,
+        bus: EventSink,
+        outside: Outside,
     ) -> None:
-        self._inbox = inbox
+        self._in_flight = in_flight
         self._gate = gate
         self._conversation = conversation
         self._program = program
         self._bus = bus
         self._outside = outside
-        self._in_flight = InFlight(inbox, outside.returns)
         self._history = History()
         self._suspects = Suspects()
         self._recv: asyncio.Future[MessageResponse | None] | None = None
@@ -168,7 +171,7 @@ class Loop:
             self._gate.wait(Wait(TurnState.NEEDS_LOGIN, self._missing))
         else:
             if self._recv is None:
-                self._recv = asyncio.ensure_future(self._inbox.recv())
+                self._recv = asyncio.ensure_future(self._in_flight.recv())
             await _first(changed, None, self._recv)
         return self._received()
 
@@ -251,7 +254,7 @@ class Loop:
 
     async def _handle(self, message: MessageResponse) -> None:
         async with self._between:
-            waiting = await self._choose(self._in_flight.receive(message))
+            waiting = await self._choose(message)
             begins = not (self._gate.held or self._gate.draining or self._in_flight.uncertain)
             while begins and (waiting := await self._turn(waiting[0], waiting[1:])):
                 begins = not (self._gate.paused or self._gate.draining)  # a budget lets owed turns begin: one is done

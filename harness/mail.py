@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 
-from harness.inbox import Inbox
+from harness.in_flight import InFlight
 from harness.runtimes.base import Runtime
 from meta.errors import HiveError
 from meta.wire.agent import MessageResponse
@@ -29,12 +29,12 @@ class Mail:
 
     def __init__(
         self,
-        inbox: Inbox,
+        in_flight: InFlight,
         runtime: Runtime,
         text: Callable[[MessageResponse], str],
         on_injected: Callable[[MessageResponse], None],
     ) -> None:
-        self._inbox = inbox
+        self._in_flight = in_flight
         self._runtime = runtime
         self._text = text
         self._on_injected = on_injected
@@ -81,11 +81,7 @@ class Mail:
         for _ in range(INJECTED):
             if not await self._await_one():
                 return
-            try:
-                message = await self._inbox.look()
-            except HiveError as error:
-                log.info("looking for messages: %s", error.summary)
-                continue
+            message = await self._in_flight.look()
             if message is not None and not await self._inject(message):
                 self._late = message
                 return
@@ -97,7 +93,7 @@ class Mail:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._over.wait()
             except TimeoutError:
-                if await self._inbox.unread():
+                if await self._in_flight.unread():
                     return not self._over.is_set()
         return False
 

@@ -88,6 +88,32 @@ async def test_only_what_the_model_may_have_seen_says_so_after_a_parked_turn(lis
     assert hints == {"first": True, "too late": False}
 
 
+async def test_a_message_that_came_too_late_first_and_reached_the_model_then_says_so_when_it_comes_again(
+    listening: Inside, hive: FakeHive
+) -> None:
+    runtime = listening.runtime
+
+    async def miss(_request: TurnRequest, _sink: Sink) -> TurnOutcome:
+        await poll(lambda: runtime.injected)
+        runtime.takes = True
+        return TurnOutcome(Ending.PARKED, "down", time.time() + 0.1)
+
+    async def break_off(_request: TurnRequest, _sink: Sink) -> TurnOutcome:
+        await poll(lambda: len(runtime.injected) == 2)
+        return TurnOutcome(Ending.PARKED, "down", time.time() + 0.1)
+
+    runtime.takes = False
+    runtime.steps = [miss, break_off]
+    await hive.post("operator", "first")
+    async with listening.start():
+        await poll(lambda: runtime.requests)
+        await hive.post("bob", "too late")
+        await hive.until(lambda: hive.acked == [1, 2])
+    *_, again = runtime.requests
+    assert (again.message.body, "may already be handled" in again.prompt) == ("too late", True)
+    assert "may already be handled" not in runtime.injected[1]
+
+
 async def test_an_older_hive_acknowledges_nothing_before_the_turn_of_a_message_that_the_model_did_not_get(
     listening: Inside, hive: FakeHive
 ) -> None:
