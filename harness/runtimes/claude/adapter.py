@@ -157,7 +157,7 @@ class ClaudeRuntime:
                 sink.note("claude does not know the conversation any more: a new one begins")
                 session = None
             elif not self._learn(cli, exchange, sink):
-                outcome = with_tools(outcome, exchange.servers, session, self._spec.agent)
+                outcome = with_tools(outcome, exchange.own_servers, session, self._spec.agent)
                 return replace(outcome, unseen=(*unseen, *outcome.unseen))
             unseen += exchange.added
 
@@ -241,7 +241,7 @@ class ClaudeRuntime:
                     if verbatim:
                         _report_compaction(parsed, sink)
                     if verbatim and lacks_tools(exchange.servers):
-                        break  # _finish ends the process: a new one asks for the tools again
+                        break  # _finish ends the process: a new one asks for the tools again, a late text is unseen
         except TimeoutError:
             sink.note("claude did not end its turn in time: its process is ended")
         finally:

@@ -120,6 +120,9 @@ class Exchange:
         self.boundary: Boundary | None = None
         self.not_compacted = ""
         self.servers: dict[str, str] = {}
+        """The state of each MCP server, as the CLI said it last."""
+        self.own_servers: dict[str, str] = {}
+        """The same for the message itself, and not for a text that got a turn of its own after the result."""
         self._uuid = uuid
         self._agent = agent
         self._meter = meter
@@ -174,6 +177,8 @@ class Exchange:
                 self._follow(uuid, state)
             case Init(model=model, servers=servers):
                 self.model, self.servers = model, dict(servers)
+                if not self.answered:
+                    self.own_servers = self.servers
             case ApiError(kind=kind):
                 self._error = kind
             case Boundary():

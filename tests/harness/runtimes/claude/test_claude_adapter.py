@@ -232,6 +232,25 @@ read()
     assert list(processes(world.folder / "home")) == []
 
 
+async def test_a_turn_that_is_done_stays_done_if_a_late_text_finds_none_of_hives_tools(world: World) -> None:
+    runtime = world.make(
+        """
+read(); init(mcp_servers=[{"name": "hive", "status": "connected"}]); late = read(); result()
+say("command_lifecycle", command_uuid=late["uuid"], state="started")
+init(mcp_servers=[{"name": "hive", "status": "failed"}]); read()
+"""
+    )
+    running = asyncio.ensure_future(world.turn(runtime))
+    while not world.record.lines:
+        await asyncio.sleep(0.01)
+    assert await runtime.inject("more")
+    outcome = await running
+    assert (outcome.ending, outcome.unseen) == (Ending.OK, ("more",))
+    assert outcome.session is not None
+    assert world.record.notes == ["MCP servers without tools: hive (failed)"]
+    assert list(processes(world.folder / "home")) == []
+
+
 async def test_a_compaction_needs_none_of_hives_tools(world: World) -> None:
     runtime = world.make(
         """
