@@ -128,13 +128,21 @@ class Link:
         self._release = request, answer
         try:
             while not answer.done():
-                self.send(request)
+                self._request_release()
                 await asyncio.wait({answer}, timeout=RELEASE_SECONDS)
                 if self._greeted.is_set() and not self._by_id:
                     break
         finally:
             self._release = None
         return answer.done()
+
+    def _request_release(self) -> None:
+        """Send the open release. An older hive ignores `only` and gives everything back: it does not get such a one."""
+        if self._release is None:
+            return
+        request = self._release[0]
+        if request.only is None or (self._greeted.is_set() and self._by_id):
+            self.send(request)
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
@@ -163,6 +171,8 @@ class Link:
         if not self._greeted.is_set():
             self._by_id = isinstance(order, Hold) and order.releases
             self._greeted.set()
+            if self._release is not None and self._release[0].only is not None:
+                self._request_release()
         self.acknowledged.set()
 
     def _greet(self) -> None:
@@ -183,8 +193,7 @@ class Link:
         log.info("hello to hive as generation %s", environment.generation or "(none)")
         if self._about is not None:
             self.send(self._about)
-        if self._release is not None:
-            self.send(self._release[0])
+        self._request_release()
 
     async def _follow(self, after: int | None) -> None:
         """Send the events after this id from now on, instead of what was sent until now. None: send none."""
@@ -211,11 +220,17 @@ class Link:
             case Hold():
                 log.info("hive holds the agent: %s", _hold(order))
                 self._gate.hold(order)
-            case Released(turn=turn):
-                if self._release is not None and self._release[0].turn == turn and not self._release[1].done():
-                    self._release[1].set_result(None)
+            case Released():
+                self._answer_release(order)
             case _:
                 self._pass_on(order)
+
+    def _answer_release(self, released: Released) -> None:
+        if self._release is None:
+            return
+        request, answer = self._release
+        if (released.turn, released.only) == (request.turn, request.only) and not answer.done():
+            answer.set_result(None)
 
     def _drain(self) -> None:
         log.info("draining")

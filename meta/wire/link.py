@@ -245,10 +245,11 @@ class Control(_Line):
 
 
 class Released(_Line):
-    """The messages of this turn were given back."""
+    """The messages of this turn were given back: those with the ids `only`, as the `release` said, or all of them."""
 
     down: Literal["released"] = "released"
     turn: TurnNumber
+    only: MessageIds | None = None
 
 
 UpLine = Hello | State | About | Event | Release | Done

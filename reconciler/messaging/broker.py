@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from meta.errors import BadInput, HiveError, NotFound, Refused, TransientError
+from meta.errors import BadInput, Conflict, HiveError, NotFound, Refused, TransientError
 from meta.names import ALL, MANAGER, OPERATOR
 from reconciler.common.token_bucket import Allowance
 from reconciler.messaging.counters import Counters, NoCounters
@@ -240,9 +240,12 @@ class Broker:
         """Requeue what is in flight to this launch, without a failed turn. Return how many.
 
         The launch could not handle it for a reason that is not the message's: an outage, a limit, a missing login.
-        `only` names the messages by their ids; None: all of them.
+        `only` names the messages by their ids; None: all of them. Raise Conflict if one of these is in flight then.
         """
-        return (await self._end(agent, launch, partial(release, only=only), acknowledges=True)).again
+        ended = await self._end(agent, launch, partial(release, only=only), acknowledges=True)
+        if ended.kept:
+            raise Conflict(f"{ended.kept} of the messages to give back are still in flight", "give them back again")
+        return ended.again
 
     async def fail_turn(self, agent: str, launch: str) -> int:
         """Requeue what was in flight to a launch that died in its turn, or that hive ended for it. Idempotent.

@@ -15,7 +15,10 @@ from reconciler.ports import LinkPeer
 log = logging.getLogger(__name__)
 
 GiveBack = Callable[[AgentName, str, Sequence[int] | None], Awaitable[object]]
-"""Gives what a launch (its nonce) has in flight back to its inbox, or only the messages with these ids."""
+"""Gives what a launch (its nonce) has in flight back to its inbox, or only the messages with these ids.
+
+It raises HiveError if one of these is still in flight then: the harness would acknowledge it unseen.
+"""
 
 
 class Releases:
@@ -41,7 +44,7 @@ class Releases:
         agent, nonce, release = key
         try:
             await self._give_back(agent, nonce, release.only)
-            await self._sender.deliver(peer, Released(turn=release.turn))
+            await self._sender.deliver(peer, Released(turn=release.turn, only=release.only))
         except HiveError as error:  # the harness gets no answer, and asks again or requeues
             log.warning("%s: cannot give messages back: %s", agent, error, extra={"limited": f"{agent} releases"})
         finally:

@@ -220,9 +220,10 @@ class FakeHive:
             self.ignored += 1
             return
         self.releases.append(asked.turn)
-        self.given_back.append(asked.only)
-        self._again([message for message in self._inflight if asked.only is None or message.id in asked.only])
-        await self.say(Released(turn=asked.turn))
+        only = None if self.hold is None else asked.only
+        self.given_back.append(only)
+        self._again([message for message in self._inflight if only is None or message.id in only])
+        await self.say(Released(turn=asked.turn, only=only))
 
     def _again(self, messages: list[MessageResponse]) -> None:
         self._inflight = [message for message in self._inflight if message not in messages]

@@ -114,6 +114,29 @@ async def test_a_message_that_came_too_late_first_and_reached_the_model_then_say
     assert "may already be handled" not in runtime.injected[1]
 
 
+async def test_a_hive_that_restarts_as_an_older_one_does_not_get_the_whole_turn_back_instead_of_a_late_message(
+    listening: Inside, hive: FakeHive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wait(request: TurnRequest, sink: Sink) -> TurnOutcome:
+        await poll(lambda: listening.runtime.injected)
+        return await OK(request, sink)
+
+    monkeypatch.setattr("harness.link.RELEASE_SECONDS", 0.05)
+    hive.releasing = listening.runtime.takes = False
+    listening.runtime.steps = [wait]
+    await hive.post("operator", "first")
+    async with listening.start():
+        await poll(lambda: listening.runtime.requests)
+        await hive.post("bob", "too late")
+        await hive.until(lambda: hive.ignored)
+        await hive.close()
+        hive.hold, hive.releasing = None, True
+        await hive.open()
+        await hive.until(lambda: hive.acked == [1, 2])
+    assert [request.message.body for request in listening.runtime.requests] == ["first", "too late"]
+    assert hive.given_back == []
+
+
 async def test_an_older_hive_acknowledges_nothing_before_the_turn_of_a_message_that_the_model_did_not_get(
     listening: Inside, hive: FakeHive
 ) -> None:

@@ -67,10 +67,14 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What became of the messages: how many wait again, how many are dead letters now, and which senders were told."""
+    """What became of the messages: how many wait again, how many are dead letters now, and which senders were told.
+
+    `kept`: how many of those that were named are in flight all the same.
+    """
 
     again: int = 0
     dead: int = 0
+    kept: int = 0
     told: frozenset[str] = frozenset()
 
 
@@ -93,10 +97,17 @@ def requeue(connection: sqlite3.Connection, ending: Ending) -> Ended:
 def release(connection: sqlite3.Connection, ending: Ending, only: Collection[int] | None = None) -> Ended:
     """Requeue what `launch` has in flight, because it could not even begin with it. Count nothing.
 
-    `only` names the messages by their ids; None: all of them.
+    `only` names the messages by their ids; None: all of them. One that another launch has, or that has a lease, stays
+    in flight.
     """
     ids = _select(connection, ending, "(incarnation IS :launch OR incarnation IS NULL)", only)
-    return Ended(_deliver_again(connection, ids))
+    again = _deliver_again(connection, ids)
+    (kept,) = connection.execute(
+        f"SELECT count(*) FROM messages WHERE {_IN_FLIGHT} "  # noqa: S608 - it is a text of this file
+        "AND id IN (SELECT value FROM json_each(:only))",
+        {"recipient": ending.recipient, "only": json.dumps([*(only or ())])},
+    ).fetchone()
+    return Ended(again, kept=kept)
 
 
 def fail(connection: sqlite3.Connection, ending: Ending) -> Ended:
@@ -155,7 +166,7 @@ def _give_back(connection: sqlite3.Connection, ending: Ending, ids: str) -> Ende
         (ids, ending.failures, RETURNS),
     ).fetchall()
     told = _bury(connection, ending, dead)
-    return Ended(_deliver_again(connection, ids), len(dead), told)
+    return Ended(_deliver_again(connection, ids), len(dead), told=told)
 
 
 def _deliver_again(connection: sqlite3.Connection, ids: str) -> int:

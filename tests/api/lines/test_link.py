@@ -83,7 +83,7 @@ async def test_a_harness_that_releases_its_turn_gets_the_message_again_and_nothi
             release = {"up": "release", "turn": number, "only": only}
             for line in ({"up": "state", "state": "thinking", "turn": number}, release):
                 writer.write(json.dumps(line).encode() + b"\n")
-            assert json.loads(await reader.readline()) == {"down": "released", "turn": number}
+            assert json.loads(await reader.readline()) == {"down": "released", "turn": number, "only": only}
     assert await pods.fake.broker.dead_letters() == []
     writer.close()
     await writer.wait_closed()

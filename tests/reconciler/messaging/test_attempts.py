@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from meta.errors import Conflict
 from meta.wire.events import HELPER_EVENT, MessageDead
 from reconciler.messaging.broker import Broker
 from reconciler.store.database import Database
@@ -204,6 +207,16 @@ async def test_a_message_that_is_released_by_its_id_leaves_the_others_in_flight(
     assert await broker.ack_turn("bob") == 1
     assert await more(broker, "n1") == "at fault"
     assert await dead(broker) == []
+
+
+async def test_a_message_that_another_launch_has_is_not_said_to_be_given_back(broker: Broker) -> None:
+    await send(broker, "in flight")
+    delivery = await broker.recv("bob", 0, "n1")
+    assert delivery is not None
+    with pytest.raises(Conflict, match="still in flight"):
+        await broker.release_turn("bob", "n0", [delivery.id])
+    assert await broker.release_turn("bob", "n1", [delivery.id]) == 1
+    assert await broker.release_turn("bob", "n1", [delivery.id]) == 0
 
 
 async def test_a_failed_turn_stays_counted_when_a_later_one_is_released(broker: Broker) -> None:
