@@ -43,8 +43,15 @@ LOGIN_RETRY_SECONDS = 300.0
 """Seconds until a turn tries a login that cannot be seen."""
 CHOICE = 8
 """Messages among which one is chosen for the next turn, at most."""
+SETTLE_SECONDS = 30.0
+"""Seconds that hive may take for the end of a turn, before the turn counts as over all the same."""
 LONGEST_SLEEP = 30.0
 """Seconds until the clock is looked at again: it may have been set, or the host may have slept."""
+
+_UNSETTLED = Wait(
+    TurnState.PARKED,
+    "hive does not take the end of the turn: it is down, or its disk may be full, see `hive doctor`; it is asked again",
+)
 
 T = TypeVar("T")
 
@@ -290,19 +297,33 @@ class Loop:
             follows = await self._follow(message, taken.outcome, stop)
             wait = follows.wait
             others += taken.left
-            number, action = self._gate.status.number, follows.action
-            if others and action is not Action.RELEASE and not self._in_flight.uncertain:
-                separate = await self._in_flight.separate(number, others)
-                if not separate and action is Action.ACKNOWLEDGE:
-                    return others
+            owed = await self._settle(follows.action, others)
+            if owed:
+                return owed
             _log_end(message, taken.outcome)
-            await self._in_flight.settle(number, action, others)
             if taken.outcome.ok and self._conversation.full and not (self._gate.draining or self._gate.held):
                 self._gate.become(TurnState.COMPACTING)
                 await self._conversation.compact("watermark", stop)
             return ()
         finally:
             self._gate.end(wait)
+
+    async def _settle(self, action: Action, others: tuple[MessageResponse, ...]) -> tuple[MessageResponse, ...]:
+        """Acknowledge or give back what is in flight. Return what needs turns before that, if hive is older.
+
+        hive's limit for turns does not count the time that it takes for this itself: the turn is over then.
+        """
+        number = self._gate.status.number
+        slow = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._gate.end, _UNSETTLED)
+        try:
+            if others and action is not Action.RELEASE and not self._in_flight.uncertain:
+                separate = await self._in_flight.separate(number, others)
+                if not separate and action is Action.ACKNOWLEDGE:
+                    return others
+            await self._in_flight.settle(number, action, others)
+        finally:
+            slow.cancel()
+        return ()
 
     async def _follow(self, message: MessageResponse, outcome: TurnOutcome, stop: Stop) -> Next:
         """Return what follows. A CLI that crashed because it cannot run at all is no failed turn."""

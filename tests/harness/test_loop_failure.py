@@ -94,6 +94,23 @@ async def test_a_hive_that_is_slow_to_answer_a_release_counts_no_failed_turn(
     assert (requeues(hive), hive.waiting) == (0, 1)
 
 
+async def test_a_hive_that_takes_nothing_back_for_long_sees_a_turn_that_is_over(
+    inside: Inside, hive: FakeHive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.loop.SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr("harness.link.RELEASE_SECONDS", 0.02)
+    hive.releasing = False
+    inside.runtime.steps = [ends(Ending.PARKED, "down", time.time() + 0.1)]
+    await hive.post("bob", "hello")
+    async with inside.start():
+        await hive.until(lambda: hive.ignored and hive.turn is TurnState.PARKED)
+        assert "its disk may be full" in hive.states[-1].reason
+        assert hive.acks == 0
+        hive.releasing = True
+        await hive.until(lambda: hive.acked == [1])
+    assert ({*hive.releases}, requeues(hive), len(inside.runtime.requests)) == ({1}, 0, 2)
+
+
 async def test_a_release_is_repeated_to_a_daemon_that_restarted(inside: Inside, hive: FakeHive) -> None:
     hive.releasing = False
     inside.runtime.steps = [ends(Ending.PARKED, "down", time.time() + 3600)]
