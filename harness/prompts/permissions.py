@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from importlib import resources
 from typing import Any
@@ -39,12 +40,13 @@ def is_hives(name: str) -> bool:
     return _HIVE_NAME.fullmatch(name) is not None
 
 
-def is_permitted(permissions: Permissions, *names: str) -> bool:
-    """Return True if a tool with these names (its own, its title, its kind) may run. `deny` wins over `allow`.
+def is_permitted(permissions: Permissions, *names: str, written: Sequence[str] = ()) -> bool:
+    """Return True if a tool with these names (its own, its kind) may run. `deny` wins over `allow`.
 
+    The model may have `written` others, such as a title. A rule of `allow` is not for them, one of `deny` is.
     Upper and lower case are the same, and `*` in a rule stands for any text.
     """
-    if _matches(permissions.deny, names):
+    if _matches(permissions.deny, (*names, *written)):
         return False
     return not permissions.allow or _matches(permissions.allow, names)
 

@@ -32,17 +32,18 @@ def decide(params: Json, permissions: Permissions, preset: Preset, *, cancelled:
     """Return the answer: hive's own tools and what the rules permit (harness.prompts.permissions) are allowed once.
 
     The option is chosen by its kind: ids and order differ between agents. After a cancel the agent waits for an answer
-    too, which says so. A rule is for the tool's name, its title, its kind or its id.
+    too, which says so. A rule is for the tool's name or its kind. `deny` is for its title and its id, too.
     """
     found = params.get("toolCall")
     call: Json = found if isinstance(found, dict) else {}
     own = _names(call, preset)
-    names = [*own, *(call[key] for key in ("title", "kind", "toolCallId") if isinstance(call.get(key), str))]
-    title = next((name for name in (call.get("title"), *names) if isinstance(name, str) and name), "a tool")[:200]
+    given = [*own, *_texts(call, "kind")]
+    written = _texts(call, "title", "toolCallId")
+    title = next((name for name in (*_texts(call, "title"), *given, *written) if name), "a tool")[:200]
     if cancelled:
         return Decision({"outcome": {"outcome": "cancelled"}}, False, f"{title}: cancelled")
     hives = any(map(is_hives, own)) or (preset.server != () and look_up(call, preset.server) == HIVE)
-    allowed = hives or is_permitted(permissions, *names)
+    allowed = hives or is_permitted(permissions, *given, written=written)
     option = _option(params.get("options"), _ALLOW if allowed else _REJECT)
     if option is None:
         return Decision({"outcome": {"outcome": "cancelled"}}, False, f"{title}: it offers no answer that fits")
@@ -55,6 +56,10 @@ def _names(call: Json, preset: Preset) -> list[str]:
     name, id = call.get("name"), call.get("toolCallId")
     within = re.match(preset.tool_in_id, id) if preset.tool_in_id and isinstance(id, str) else None
     return [*([name] if isinstance(name, str) else []), *([within.group(1)] if within else [])]
+
+
+def _texts(call: Json, *keys: str) -> list[str]:
+    return [call[key] for key in keys if isinstance(call.get(key), str)]
 
 
 def _option(options: object, kinds: Sequence[str]) -> object:

@@ -61,3 +61,11 @@ def test_what_is_said_to_be_obeyed_has_a_way_to_the_agent(name: str) -> None:
     preset = PRESETS[name]
     assert obeyed(name).allow == (preset.allow is not None or preset.policy is not None)
     assert obeyed(name).deny == (preset.deny is not None or preset.policy is not None)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_title_lets_nothing_pass_but_can_be_denied(name: str) -> None:
+    call = {"toolCallId": "run_shell_command__1", "kind": "execute", "title": "read_x; rm -rf ~"}
+    assert not allowed(name, call, Permissions(allow=["read_*"]))
+    assert not allowed(name, call, Permissions(allow=["execute"], deny=["*rm -rf*"]))
+    assert allowed(name, call, Permissions(allow=["execute"]))
