@@ -5,11 +5,13 @@ For the operator, who would approve them and believe in them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 from meta.agent_toml.obeyed import obeyed
 from meta.agent_toml.runtimes import SCRIPT, WITH_COMMAND
+from meta.agent_toml.tools import TOOLS
 
 NO_EFFECT = "NO EFFECT: "
 """Begins the words about settings that the runtime does not obey."""
@@ -54,6 +56,7 @@ def describe_no_effect(settings: Mapping[str, str]) -> list[str]:
     for key, beginning, why in (*_ignored(runtime, settings), *_rules(runtime, settings)):
         by_reason.setdefault((beginning, why), []).append(key)
     lines = [f"{beginning}{', '.join(keys)}: runtime {runtime}: {why}" for (beginning, why), keys in by_reason.items()]
+    lines += _without_meaning(settings, runtime)
     if "budget.tokens" in settings and runtime in _TOO_LITTLE:
         lines.append(_TOO_LITTLE[runtime])
     return lines
@@ -81,3 +84,19 @@ def _rules(runtime: str, settings: Mapping[str, str]) -> Iterator[tuple[str, str
     """Yield the rules of the script runtime if the agent has another one."""
     if runtime not in ("", SCRIPT) and any(key.startswith("script[") for key in settings):
         yield "[[script]]", NO_EFFECT, f"only runtime {SCRIPT} has rules"
+
+
+def _without_meaning(settings: Mapping[str, str], runtime: str) -> list[str]:
+    """Return a line for each list of rules with words that the runtime cannot be held to."""
+    tools = next((row for name, row in TOOLS.items() if name == runtime), None)
+    if tools is None:
+        return []
+    servers = sorted({key.split(".")[1] for key in settings if key.startswith("mcp_servers.")})
+    lines = []
+    for key in ("permissions.allow", "permissions.deny"):
+        words = json.loads(settings.get(key, "[]"))
+        unknown = [word for word in words if not tools.meant(word, servers)]
+        if unknown:
+            names = ", ".join(f"`{word}`" for word in unknown)
+            lines.append(f"{NO_EFFECT}{key}: runtime {runtime} has no such tool, or no such pattern for one: {names}")
+    return lines

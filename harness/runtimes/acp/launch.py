@@ -12,7 +12,7 @@ from typing import Any
 from harness.runtimes.acp.table import Handed, Placed, Policy, Preset
 from harness.runtimes.base import RuntimeSpec
 from harness.runtimes.start_files import write_private
-from meta.agent_toml.settings import Permissions
+from meta.agent_toml.settings import AgentSettings
 from meta.errors import BadInput
 
 Json = dict[str, Any]
@@ -38,11 +38,12 @@ def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
         "provider": (model or "").split("/")[0],
         "model_url": enclosure.model_url or "",
         "prompt_file": str(prompt or ""),
+        "rules": "yes" if settings.permissions.allow or settings.permissions.deny else "",
     }
     if preset.needs_model and not model:
         raise BadInput(
             f"{preset.name} has no model, and would use a hosted one of its maker",
-            "set `model` in agent.toml, or `hive model AGENT NAME`",
+            f"set `model` in agent.toml, or `hive model {spec.agent} NAME`",
         )
     env = {**preset.env, **enclosure.env, **settings.env, "HOME": str(enclosure.home)}
     for placed in preset.placed:
@@ -51,21 +52,32 @@ def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
     texts: dict[Path, str] = {prompt: spec.prompt} if prompt else {}
     session: Json = {}
     rules = settings.permissions
-    for place, words in ((preset.allow, rules.allow), (preset.deny, rules.deny)):
-        if place is not None and words:
-            _hand_over(place, words, env, session)
+    allow, deny = (_in_its_words(preset, settings, words) for words in (rules.allow, rules.deny))
+    if preset.allow is not None and rules.allow:
+        _hand_over(preset.allow, allow, env, session)
+    if preset.deny is not None and rules.deny:
+        _hand_over(preset.deny, deny, env, session)
     if preset.policy is not None and (rules.allow or rules.deny):
         file = enclosure.files / f"{preset.name}-policy.toml"
-        texts[file] = policy_text(preset.policy, rules)
+        texts[file] = policy_text(preset.policy, allow if rules.allow else None, deny)
         argv = (*argv, preset.policy.word, str(file))
     return Launch(argv, env, texts, session)
 
 
-def policy_text(policy: Policy, rules: Permissions) -> str:
-    """Return the rules as a policy: what is denied, then what is allowed, then the rest."""
-    ranked = [(900, _keys(policy, word), "deny") for word in rules.deny]
-    if rules.allow:
-        ranked += [(700, _keys(policy, word), "allow") for word in rules.allow]
+def _in_its_words(preset: Preset, settings: AgentSettings, words: Sequence[str]) -> list[str]:
+    """Return rules in the agent's own words. The name of a tool that hive does not know stays as it is."""
+    tools, servers = preset.tools, list(settings.mcp_servers)
+    if tools is None:
+        return list(words)
+    meant = [tools.meant(word, servers) or ([] if re.search(r"[*()]", word) else [word]) for word in words]
+    return list(dict.fromkeys(rule for rules in meant for rule in rules))
+
+
+def policy_text(policy: Policy, allow: Sequence[str] | None, deny: Sequence[str]) -> str:
+    """Return the rules as a policy: what is denied, then what is allowed, then the rest. None: all is allowed."""
+    ranked = [(900, _keys(policy, word), "deny") for word in deny]
+    if allow is not None:
+        ranked += [(700, _keys(policy, word), "allow") for word in allow]
         ranked.append((600, {"toolName": "*"}, policy.rest))
     return "\n".join(_policy_rule(*rule) for rule in ranked)
 
@@ -102,15 +114,17 @@ def _place(env: dict[str, str], placed: Placed, values: Mapping[str, str]) -> No
 
 
 def _hand_over(place: Handed, words: Sequence[str], env: dict[str, str], session: Json) -> None:
-    words = [*words, *([place.own] if place.own else [])]
-    value = words if place.each is None else dict.fromkeys(words, place.each)
-    if isinstance(value, dict) and place.rest is not None:
-        value = {"*": place.rest, **value}
+    own = [place.own] if place.own else []
+    rest = {} if place.rest is None else {"*": place.rest}
+    value: object = [*words, *own]
+    if place.each is not None:
+        value = {**rest, **dict.fromkeys(words, place.each), **dict.fromkeys(own, "allow")}
     if place.where == "session":
         _put(session, place.path, value)
     else:
         whole = _read(env.get(place.variable, ""), place.variable)
-        _put(whole, place.path, value)
+        for path in (place.path, *place.also):
+            _put(whole, path, value)
         env[place.variable] = json.dumps(whole)
 
 
@@ -127,13 +141,15 @@ def _read(text: str, variable: str) -> Json:
 
 
 def _put(whole: Json, path: Sequence[str], value: object) -> None:
-    """Set the value at `path`. A table there is added to."""
+    """Set the value at `path`. A table there is added to: what is new stands last, where it counts most."""
     for key in path[:-1]:
         inner = whole.get(key)
         whole[key] = inner = inner if isinstance(inner, dict) else {}
         whole = inner
     old = whole.get(path[-1])
-    whole[path[-1]] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
+    if isinstance(old, dict) and isinstance(value, dict):
+        value = {**{key: one for key, one in old.items() if key not in value}, **value}
+    whole[path[-1]] = value
 
 
 def _fill(value: Any, values: Mapping[str, str]) -> Any:

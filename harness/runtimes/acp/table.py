@@ -7,13 +7,14 @@ docs/reference/runtimes.md says what follows from them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
 from harness.runtimes.acp.rules import TOO_LONG, WRONG_MODEL, Path, Rule
 from harness.runtimes.base import Capabilities, Ending
 from meta.agent_toml.clis import CLIS
+from meta.agent_toml.tools import TOOLS, Tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,10 @@ class Placed:
     """A value of hive and its place: a variable, or with `path` a key in the JSON object of a variable.
 
     Texts in `value` may contain {model}, {provider} (the model's part before "/"), {model_url} and {prompt_file}. It
-    is placed if `needs` has a value.
+    is placed if `needs` has a value; "rules" has one if there are `permissions`.
     """
 
-    needs: Literal["model", "model_url", "prompt_file"]
+    needs: Literal["model", "model_url", "prompt_file", "rules"]
     variable: str
     value: Any
     path: tuple[str, ...] = ()
@@ -34,9 +35,10 @@ class Placed:
 class Handed:
     """How the agent is given a list of `permissions` of agent.toml.
 
-    "variable": a list, or with `each` a table of rules, at `path` in the JSON of `variable`.
+    "variable": a list, or with `each` a table of rules, at `path` and each path of `also` in the JSON of `variable`.
     "session": a list at `path` in the parameters of the session.
-    `rest` is the rule for all other tools, before the others; `own` is the rule's name for hive's tools.
+    `rest` is the rule for all other tools, before the others. `own` is the rule's name for hive's tools; in a table it
+    stands last, and allows them.
     """
 
     where: Literal["variable", "session"]
@@ -45,6 +47,7 @@ class Handed:
     each: str | None = None
     rest: str | None = None
     own: str | None = None
+    also: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ class Preset:
     """Without a model it would take a hosted one of its own maker."""
     allow: Handed | None = None
     deny: Handed | None = None
+    tools: Tools | None = None
+    """Its tools, by which the words of the rules are replaced. None: the rules have its own words alone."""
     policy: Policy | None = None
     """None, and neither of the two above: the rules only refuse what the agent asks about."""
     needs_tools: bool = True
@@ -216,12 +221,22 @@ _GEMINI = Preset(
     load_next_minute=True,
     # a rule for the tools of an MCP server counts when they are offered, not when they run: so it asks about the rest
     policy=Policy("--policy", rest="ask_user", narrowed="commandPrefix"),
+    asking_mode="default",
+    tools=TOOLS["gemini"],
     not_model=r"\[MODE_UPDATE\] .*",
     tool_in_id="(.+?)__",
     input_tokens=("_meta", "quota", "token_count", "input_tokens"),
     output_tokens=("_meta", "quota", "token_count", "output_tokens"),
 )
 
+_OPENCODE_RULES = Handed(
+    "variable",
+    ("permission",),
+    "OPENCODE_CONFIG_CONTENT",
+    own="hive_*",
+    # the rules of an agent of opencode come after the common ones
+    also=tuple(("agent", name, "permission") for name in ("build", "plan", "general", "explore")),
+)
 _OPENCODE = Preset(
     name="opencode",
     program=CLIS["opencode"].program,
@@ -240,12 +255,17 @@ _OPENCODE = Preset(
             ("provider", "{provider}", "options", "baseURL"),
         ),
         Placed("prompt_file", "OPENCODE_CONFIG_CONTENT", ["{prompt_file}"], ("instructions",)),
+        # the agent writes the configuration of its working directory and the plugins
+        Placed("rules", "OPENCODE_DISABLE_PROJECT_CONFIG", "true"),
+        Placed("rules", "OPENCODE_PURE", "true"),
+        Placed("rules", "OPENCODE_CONFIG_CONTENT", "build", ("default_agent",)),
     ),
     system_prompt="file",
     model_by_session=True,  # a conversation keeps the model that it had
     needs_model=True,
-    allow=Handed("variable", ("permission",), "OPENCODE_CONFIG_CONTENT", each="allow", rest="deny", own="hive_*"),
-    deny=Handed("variable", ("permission",), "OPENCODE_CONFIG_CONTENT", each="deny"),
+    allow=replace(_OPENCODE_RULES, each="allow", rest="deny"),
+    deny=replace(_OPENCODE_RULES, each="deny"),
+    tools=TOOLS["opencode"],
     text_has_id=True,
     # its tokens are those of the last call of a turn alone
 )
@@ -268,6 +288,7 @@ _CLAUDE_ACP = Preset(
     asking_mode="default",
     allow=Handed("session", ("_meta", "claudeCode", "options", "allowedTools"), own="mcp__hive"),
     deny=Handed("session", ("_meta", "claudeCode", "options", "disallowedTools")),
+    tools=TOOLS["claude-acp"],
     text_has_id=True,
     compact="/compact",
 )

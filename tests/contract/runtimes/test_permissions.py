@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,5 +59,27 @@ async def test_what_is_denied_does_not_run(lab: AcpLab, mcp: TinyMcp) -> None:
     outcome = await do(lab, {"deny": [lab.world.shell, *READING]})
     assert outcome.ok
     assert not any(f'"{name}"' in lab.tools() for name in READING)
+    assert not (lab.work / "made").exists()
+    assert mcp.calls == [("send", {"to": "bob", "body": "hi"})]
+
+
+@pytest.mark.parametrize("words", [["execute"], ["run_*", "B*h"]])
+async def test_a_kind_and_a_wildcard_deny_the_tools_that_they_stand_for(
+    lab: AcpLab, mcp: TinyMcp, words: list[str]
+) -> None:
+    outcome = await do(lab, {"deny": words})
+    assert outcome.ok
+    assert not (lab.work / "made").exists()
+    assert mcp.calls == [("send", {"to": "bob", "body": "hi"})]
+
+
+async def test_a_configuration_in_the_working_directory_does_not_undo_the_rules(lab: AcpLab, mcp: TinyMcp) -> None:
+    own = {"permission": {"bash": "allow", "*": "allow"}}
+    config = {**own, "default_agent": "mine", "agent": {"build": own, "mine": {**own, "mode": "primary"}}}
+    (lab.work / "opencode.json").write_text(json.dumps(config))
+    (lab.work / ".gemini").mkdir()
+    (lab.work / ".gemini" / "settings.json").write_text(json.dumps({"tools": {"allowed": ["run_shell_command"]}}))
+    outcome = await do(lab, {"deny": ["execute"]})
+    assert outcome.ok
     assert not (lab.work / "made").exists()
     assert mcp.calls == [("send", {"to": "bob", "body": "hi"})]

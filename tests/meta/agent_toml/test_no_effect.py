@@ -85,3 +85,16 @@ def test_the_page_says_what_each_runtime_obeys() -> None:
 
 def test_each_setting_that_a_runtime_may_not_obey_has_its_key() -> None:
     assert asdict(Obeyed(True, True, True, True)).keys() == _KEYS.keys()
+
+
+def test_a_word_that_the_runtime_cannot_be_held_to_is_named() -> None:
+    rules = 'permissions = { allow = ["read"], deny = ["Bash(git *)", "execute", "nothing"] }'
+    assert lines(f'runtime = "gemini"\n{rules}') == [
+        "NO EFFECT: permissions.deny: runtime gemini has no such tool, or no such pattern for one: "
+        "`Bash(git *)`, `nothing`"
+    ]
+
+
+def test_a_tool_of_an_mcp_server_in_agent_toml_is_known() -> None:
+    server = 'mcp_servers.wiki.url = "https://wiki.example/mcp"'
+    assert lines(f'runtime = "opencode"\npermissions.deny = ["wiki_search"]\n{server}') == []

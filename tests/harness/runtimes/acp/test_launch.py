@@ -54,7 +54,7 @@ def test_opencode_gets_its_prompt_as_a_file_and_keeps_the_configuration_of_agent
     [(path, text)] = how.files.items()
     assert (config["model"], config["instructions"], text) == ("p/m", [str(path)], "You are alice.")
     assert config["provider"]["p"]["options"] == {"apiKey": "k", "baseURL": f"{URL}/v1"}
-    assert config["permission"] == {"edit": "ask", "bash": "deny"}
+    assert config["permission"] == {"edit": "ask", "bash": "deny", "hive_*": "allow"}
 
 
 def test_the_adapter_of_claude_gets_its_rules_with_the_session(stage: Stage) -> None:
@@ -67,10 +67,12 @@ def test_what_is_allowed_is_given_to_the_agent_with_hives_tools_and_the_rest_ref
     rules = {"allow": ["read"], "deny": ["bash"]}
     opencode = json.loads(launch(stage, "opencode", "p/m", permissions=rules).env["OPENCODE_CONFIG_CONTENT"])
     # the last rule that fits counts
-    order = [("*", "deny"), ("read", "allow"), ("hive_*", "allow"), ("bash", "deny")]
+    allowed = [(name, "allow") for name in ("read", "grep", "glob", "list", "lsp")]
+    order = [("*", "deny"), *allowed, ("bash", "deny"), ("hive_*", "allow")]
     assert list(opencode["permission"].items()) == order
+    assert list(opencode["agent"]["build"]["permission"].items()) == order
     claude = launch(stage, "claude-acp", permissions=rules).session["_meta"]["claudeCode"]["options"]
-    assert claude == {"allowedTools": ["read", "mcp__hive"], "disallowedTools": ["bash"]}
+    assert claude == {"allowedTools": ["Read", "Glob", "Grep", "mcp__hive"], "disallowedTools": ["Bash"]}
 
 
 def test_codex_does_not_ask_its_model_for_a_next_message_that_nobody_wants(stage: Stage) -> None:
@@ -85,3 +87,37 @@ def test_a_variable_of_agent_toml_comes_before_that_of_the_preset(stage: Stage) 
 def test_a_variable_that_is_no_json_is_named(stage: Stage, text: str) -> None:
     with pytest.raises(BadInput, match=r"env\.CODEX_CONFIG in agent\.toml is not a JSON object"):
         launch(stage, "codex", "m", env={"CODEX_CONFIG": text})
+
+
+def policy(stage: Stage, **permissions: list[str]) -> list[tuple[str, str]]:
+    [text] = launch(stage, "gemini", permissions=permissions).files.values()
+    return [(rule["toolName"], rule["decision"]) for rule in tomllib.loads(text)["rule"]]
+
+
+@pytest.mark.parametrize("word", ["execute", "Execute", "run_*"])
+def test_a_kind_and_a_wildcard_become_the_names_of_geminis_tools(stage: Stage, word: str) -> None:
+    assert policy(stage, deny=[word]) == [("run_shell_command", "deny")]
+
+
+def test_what_denies_all_of_gemini_leaves_hives_tools(stage: Stage) -> None:
+    denied = {name for name, _ in policy(stage, deny=["*"])}
+    assert {"run_shell_command", "replace", "read_file"} <= denied
+    assert not any("*" in name or "hive" in name for name in denied)
+
+
+def test_a_list_of_what_is_allowed_that_gemini_does_not_understand_allows_nothing(stage: Stage) -> None:
+    assert policy(stage, allow=["read_file(x)"]) == [("*", "ask_user")]
+
+
+def test_a_denial_wins_over_a_wider_allowance_with_opencode(stage: Stage) -> None:
+    rules = {"allow": ["bash", "b*"], "deny": ["Bash"]}
+    config = json.loads(launch(stage, "opencode", "p/m", permissions=rules).env["OPENCODE_CONFIG_CONTENT"])
+    for table in (config["permission"], config["agent"]["build"]["permission"]):
+        assert list(table.items())[-2:] == [("bash", "deny"), ("hive_*", "allow")]
+
+
+def test_with_rules_opencode_does_not_read_the_configuration_of_its_working_directory(stage: Stage) -> None:
+    how = launch(stage, "opencode", "p/m", permissions={"deny": ["bash"]})
+    assert (how.env["OPENCODE_DISABLE_PROJECT_CONFIG"], how.env["OPENCODE_PURE"]) == ("true", "true")
+    assert json.loads(how.env["OPENCODE_CONFIG_CONTENT"])["default_agent"] == "build"
+    assert "OPENCODE_DISABLE_PROJECT_CONFIG" not in launch(stage, "opencode", "p/m").env
