@@ -51,7 +51,8 @@ _HOP_BY_HOP = frozenset(
         *(b"trailer", b"transfer-encoding", b"upgrade", b"expect"),
     }
 )
-_NOT_FORWARDED = _HOP_BY_HOP | {b"authorization", b"host", b"content-length"}
+_NOT_FORWARDED = _HOP_BY_HOP | {b"authorization", b"host", b"content-length", b"accept-encoding"}
+"""Without `accept-encoding` hive compresses no answer, so that the list of the tools can be seen in it."""
 
 
 @contextlib.asynccontextmanager
@@ -123,8 +124,9 @@ class _Relay:
                 if request is None:
                     return
                 refusal = self._refusal(request)
-                if refusal is None and (refusal := await self._call(client, request)) is not None:
-                    self._listings.fail(refusal.text)
+                if refusal is None:
+                    refusal = await self._call(client, request)
+                    self._listings.answer() if refusal is None else self._listings.fail(refusal.text)
                 if refusal is not None:
                     await _refuse(client, refusal)
                     return

@@ -25,6 +25,10 @@ class Listings:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def answer(self) -> None:
+        """Record that hive answered a request, whatever it was."""
+        self.trouble = ""
+
     def fail(self, why: str) -> None:
         """Record that a request got no answer of hive."""
         self.trouble = why

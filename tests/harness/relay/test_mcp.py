@@ -411,6 +411,25 @@ async def test_why_the_cli_got_no_tools_is_known_until_it_gets_them(upstream: Up
     assert listings.trouble == ""
 
 
+async def test_an_answer_to_another_request_clears_an_old_trouble(upstream: Upstream, endpoint: McpEndpoint) -> None:
+    listings = endpoint.listings
+    assert listings is not None
+    listings.fail("hive is not running")
+    async with Client(endpoint) as client:
+        client.post()
+        assert await client.status() == 200
+        client.post()
+        assert await client.status() == 200
+    assert (listings.count, listings.trouble) == (0, "")
+
+
+async def test_hive_is_asked_for_no_compressed_answer(upstream: Upstream, endpoint: McpEndpoint) -> None:
+    async with Client(endpoint) as client:
+        client.post(extra=b"Accept-Encoding: gzip\r\n")
+        await client.status()
+    assert b"accept-encoding" not in upstream.heads[0].lower()
+
+
 async def test_a_program_without_the_token_changes_nothing_of_that(upstream: Upstream, endpoint: McpEndpoint) -> None:
     upstream.answer = json_answer(LISTED)
     async with Client(endpoint) as client:
