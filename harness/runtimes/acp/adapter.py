@@ -18,7 +18,7 @@ from harness.runtimes.acp.table import Preset
 from harness.runtimes.acp.updates import Reader
 from harness.runtimes.base import Compacted, CompactionFailed, Ending, RuntimeSpec, Sink, TurnOutcome, TurnRequest
 from meta.agent_toml.obeyed import obeyed
-from meta.errors import BadInput, HiveError, PermanentError
+from meta.errors import BadInput, HiveError, PermanentError, TransientError
 from meta.process.command_line import resolve
 from meta.text import one_line
 
@@ -45,8 +45,8 @@ class AcpRuntime:
         self._model: str | None = None
         self._stop = asyncio.Event()
         self._busy = False
-        self._told = False
-        self._tools = Equipment(preset, spec.enclosure.mcp)
+        self._has_noted = False
+        self._tools = Equipment(preset, spec.agent, spec.enclosure.mcp)
 
     async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
         """Do one turn. What fails before the agent has the prompt is no failure of the message, so it is parked."""
@@ -58,7 +58,9 @@ class AcpRuntime:
                 wanted = self._wanted(request.session, request.model)
                 ready = await self._until_stopped(self._equipped(wanted, reader, sink))
             except AgentError as error:
-                return self._unready(failed(self._preset, error.failure, session=request.session))
+                return self._unready(
+                    failed(self._preset, error.failure, agent=self._spec.agent, session=request.session)
+                )
             except HiveError as error:
                 return await self._not_started(request, error)
             if ready is None:
@@ -135,7 +137,7 @@ class AcpRuntime:
     async def _ready(self, wanted: Wanted, reader: Reader, sink: Sink) -> tuple[Process, bool]:
         """Return the process with the conversation of the turn, and if that is new."""
         launch = launch_of(self._preset, self._spec, wanted.model)
-        self._tell(sink)
+        self._note_rules(sink)
         process = self._process
         if process is not None and (not process.running or wanted.model != self._model):
             await self.close()
@@ -156,13 +158,13 @@ class AcpRuntime:
         await self._tools.wait(sink)
         return ready
 
-    def _tell(self, sink: Sink) -> None:
+    def _note_rules(self, sink: Sink) -> None:
         """Note once which rules of agent.toml the agent cannot be held to."""
         rules, row = self._spec.settings.permissions, obeyed(self.name)
         for key, words, obeys in (("deny", rules.deny, row.deny), ("allow", rules.allow, row.allow)):
-            if words and not obeys and not self._told:
+            if words and not obeys and not self._has_noted:
                 sink.note(f"permissions.{key}: {self.name} is not held to it, only refused what it asks about")
-        self._told = True
+        self._has_noted = True
 
     async def _start(self, launch: Launch, wanted: Wanted, reader: Reader, sink: Sink) -> Process:
         write_files(launch)
@@ -173,10 +175,19 @@ class AcpRuntime:
         return process
 
     async def _until_stopped(self, ready: Coroutine[Any, Any, tuple[Process, bool]]) -> tuple[Process, bool] | None:
-        """Return what `ready` does; None if the turn is to be stopped before."""
+        """Return what `ready` does; None if the turn is to be stopped before. Raise TransientError if it takes long.
+
+        Nothing comes from the agent meanwhile, and an agent that is silent for longer is ended as a failed turn.
+        """
+        seconds = self._spec.settings.limits.silence_seconds * _QUIET_SHARE
         task, stop = asyncio.create_task(ready), asyncio.create_task(self._stop.wait())
         try:
-            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done() and not stop.done():
+                raise TransientError(
+                    f"{self.name} was not ready for the message within {seconds:g} s",
+                    "set a greater limits.silence_seconds in agent.toml if it needs longer",
+                )
             return await task if task.done() else None
         finally:
             task.cancel()
@@ -247,8 +258,10 @@ class AcpRuntime:
             return TurnOutcome(Ending.CRASHED, "the agent did not end its turn", session=session)
         error = answer.exception()
         if isinstance(error, AgentError):
-            return failed(self._preset, error.failure, session=session)
+            return failed(self._preset, error.failure, agent=self._spec.agent, session=session)
         if error is not None:
             return TurnOutcome(Ending.CRASHED, one_line(str(error)), session=session)
-        outcome = outcome_of(self._preset, answer.result(), reader, session=session, cost_before=cost)
+        outcome = outcome_of(
+            self._preset, answer.result(), reader, agent=self._spec.agent, session=session, cost_before=cost
+        )
         return replace(outcome, model=outcome.model or self._model or "")  # some never say which they used

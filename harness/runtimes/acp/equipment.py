@@ -11,6 +11,7 @@ from harness.runtimes.acp.session import takes_http
 from harness.runtimes.acp.table import Preset
 from harness.runtimes.base import McpEndpoint, Sink
 from meta.errors import TransientError
+from meta.names import AgentName
 
 SECONDS = 30.0
 """Seconds that an agent has to fetch the tools."""
@@ -21,8 +22,9 @@ UNKNOWN_SECONDS = 10.0
 class Equipment:
     """The tools of one agent. `begin` comes before each conversation in a process, `wait` before its prompts."""
 
-    def __init__(self, preset: Preset, endpoint: McpEndpoint | None) -> None:
+    def __init__(self, preset: Preset, agent: AgentName, endpoint: McpEndpoint | None) -> None:
         self._preset = preset
+        self._agent = agent
         self._listings = None if endpoint is None else endpoint.listings
         self._before: int | None = None
         """The count of answers before the conversation; None if there is nothing to wait for."""
@@ -44,7 +46,7 @@ class Equipment:
                 raise TransientError(
                     f"{name} did not fetch hive's tools within {seconds:g} s, so it was not given the message"
                     + (f": {trouble}" if trouble else ""),
-                    "hive tries again by itself; if that does not help, `hive restart AGENT`",
+                    f"hive tries again by itself; if that does not help, `hive restart {self._agent}`",
                 )
             sink.note(f"the agent did not fetch hive's tools within {seconds:g} s: it may be unable to send messages")
             self._gave_up = True

@@ -9,6 +9,7 @@ from harness.runtimes.acp.rules import WRONG_MODEL, Failure, Path, ending_of, lo
 from harness.runtimes.acp.table import Preset
 from harness.runtimes.acp.updates import Reader, typed_failure
 from harness.runtimes.base import Ending, Tokens, TurnOutcome
+from meta.names import AgentName
 from meta.text import one_line
 
 _STOPS = {
@@ -18,12 +19,9 @@ _STOPS = {
     "cancelled": "the agent ended the turn by itself, as after a tool that was refused",
 }
 
-_REMEDIES = {Ending.NEEDS_LOGIN: "`hive login AGENT`"}
-_MODEL = "set another one by `hive model AGENT NAME`"
-
 
 def outcome_of(
-    preset: Preset, answer: object, reader: Reader, *, session: str, cost_before: float | None
+    preset: Preset, answer: object, reader: Reader, *, agent: AgentName, session: str, cost_before: float | None
 ) -> TurnOutcome:
     """Return the outcome of a turn whose prompt was answered and that nobody cancelled."""
     model = look_up(answer, preset.model)
@@ -36,7 +34,7 @@ def outcome_of(
     if any(_is_null(answer, path) for path in preset.failed_if_null) and stop == "end_turn":
         failure = typed_failure(preset, answer) or reader.failure
         failure = failure or Failure(reader.notice or "the turn failed, and the agent does not say why")
-        return replace(failed(preset, failure, session=session), **facts)
+        return replace(failed(preset, failure, agent=agent, session=session), **facts)
     if stop == "end_turn":
         return TurnOutcome(Ending.OK, **facts)
     why = _STOPS.get(stop) if isinstance(stop, str) else None
@@ -45,11 +43,13 @@ def outcome_of(
     )
 
 
-def failed(preset: Preset, failure: Failure, *, session: str | None) -> TurnOutcome:
+def failed(preset: Preset, failure: Failure, *, agent: AgentName, session: str | None) -> TurnOutcome:
     """Return the outcome of a turn that the agent answered with an error."""
     ending = ending_of(failure, preset.rules)
     reason = one_line(failure.text or "the agent failed and does not say why")
-    remedy = _REMEDIES.get(ending, "") or (_MODEL if WRONG_MODEL.matches(failure) else "")
+    remedy = f"`hive login {agent}`" if ending is Ending.NEEDS_LOGIN else ""
+    if not remedy and WRONG_MODEL.matches(failure):
+        remedy = f"set another one by `hive model {agent} NAME`"
     return TurnOutcome(ending, one_line(f"{reason}: {remedy}" if remedy else reason), session=session)
 
 

@@ -18,7 +18,7 @@ from harness.runtimes.acp.table import Preset
 from harness.runtimes.base import Ending, RuntimeSpec, Sink
 from harness.runtimes.servers import usable_servers
 from meta.errors import PermanentError
-from meta.names import HIVE
+from meta.names import HIVE, AgentName
 from meta.text import one_line
 
 START_SECONDS = 120.0
@@ -101,7 +101,7 @@ async def converse(
     mode = preset.asking_mode if preset.asking_mode and (rules.allow or rules.deny) else preset.mode
     await _set_mode(process, mode, answer, sink)
     if preset.model_by_session and wanted.model is not None:
-        await _set_model(process, answer, wanted.model)
+        await _set_model(process, answer, wanted.model, spec.agent)
     return session or "", new
 
 
@@ -194,7 +194,7 @@ async def _set_mode(process: Process, mode: str | None, answer: object, sink: Si
         sink.note(one_line(f"the agent has no mode {mode}, so hive answers what it asks: {error.failure.text}"))
 
 
-async def _set_model(process: Process, answer: object, model: str) -> None:
+async def _set_model(process: Process, answer: object, model: str, agent: AgentName) -> None:
     """Choose the model as the agent offers it. Raise PermanentError if it offers no choice, or not this one."""
     options = look_up(answer, ("configOptions",))
     options = [one for one in options if isinstance(one, dict)] if isinstance(options, list) else []
@@ -215,5 +215,5 @@ async def _set_model(process: Process, answer: object, model: str) -> None:
     except AgentError as error:
         raise PermanentError(
             one_line(f"the agent does not take the model {model}: {error.failure.text}"),
-            "set another one by `hive model AGENT NAME`",
+            f"set another one by `hive model {agent} NAME`",
         ) from error

@@ -290,6 +290,7 @@ _CLAUDE_ACP = Preset(
     deny=Handed("session", ("_meta", "claudeCode", "options", "disallowedTools")),
     tools=TOOLS["claude-acp"],
     text_has_id=True,
+    needs_tools=False,  # when it fetches them was not tried
     compact="/compact",
 )
 

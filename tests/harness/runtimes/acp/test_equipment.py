@@ -53,7 +53,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_prompt_waits_until_the_agent_has_the_tools(
     stage: Stage, listings: Watched, endpoint: McpEndpoint
 ) -> None:
-    runtime = stage.runtime("claude-acp", "tools", mcp=endpoint)
+    runtime = stage.runtime("codex", "tools", mcp=endpoint)
     turn = asyncio.create_task(stage.turn(runtime))
     await listings.waited_for.wait()
     assert not asked(stage)
@@ -66,13 +66,13 @@ async def test_the_prompt_waits_until_the_agent_has_the_tools(
 async def test_an_agent_without_the_tools_gets_no_prompt_and_the_message_waits(
     stage: Stage, listings: Watched, endpoint: McpEndpoint
 ) -> None:
-    runtime = stage.runtime("claude-acp", "tools", mcp=endpoint)
+    runtime = stage.runtime("codex", "tools", mcp=endpoint)
     listings.fail("hive is not running")
     outcome = await stage.turn(runtime)
     assert (outcome.ending, asked(stage)) == (Ending.PARKED, False)
     assert "did not fetch hive's tools within 0.05 s" in outcome.reason
     assert "hive is not running" in outcome.reason
-    assert "hive restart" in outcome.reason
+    assert "`hive restart alice`" in outcome.reason
     assert runtime._process is None
 
 
@@ -80,7 +80,7 @@ async def test_an_agent_without_the_tools_gets_no_prompt_and_the_message_waits(
 async def test_what_an_earlier_process_fetched_does_not_count(
     stage: Stage, listings: Watched, endpoint: McpEndpoint
 ) -> None:
-    runtime = stage.runtime("claude-acp", "tools", mcp=endpoint)
+    runtime = stage.runtime("codex", "tools", mcp=endpoint)
     listings.add()
     assert (await stage.turn(runtime)).ending is Ending.PARKED
 
@@ -89,7 +89,7 @@ async def test_what_an_earlier_process_fetched_does_not_count(
 async def test_a_further_conversation_in_the_same_process_fetches_the_tools_again(
     stage: Stage, listings: Watched, endpoint: McpEndpoint
 ) -> None:
-    runtime = stage.runtime("claude-acp", "tools", mcp=endpoint)
+    runtime = stage.runtime("codex", "tools", mcp=endpoint)
     turn = asyncio.create_task(stage.turn(runtime))
     await listings.waited_for.wait()
     listings.add()
@@ -99,10 +99,11 @@ async def test_a_further_conversation_in_the_same_process_fetches_the_tools_agai
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_an_agent_of_which_nothing_is_known_goes_on_without_them_and_that_is_noted_once(
-    stage: Stage, endpoint: McpEndpoint
+@pytest.mark.parametrize("preset", ["acp", "claude-acp"])
+async def test_an_agent_that_was_not_tried_goes_on_without_them_and_that_is_noted_once(
+    stage: Stage, endpoint: McpEndpoint, preset: str
 ) -> None:
-    runtime = stage.runtime("acp", "tools", mcp=endpoint)
+    runtime = stage.runtime(preset, "tools", mcp=endpoint)
     assert (await stage.turn(runtime)).ending is Ending.OK
     assert (await stage.turn(runtime)).ending is Ending.OK
     assert [note for note in stage.seen.notes if "did not fetch" in note] == stage.seen.notes
@@ -110,7 +111,7 @@ async def test_an_agent_of_which_nothing_is_known_goes_on_without_them_and_that_
 
 
 async def test_an_agent_that_cannot_use_them_is_not_waited_for(stage: Stage, endpoint: McpEndpoint) -> None:
-    runtime = stage.runtime("claude-acp", "good", mcp=endpoint)
+    runtime = stage.runtime("codex", "good", mcp=endpoint)
     async with asyncio.timeout(15):
         assert (await stage.turn(runtime)).ending is Ending.OK
     assert stage.seen.notes == ["the agent cannot use MCP servers over http: hive is missing"]
@@ -119,8 +120,16 @@ async def test_an_agent_that_cannot_use_them_is_not_waited_for(stage: Stage, end
 async def test_a_turn_that_waits_for_the_tools_can_be_cancelled(
     stage: Stage, listings: Watched, endpoint: McpEndpoint
 ) -> None:
-    runtime = stage.runtime("claude-acp", "tools", mcp=endpoint)
+    runtime = stage.runtime("codex", "tools", mcp=endpoint)
     turn = asyncio.create_task(stage.turn(runtime))
     await listings.waited_for.wait()
     await runtime.interrupt()
     assert (await turn).ending is Ending.CANCELLED
+
+
+async def test_a_wait_for_the_tools_ends_before_the_agent_counts_as_dead(stage: Stage, endpoint: McpEndpoint) -> None:
+    runtime = stage.runtime("codex", "tools", mcp=endpoint, limits={"silence_seconds": 2})
+    outcome = await stage.turn(runtime)
+    assert (outcome.ending, asked(stage)) == (Ending.PARKED, False)
+    assert "was not ready for the message within 1.6 s" in outcome.reason
+    assert runtime._process is None
