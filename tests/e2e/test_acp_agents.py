@@ -10,6 +10,7 @@ import pytest
 
 from tests.contract.runtimes.acp_lab import WORLDS
 from tests.support.real_acp import LONG, Stage, send, stage, wait_for
+from tests.support.real_agents import failures
 
 pytestmark = [pytest.mark.bwrap, pytest.mark.full, pytest.mark.timeout(400)]
 
@@ -96,6 +97,7 @@ def test_an_outage_loses_nothing_and_costs_no_attempt(hive: Stage) -> None:
     wait_for(hive, "parked")
     hive.open_way_out()
     hive.operator_has("after the outage")
+    assert failures(hive.lab, "during the outage") == [0]
     assert not hive.lab.get("/api/dead-letters")
 
 
