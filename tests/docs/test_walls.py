@@ -162,6 +162,7 @@ NO_SOCKETS = {
 """Modules that import one of SOCKETS, make none, and why they do."""
 NO_PARSERS = {
     "meta/agent_toml/changes.py": "reads back lists that meta/agent_toml/settings.py wrote",
+    "meta/agent_toml/no_effect.py": "reads back lists that meta/agent_toml/settings.py wrote",
     "harness/prompts/permissions.py": "reads a file of its own package",
     "reconciler/upkeep/backups/packing.py": "writes archives; what it reads is on the page below Files",
 }

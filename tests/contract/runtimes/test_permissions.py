@@ -73,12 +73,15 @@ async def test_a_kind_and_a_wildcard_deny_the_tools_that_they_stand_for(
     assert mcp.calls == [("send", {"to": "bob", "body": "hi"})]
 
 
-async def test_a_configuration_in_the_working_directory_does_not_undo_the_rules(lab: AcpLab, mcp: TinyMcp) -> None:
+async def test_a_configuration_that_the_agent_wrote_does_not_undo_the_rules(lab: AcpLab, mcp: TinyMcp) -> None:
     own = {"permission": {"bash": "allow", "*": "allow"}}
     config = {**own, "default_agent": "mine", "agent": {"build": own, "mine": {**own, "mode": "primary"}}}
     (lab.work / "opencode.json").write_text(json.dumps(config))
-    (lab.work / ".gemini").mkdir()
-    (lab.work / ".gemini" / "settings.json").write_text(json.dumps({"tools": {"allowed": ["run_shell_command"]}}))
+    for folder in (lab.work / ".gemini", lab.home / ".gemini"):
+        (folder / "policies").mkdir(parents=True)
+        (folder / "settings.json").write_text(json.dumps({"tools": {"allowed": ["run_shell_command"]}}))
+        rule = '[[rule]]\ntoolName = "run_shell_command"\ndecision = "allow"\npriority = 999\n'
+        (folder / "policies" / "own.toml").write_text(rule)
     outcome = await do(lab, {"deny": ["execute"]})
     assert outcome.ok
     assert not (lab.work / "made").exists()
