@@ -29,6 +29,9 @@ _LOOK_SECONDS = 5.0
 _QUIET_SHARE = 0.8
 """Of limits.silence_seconds: what is silent for longer is killed as dead, and that counts as a failed turn."""
 
+_READY_SHARE = 0.8
+"""The same for the time until the agent can take a prompt."""
+
 
 class AcpRuntime:
     """An agent of `preset`. Its process stays between turns; another model needs another one."""
@@ -179,7 +182,7 @@ class AcpRuntime:
 
         Nothing comes from the agent meanwhile, and an agent that is silent for longer is ended as a failed turn.
         """
-        seconds = self._spec.settings.limits.silence_seconds * _QUIET_SHARE
+        seconds = self._spec.settings.limits.silence_seconds * _READY_SHARE
         task, stop = asyncio.create_task(ready), asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({task, stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
