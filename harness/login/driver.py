@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.login.aside import login_aside, with_folder
 from harness.login.presence import Standing
 from harness.login.process import LINE_MOST, LoginChild, LoginProcess, Start, clean
 from harness.login.table import Dialogue, LoginRow
@@ -81,7 +82,7 @@ class LoginDriver:
         if self._began is not None:
             minutes = int((time.monotonic() - self._began) / 60)
             since = f"{minutes} min" if minutes else "less than a minute"
-            raise Conflict(f"a login is under way since {since}", "`hive login AGENT --again` takes its place")
+            raise Conflict(f"a login is under way for {since}", "`hive login AGENT --again` takes its place")
         if self._busy.locked():
             raise Conflict("another request about its login is under way", "try again")
 
@@ -110,7 +111,8 @@ class LoginDriver:
 
     async def _begin(self, dialogue: Dialogue, began: float) -> LoginProcess:
         """Start the CLI. Raise Conflict if the login was cancelled meanwhile."""
-        child = await self._run(dialogue.arguments)
+        command = self._command(dialogue.arguments)
+        child = await self._run(login_aside(self._row, command) if self._row.aside else command)
         if self._began != began:
             await child.end()
             raise Conflict(self._last, "`hive login AGENT` begins again")
@@ -164,7 +166,8 @@ class LoginDriver:
         """Remove the login, as the CLI does it."""
         if self._row.logout is None:
             raise Refused("hive cannot end this login", self._row.instead)
-        child = await self._run(self._row.logout)
+        command = self._command(self._row.logout)
+        child = await self._run(with_folder(self._row, command) if self._row.aside else command)
         try:
             async with asyncio.timeout(LOGOUT_SECONDS):
                 said = await _drain(child)
@@ -184,9 +187,11 @@ class LoginDriver:
         """End what is under way."""
         await self.cancel()
 
-    async def _run(self, arguments: Sequence[str]) -> LoginChild:
-        command = self._place.command or (self._row.program,)
-        return await self._start((*command, *arguments), self._place.env, self._place.home)
+    def _command(self, arguments: Sequence[str]) -> tuple[str, ...]:
+        return (*(self._place.command or (self._row.program,)), *arguments)
+
+    async def _run(self, command: Sequence[str]) -> LoginChild:
+        return await self._start(command, self._place.env, self._place.home)
 
     def _ended(self, login: LoginProcess, why: str) -> None:
         """Note that a login ended without a request that waited for it."""

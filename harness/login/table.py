@@ -39,7 +39,8 @@ class LoginRow:
     `place` is where it keeps it; the variable `variable` may name another folder. `needed`: without one no turn works.
     `complaint` says what is wrong with the parsed file, "" if nothing is. With one of `keys` in the environment no file
     is needed, nor with one in the file of keys. `dialogue` and `logout` are None if hive does not drive them; then
-    `instead` says what helps.
+    `instead` says what helps. `aside`: the CLI wants the folder of `variable` to exist and removes its login before it
+    has a new one, so it logs in in a folder of its own (harness.login.aside).
     """
 
     place: LoginPlace
@@ -50,6 +51,7 @@ class LoginRow:
     dialogue: Dialogue | None = None
     logout: tuple[str, ...] | None = None
     instead: str = _SHELL
+    aside: bool = False
 
     @property
     def program(self) -> str:
@@ -116,6 +118,7 @@ CODEX = LoginRow(
     ),
     logout=("logout",),
     instead=f"{_SHELL} with `codex login --with-api-key`, which reads a key from stdin: docs/howto/login.md",
+    aside=True,
 )
 TABLE: Mapping[str, LoginRow] = MappingProxyType(
     {

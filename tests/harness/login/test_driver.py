@@ -107,7 +107,7 @@ async def test_a_cancel_does_not_wait_behind_a_code_that_is_judged(agent: Agent)
 
 async def test_a_second_login_is_refused_and_the_first_goes_on(agent: Agent) -> None:
     await agent.do(Verb.LOGIN)
-    with pytest.raises(Conflict, match="a login is under way since less than a minute") as refused:
+    with pytest.raises(Conflict, match="a login is under way for less than a minute") as refused:
         await agent.do(Verb.LOGIN)
     assert "--again" in refused.value.hint
     assert await agent.do(Verb.LOGIN_CODE, "good#state") == "logged in"
@@ -232,8 +232,8 @@ async def test_a_login_by_device_shows_the_code_for_the_person_and_ends_by_itsel
     program.write_text(
         "#!/bin/sh\necho 'Open this link:'\necho '  https://auth.openai.com/codex/device'\n"
         "echo 'Enter this code:'\necho '  ABCD-1234X'\n"
-        "until [ -e $HOME/done ]; do sleep 0.05; done\nmkdir -p $HOME/.codex\n"
-        """echo '{"tokens": {"access_token": "x"}}' >$HOME/.codex/auth.json\n"""
+        "until [ -e $HOME/done ]; do sleep 0.05; done\n"
+        """echo '{"tokens": {"access_token": "x"}}' >$CODEX_HOME/auth.json\n"""
     )
     program.chmod(0o755)
     shown = (await agent.do(Verb.LOGIN)).splitlines()
