@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from meta.agent_toml.logins import LOGINS, LoginPlace
+from meta.agent_toml.logins import LOGINS, LoginPlace, login_remedy
 
 ADDRESS = re.compile(r"https://[!-~]+")
 """An address in the output of a CLI."""
@@ -130,16 +130,14 @@ TABLE: Mapping[str, LoginRow] = MappingProxyType(
             LOGINS["gemini"],
             keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
             complaint=_any_object,
-            instead=f"{_SHELL} with `gemini`, whose login needs a terminal",
+            instead=login_remedy("gemini", "AGENT"),
         ),
         "opencode": LoginRow(
             LOGINS["opencode"],
             needed=False,
-            instead=f"{_SHELL} with `opencode auth login`, which needs a terminal; without a login it uses free models",
+            instead=f"{login_remedy('opencode', 'AGENT')}; without a login it uses free models",
         ),
-        "acp": LoginRow(
-            LOGINS["acp"], needed=False, instead=f"hive does not know how this agent's program logs in: {_SHELL}"
-        ),
+        "acp": LoginRow(LOGINS["acp"], needed=False, instead=login_remedy("acp", "AGENT")),
     }
 )
 """Each runtime's row."""

@@ -56,6 +56,23 @@ LOGINS: Mapping[RuntimeName, LoginPlace] = MappingProxyType(
 LOGIN_FILES = frozenset(file for place in LOGINS.values() for file in (*place.files, *place.other))
 """The files in which CLIs keep their logins or keys. They are in no backup."""
 
+_BY_HAND: Mapping[str, str] = MappingProxyType(
+    {
+        "gemini": "hive cannot log it in; `hive shell {agent} -- sh -c 'umask 077; mkdir -p ~/.gemini; "
+        "cat >~/.gemini/.env' <FILE` gives it a key: the FILE has a line GEMINI_API_KEY=...",
+        "opencode": "hive cannot log it in; `hive shell {agent} -- sh -c 'umask 077; mkdir -p ~/.local/share/opencode; "
+        "cat >~/.local/share/opencode/auth.json' <FILE` gives it the auth.json of a login elsewhere",
+        "acp": "hive does not know how its program logs in: `hive shell {agent}`, and log in there",
+    }
+)
+
+
+def login_remedy(runtime: str, agent: str) -> str:
+    """Return what an operator does about an agent of this runtime that has no login."""
+    by_hand = _BY_HAND.get(runtime)
+    return by_hand.format(agent=agent) if by_hand else f"`hive login {agent}` logs it in"
+
+
 _NAMES = frozenset((path.parent, path.name) for path in map(PurePosixPath, LOGIN_FILES))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from meta.agent_toml.logins import login_remedy
+
 PHASES: dict[str, str] = {
     "starting": "started, not yet through the health gate",
     "running": "healthy",
@@ -40,7 +42,7 @@ REMEDIES: dict[str, str] = {
     "disagrees": "`hive adopt {0} --running` keeps the running commit, `--meta` returns to the one that meta pins",
     "damaged": "`hive doctor` (check `damage`) names the command that mends it",
     "over-disk": "remove files of agents/{0}/ in the state directory, or raise HIVE_AGENT_DISK_MIB; see `hive doctor`",
-    "needs-login": "`hive login {0}` logs it in",
+    "needs-login": login_remedy("", "{0}"),
     "over-budget": "raise its budget with `hive edit {0}`, or wait until it has one again",
     "stopped": "`hive start {0}` starts it",
     "paused": "`hive turn resume {0}` lets it take turns again",

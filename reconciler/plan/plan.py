@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from meta.agent_toml.logins import login_remedy
 from meta.config import Config
 from meta.model import Deploy, Desired, RunState, TagState
 from meta.names import AgentName, ProposalId
@@ -93,6 +94,8 @@ def _with_remedy(c: Context, decision: Decision) -> Decision:
     A rule that gives its own remedy or names a command in its conditions needs no other condition.
     """
     remedy = REMEDIES.get(decision.phase, "").format(c.name)
+    if decision.phase == "needs-login" and (about := c.observed.link.about) is not None:
+        remedy = login_remedy(about.runtime, c.name)
     if decision.remedy or not remedy or not isinstance(decision.step, steps.Nothing | steps.Preview):
         return decision
     decision = replace(decision, remedy=remedy)

@@ -9,6 +9,7 @@ from harness.runtimes.acp.rules import WRONG_MODEL, Failure, Path, ending_of, lo
 from harness.runtimes.acp.table import Preset
 from harness.runtimes.acp.updates import Reader, typed_failure
 from harness.runtimes.base import Ending, Tokens, TurnOutcome
+from meta.agent_toml.logins import login_remedy
 from meta.names import AgentName
 from meta.text import one_line
 
@@ -47,9 +48,9 @@ def failed(preset: Preset, failure: Failure, *, agent: AgentName, session: str |
     """Return the outcome of a turn that the agent answered with an error."""
     ending = ending_of(failure, preset.rules)
     reason = one_line(failure.text or "the agent failed and does not say why")
-    remedy = f"`hive login {agent}`" if ending is Ending.NEEDS_LOGIN else ""
-    if not remedy and WRONG_MODEL.matches(failure):
-        remedy = f"set another one by `hive model {agent} NAME`"
+    remedy = f"set another one by `hive model {agent} NAME`" if WRONG_MODEL.matches(failure) else ""
+    if ending is Ending.NEEDS_LOGIN:
+        remedy = login_remedy(preset.name, agent)
     return TurnOutcome(ending, one_line(f"{reason}: {remedy}" if remedy else reason), session=session)
 
 

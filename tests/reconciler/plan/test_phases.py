@@ -12,7 +12,7 @@ from api.cli.commands.status import show_plan
 from api.cli.render.status import conditions
 from meta.model import RunEntry, RunState
 from meta.names import ProposalId
-from meta.wire.link import TurnState
+from meta.wire.link import About, TurnState
 from reconciler.plan import steps
 from reconciler.plan.context import Decision
 from reconciler.plan.observed import AgentObserved, DiskUse, Exit, LinkView, Transient
@@ -101,6 +101,24 @@ def test_an_agent_is_paused_by_the_operator_s_will_once_its_turn_ended_and_never
     assert paused(TurnState.THINKING).phase == "running"
     assert paused(TurnState.NEEDS_LOGIN).phase == "paused"
     assert in_turn(TurnState.PAUSED).phase == "running"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "command"),
+    [
+        ("claude", "`hive login alice`"),
+        ("codex", "`hive login alice`"),
+        ("gemini", "~/.gemini/.env"),
+        ("opencode", "~/.local/share/opencode/auth.json"),
+        ("acp", "`hive shell alice`"),
+    ],
+)
+def test_the_remedy_of_a_missing_login_is_one_that_the_runtime_has(runtime: str, command: str) -> None:
+    link = replace(running().seen.link, turn=TurnState.NEEDS_LOGIN, about=About(runtime=runtime))
+    decision = changed(link=link)
+    assert command in decision.remedy
+    assert any(command in condition for condition in decision.conditions)
+    assert ("hive login" in decision.remedy) == (runtime in ("claude", "codex"))
 
 
 def test_every_phase_has_an_example() -> None:

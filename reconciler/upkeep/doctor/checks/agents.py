@@ -50,7 +50,7 @@ def _by_status(agent: AgentRow) -> list[Finding]:
         text = f"{agent.name} is {agent.phase} ({PHASES[agent.phase]})" + "".join(f"; {each}" for each in conditions)
         return [Finding(Verdict.FAIL, text, REMEDIES[agent.phase].format(agent.name))]
     findings = [Finding(Verdict.WARN, f"{agent.name}: {each}", f"see `hive plan {agent.name}`") for each in conditions]
-    if agent.phase in WAITING:
+    if agent.phase in WAITING and not any(each.startswith(f"{agent.phase}: ") for each in conditions):
         text = f"{agent.name} is {agent.phase} ({PHASES[agent.phase]})"
         findings.append(Finding(Verdict.WARN, text, f"see `hive logs {agent.name}`"))
     return findings

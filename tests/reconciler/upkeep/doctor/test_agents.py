@@ -44,6 +44,11 @@ async def test_what_an_agent_has_to_say_is_told_and_a_deploy_under_way_is_not(su
     await only(subject, "agents", Verdict.OK, "none of 1")
 
 
+async def test_an_agent_whose_condition_has_the_phase_and_the_remedy_is_in_one_row(subject: Subject) -> None:
+    says(subject, AgentRow("alice", "needs-login", ("needs-login: no login; `hive login alice` logs it in",)))
+    await only(subject, "agents", Verdict.WARN, "`hive login alice`")
+
+
 async def test_a_note_that_no_other_check_says_is_told(subject: Subject) -> None:
     says(subject, notes=("limits not enforced", "rebuild --all: failed at alice"))
     await only(subject, "status", Verdict.WARN, "rebuild --all")
