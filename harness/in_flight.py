@@ -64,6 +64,13 @@ class InFlight:
             return None
         return self._receive(message)
 
+    async def exchange(self, turn: int, message: MessageResponse) -> MessageResponse | None:
+        """Give this one back, and return another one, if hive has one. Nothing else is in flight."""
+        if not await self._returns.release(turn, (message.id,)):
+            return message
+        self._remember((message,))
+        return await self.look()
+
     async def separate(self, turn: int, others: tuple[MessageResponse, ...]) -> bool:
         """Give these back, and leave in flight what the turn was about. Return False if hive cannot do that."""
         if not await self._returns.release(turn, tuple(other.id for other in others)):

@@ -106,6 +106,8 @@ class Loop:
         self._missing: str | None = None
         self._mark: object = None
         self._login_again = self._login_earliest = 0.0
+        self._exchanged = False
+        """A message was given back for another one, and no turn began since."""
         self._quiet = False
         """The CLI has no process, so that it can do nothing by itself."""
 
@@ -263,7 +265,7 @@ class Loop:
         async with self._between:
             waiting = await self._choose(message)
             begins = not (self._gate.held or self._gate.draining or self._in_flight.uncertain)
-            while begins and (waiting := await self._turn(waiting[0], waiting[1:])):
+            while begins and waiting and (waiting := await self._turn(waiting[0], waiting[1:])):
                 begins = not (self._gate.paused or self._gate.draining)  # a budget lets owed turns begin: one is done
             if waiting:
                 await self._in_flight.release(self._gate.status.number, waiting)
@@ -278,6 +280,10 @@ class Loop:
         messages = [message]
         while len(messages) < CHOICE and (other := await self._in_flight.look()) is not None:
             messages.append(other)
+        if len(messages) == 1 and not self._exchanged and await self._in_flight.unread():
+            self._exchanged = True  # a message with a failed turn is delivered alone
+            other = await self._in_flight.exchange(self._gate.status.number, message)
+            return () if other is None else (other,)
         chosen = self._suspects.choose(messages)
         return (chosen, *(other for other in messages if other is not chosen))
 
@@ -287,7 +293,7 @@ class Loop:
         They and those that came too late for the turn are given back by their ids. Return them if hive is older and
         does not know that: they need turns before anything is acknowledged.
         """
-        self._quiet = False
+        self._quiet = self._exchanged = False
         self._mark = self._outside.credentials.mark()
         stop, wait = self._gate.begin(TurnState.THINKING), None
         again = ", delivered before" if message.redelivered else ""

@@ -240,11 +240,14 @@ class Broker:
         """Requeue what is in flight to this launch, without a failed turn. Return how many.
 
         The launch could not handle it for a reason that is not the message's: an outage, a limit, a missing login.
-        `only` names the messages by their ids; None: all of them. Raise Conflict if one of these is in flight then.
+        `only` names the messages by their ids; None: all of them. Raise Conflict if one of these is in flight then. A
+        named one with a failed turn, which is delivered alone, waits until another one was delivered, if any waits.
         """
         ended = await self._end(agent, launch, partial(release, only=only), acknowledges=True)
         if ended.kept:
             raise Conflict(f"{ended.kept} of the messages to give back are still in flight", "give them back again")
+        if ended.failed is not None:
+            self._receivers.postpone(agent, ended.failed)
         return ended.again
 
     async def fail_turn(self, agent: str, launch: str) -> int:

@@ -22,7 +22,8 @@ class Waiter:
 class Inbox:
     """One inbox.
 
-    `leases` are deliveries that have not reached their receivers yet. `changes` counts the calls of `wake`.
+    `leases` are deliveries that have not reached their receivers yet. `changes` counts the calls of `wake`. `last` is a
+    message that its receiver gave back so that it gets another one first.
     """
 
     changes: int = 0
@@ -30,6 +31,7 @@ class Inbox:
     waiters: deque[Waiter] = field(default_factory=deque)
     leases: set[Lease] = field(default_factory=set)
     releases: set[asyncio.Task[None]] = field(default_factory=set)
+    last: int | None = None
 
     def wake(self) -> None:
         """Make every waiting receiver look again."""

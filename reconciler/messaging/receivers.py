@@ -156,7 +156,7 @@ class Receivers:
         """
         if inbox.releases:  # otherwise a younger message would overtake the one that is being released
             await asyncio.wait(inbox.releases)
-        lease = Lease(agent, incarnation)
+        lease = Lease(agent, incarnation, last=inbox.last)
         work = partial(_deliver, lease=lease, at=int(self._clock()), quota=quota)
         inbox.leases.add(lease)
         try:
@@ -178,6 +178,7 @@ class Receivers:
         if delivery is None:
             inbox.leases.discard(lease)
             return None
+        inbox.last = None
         return delivery, lease
 
     # the end of a lease
@@ -192,6 +193,10 @@ class Receivers:
         inbox = self._inboxes.get(agent)
         if inbox and (lease := inbox.lease_of(id)):
             await asyncio.shield(self._start_release(agent, lease, seen=True))
+
+    def postpone(self, agent: str, id: int) -> None:
+        """Deliver another message before this one, if any waits."""
+        self._inboxes.setdefault(agent, Inbox()).last = id
 
     def leases(self, agent: str) -> tuple[Lease, ...]:
         """Return the leases of an agent that acknowledges or requeues, and record that it does."""

@@ -91,6 +91,7 @@ class FakeHive:
         self._queue: list[MessageResponse] = []
         self._inflight: list[MessageResponse] = []
         self._ids = 0
+        self._last: int | None = None
         self._returns: Counter[int] = Counter()
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -222,6 +223,7 @@ class FakeHive:
         self.releases.append(asked.turn)
         only = None if self.hold is None else asked.only
         self.given_back.append(only)
+        self._last = next((id for id in only or () if self._returns[id]), None)
         self._again([message for message in self._inflight if only is None or message.id in only])
         await self.say(Released(turn=asked.turn, only=only))
 
@@ -273,9 +275,13 @@ class FakeHive:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(30 if seconds is None else seconds):
                     await self._changed.wait_for(lambda: self._queue or self.draining)
-            if self.draining or not self._queue or self._must_wait(self._queue[0].id):
+            if self.draining or not self._queue:
                 return EmptyResponse()
-            message = self._queue.pop(0)
+            message = min(self._queue, key=lambda message: (message.id == self._last, message.id))
+            if self._must_wait(message.id):
+                return EmptyResponse()
+            self._last = None
+            self._queue.remove(message)
             self._inflight.append(message)
             return message
 

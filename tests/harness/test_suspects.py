@@ -159,6 +159,15 @@ async def test_a_message_that_always_parks_lets_the_others_pass_and_becomes_a_de
     assert note == "turns on message 1 are parked while others before and after are not: they count as failed now"
 
 
+async def test_a_message_that_failed_before_it_always_parks_lets_the_others_pass(hasty: Inside, hive: FakeHive) -> None:
+    hasty.runtime.steps = [ends(Ending.CRASHED, "killed"), *[parks("poison")] * 100]
+    for body in ("poison", "second", "third", "fourth", "fifth", "sixth"):
+        await hive.post("bob", body)
+    async with hasty.start():
+        await hive.until(lambda: hive.acked == [2, 3, 4, 5, 6])
+    assert (hive.dead, requeues(hive)) == ([1], 3)
+
+
 async def test_a_second_outage_counts_nothing_for_the_messages_that_waited_through_the_first(
     hasty: Inside, hive: FakeHive
 ) -> None:

@@ -69,12 +69,14 @@ class Ending:
 class Ended:
     """What became of the messages: how many wait again, how many are dead letters now, and which senders were told.
 
-    `kept`: how many of those that were named are in flight all the same.
+    `kept`: how many of those that were named are in flight all the same. `failed`: one of them that waits again and has
+    failed turns.
     """
 
     again: int = 0
     dead: int = 0
     kept: int = 0
+    failed: int | None = None
     told: frozenset[str] = frozenset()
 
 
@@ -107,7 +109,10 @@ def release(connection: sqlite3.Connection, ending: Ending, only: Collection[int
         "AND id IN (SELECT value FROM json_each(:only))",
         {"recipient": ending.recipient, "only": json.dumps([*(only or ())])},
     ).fetchone()
-    return Ended(again, kept=kept)
+    (failed,) = connection.execute(
+        "SELECT min(id) FROM messages WHERE id IN (SELECT value FROM json_each(?)) AND failed > 0", (ids,)
+    ).fetchone()
+    return Ended(again, kept=kept, failed=None if only is None else failed)
 
 
 def fail(connection: sqlite3.Connection, ending: Ending) -> Ended:

@@ -31,12 +31,14 @@ UNACKNOWLEDGED_KEPT = 100
 class Lease:
     """One attempt to deliver a message, until its receiver has it. Acks and requeues skip a leased message.
 
-    `id` is set in the writer's thread, because an ack that runs after this attempt must skip that message.
+    `id` is set in the writer's thread, because an ack that runs after this attempt must skip that message. `last` is
+    delivered only if no other message waits.
     """
 
     agent: str
     incarnation: str | None
     id: int | None = None
+    last: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +126,8 @@ def deliver(connection: sqlite3.Connection, lease: Lease, at: int) -> Delivery |
     lease.id = None
     row = connection.execute(
         "SELECT id, CAST(sender AS BLOB), CAST(body AS BLOB), attempts, CAST(origin AS BLOB), broadcast, failed "
-        "FROM messages WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL ORDER BY id LIMIT 1",
-        (lease.agent,),
+        "FROM messages WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL ORDER BY id IS ?, id LIMIT 1",
+        (lease.agent, lease.last),
     ).fetchone()
     if row is None or _must_wait(connection, lease.agent, failed=row[6] > 0):
         return None

@@ -219,6 +219,20 @@ async def test_a_message_that_another_launch_has_is_not_said_to_be_given_back(br
     assert await broker.release_turn("bob", "n1", [delivery.id]) == 0
 
 
+async def test_a_message_with_a_failed_turn_that_is_released_by_its_id_comes_after_another_one(broker: Broker) -> None:
+    await send(broker, "failed", "second", "third")
+    suspect = await broker.recv("bob", 0, "n1")
+    assert suspect is not None
+    await broker.requeue_inflight("bob", "n1")
+    assert await take(broker, "n1") == "failed"
+    await broker.release_turn("bob", "n1", [suspect.id])
+    assert await more(broker, "n1") == "second"
+    await broker.ack_turn("bob")
+    assert await more(broker, "n1") == "failed"
+    await broker.ack_turn("bob")
+    assert await more(broker, "n1") == "third"
+
+
 async def test_a_failed_turn_stays_counted_when_a_later_one_is_released(broker: Broker) -> None:
     await send(broker, "poison")
     for _ in range(FAILURES):
