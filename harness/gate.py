@@ -30,11 +30,19 @@ class Status:
     reason: str = ""
     until: float | None = None
     number: int = 0
+    person: bool = False
+    """It waits for what only a person can mend."""
 
     def line(self, probe: int | None = None) -> State:
         """Return the status as a line of the link."""
         return State(
-            state=self.state, probe=probe, turn=self.number, since=self.since, until=self.until, reason=self.reason
+            state=self.state,
+            probe=probe,
+            turn=self.number,
+            since=self.since,
+            until=self.until,
+            reason=self.reason,
+            person=self.person,
         )
 
 
@@ -154,11 +162,12 @@ class Gate:
         self._note_beginnings(now)
         reason = one_line(reason, REASON_LIMIT)
         number = before.number + (state.in_turn and not before.state.in_turn)
+        person = state is TurnState.PARKED and inputs.wait is not None and inputs.wait.person
         if state is not before.state:
             self._began = time.monotonic()
-            self.status = Status(state, self._waiting.get(state, now), reason, until, number)
+            self.status = Status(state, self._waiting.get(state, now), reason, until, number, person)
         else:
-            self.status = replace(before, reason=reason, until=until)
+            self.status = replace(before, reason=reason, until=until, person=person)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
         if self.status != before:

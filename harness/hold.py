@@ -22,6 +22,8 @@ class Wait:
     state: TurnState
     reason: str
     until: float | None = None
+    person: bool = False
+    """Only a person can mend the cause. The harness tries again all the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,6 +188,7 @@ class Link:
                 reason=status.reason,
                 log=self._bus.log,
                 last=min(self._bus.last, LARGEST_ID),
+                person=status.person,
             )
         )
         log.info("hello to hive as generation %s", environment.generation or "(none)")

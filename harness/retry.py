@@ -79,13 +79,15 @@ def follow(
         case Ending.OK:
             return Next(Action.ACKNOWLEDGE, History())
         case Ending.PARKED if at_fault and outcome.until is None:
-            wait = Wait(TurnState.PARKED, outcome.reason, _until(None, LONG_OUTAGE, now, random))
+            until = _until(None, LONG_OUTAGE, now, random)
+            wait = Wait(TurnState.PARKED, outcome.reason, until, outcome.person)
             return Next(Action.COUNT, replace(history, parked=history.parked + 1), wait)
         case Ending.PARKED:
             until = _until(outcome.until, history.parked, now, random)
             parked = history.parked + 1
             reason = f"try {parked}: {outcome.reason}" if parked >= MANY else outcome.reason
-            return Next(Action.RELEASE, replace(history, parked=parked), Wait(TurnState.PARKED, reason, until))
+            wait = Wait(TurnState.PARKED, reason, until, outcome.person)
+            return Next(Action.RELEASE, replace(history, parked=parked), wait)
         case Ending.NEEDS_LOGIN:
             refused = replace(history, refused=history.refused + 1)
             return Next(Action.RELEASE, refused, Wait(TurnState.NEEDS_LOGIN, outcome.reason))

@@ -174,6 +174,8 @@ class AgentStatus:
     """When the harness goes on by itself, in Unix seconds."""
     turn_reason: str = ""
     """Why it waits, in the agent's own words."""
+    turn_person: bool = False
+    """It waits for what only a person can mend, by the agent's own words."""
     runtime: str = ""
     """The runtime that the harness drives, as it reports it; "" until it does."""
     program: str = ""

@@ -99,6 +99,8 @@ class TurnOutcome:
     model: str = ""
     unseen: tuple[str, ...] = ()
     """Injected texts of which the CLI did not report that it was done with them: the model may not have seen them."""
+    person: bool = False
+    """Only a person can mend why the turn is parked."""
 
     @property
     def ok(self) -> bool:

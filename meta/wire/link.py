@@ -75,7 +75,7 @@ class Hello(_Line):
 
     `seconds`: how long the harness has been in `state`, if it connects again in the middle of a turn. `turn`: the
     number of its latest turn; None from a harness that does not count them. `log` names the harness's event log, which
-    gets a new name if it begins anew; `last` is the id of its newest event. None: it has no log.
+    gets a new name if it begins anew; `last` is the id of its newest event. None: it has no log. `person`: as in State.
     """
 
     up: Literal["hello"] = "hello"
@@ -88,12 +88,14 @@ class Hello(_Line):
     reason: Reason = ""
     log: Identifier | None = None
     last: Annotated[int, Field(ge=0, le=2**53)] = 0
+    person: bool = False
 
 
 class State(_Line):
     """The new turn state, or the answer to the probe with the number `probe`. `turn` as in the hello.
 
     `since`: when the state began. `until`: when the harness goes on by itself, if it knows. `reason`: why it waits.
+    `person`: it waits for what only a person can mend, although it tries again.
     """
 
     up: Literal["state"] = "state"
@@ -103,6 +105,7 @@ class State(_Line):
     since: UnixSeconds | None = None
     until: UnixSeconds | None = None
     reason: Reason = ""
+    person: bool = False
 
 
 class About(_Line):

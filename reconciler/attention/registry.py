@@ -49,6 +49,7 @@ KINDS = (
     Kind("agent-error", Severity.HIGH, sources.errors),
     Kind("agent-no-program", Severity.NORMAL, sources.no_program),
     Kind("agent-needs-login", Severity.NORMAL, sources.needs_login),
+    Kind("agent-model-refused", Severity.NORMAL, sources.refused_by_model),
     Kind("agent-over-budget", Severity.NORMAL, sources.over_budget),
     Kind("question", Severity.NORMAL, sources.questions),
     Kind("proposal", Severity.NORMAL, sources.proposals),

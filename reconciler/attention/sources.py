@@ -163,10 +163,21 @@ def no_program(facts: Facts) -> Iterator[Draft]:
             yield Draft(row.agent, what, command, row.runtime_problem, row.agent, row.since, how, True)
 
 
+def refused_by_model(facts: Facts) -> Iterator[Draft]:
+    """Yield the agents that wait for what only a person can mend: a wrong model, or an account without credit."""
+    for row in facts.agents:
+        if row.phase == "parked" and row.turn_person and not row.runtime_problem:
+            what = f"{row.agent} takes no turns: its model or account is refused, by its own words"
+            how = f"`hive model {row.agent} NAME` sets another model; it tries again by itself, too"
+            yield Draft(row.agent, what, f"hive plan {row.agent}", row.turn_reason, row.agent, row.since, how, True)
+
+
 def parked(facts: Facts) -> Iterator[Draft]:
     """Yield the agents that wait long for a limit or an outage to pass. All their messages wait."""
     for row in facts.agents:
-        if row.runtime_problem or row.phase != "parked" or row.turn_until is None or row.state_since is None:
+        if row.runtime_problem or row.turn_person:
+            continue
+        if row.phase != "parked" or row.turn_until is None or row.state_since is None:
             continue
         if row.turn_until - row.state_since >= LONG_WAIT:
             what = f"{row.agent} takes no turns: its model does not answer, or refuses them"

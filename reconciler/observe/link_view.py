@@ -18,13 +18,12 @@ NEVER = LinkView()
 
 def connected(view: LinkView, now: float) -> LinkView:
     """Return the view after another peer connected, which said nothing yet."""
-    return replace(view, connected=True, since=now, answered=False, turn=None, state_since=None, until=None, reason="")
+    return replace(_silent(view), connected=True, since=now, answered=False)
 
 
 def lost(view: LinkView, now: float, *, greeted: bool) -> LinkView:
     """Return the view after the connection ended. It counts as a loss if it was a harness's, which said hello."""
-    losses = view.losses + greeted
-    return replace(view, connected=False, since=now, losses=losses, turn=None, state_since=None, until=None, reason="")
+    return replace(_silent(view), connected=False, since=now, losses=view.losses + greeted)
 
 
 def greeted(view: LinkView, hello: Hello, now: float) -> LinkView:
@@ -43,6 +42,7 @@ def greeted(view: LinkView, hello: Hello, now: float) -> LinkView:
         until=hello.until,
         state_since=now - hello.seconds,
         reason=one_line(hello.reason, REASON_LIMIT),
+        person=hello.person,
     )
 
 
@@ -58,6 +58,7 @@ def changed(view: LinkView, state: State, now: float) -> LinkView:
         until=state.until,
         state_since=_state_since(view, state, now),
         reason=one_line(state.reason, REASON_LIMIT),
+        person=state.person,
     )
 
 
@@ -65,6 +66,11 @@ def described(view: LinkView, about: About) -> LinkView:
     """Return the view after the harness said which runtime it drives."""
     texts = {key: one_line(text) for key, text in about.model_dump(exclude={"up"}).items()}
     return replace(view, about=about.model_copy(update=texts))
+
+
+def _silent(view: LinkView) -> LinkView:
+    """Return the view without a turn state: no harness reports one now."""
+    return replace(view, turn=None, state_since=None, until=None, reason="", person=False)
 
 
 def _turn_since(before: LinkView, turn: TurnState, began: float) -> float | None:

@@ -99,6 +99,8 @@ class LinkView:
     state_since: float | None = None
     until: float | None = None
     reason: str = ""
+    person: bool = False
+    """By the agent's own words: it waits for what only a person can mend."""
     about: About | None = None
 
 

@@ -159,7 +159,13 @@ class StatusQuery:
     async def _with_link(self, row: AgentStatus, link: LinkView) -> AgentStatus:
         """Add what the harness reports about its state and its runtime."""
         if link.connected:
-            row = replace(row, state_since=link.state_since, turn_until=link.until, turn_reason=link.reason)
+            row = replace(
+                row,
+                state_since=link.state_since,
+                turn_until=link.until,
+                turn_reason=link.reason,
+                turn_person=link.person,
+            )
         about = link.about
         if about is None:
             return row

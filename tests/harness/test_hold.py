@@ -61,6 +61,22 @@ def test_a_drain_in_between_does_not_change_since_when_an_agent_waits() -> None:
     assert (gate.status.state, gate.status.since) == (TurnState.PARKED, 100.0)
 
 
+def test_a_wait_for_a_person_is_reported_until_it_ends_and_not_while_another_state_hides_it() -> None:
+    gate = Gate()
+    reported: list[tuple[TurnState, bool]] = []
+    gate.listen(lambda: reported.append((gate.status.state, gate.status.line().person)))
+    gate.wait(Wait(TurnState.PARKED, "404", 500.0, person=True))
+    gate.hold(Hold(paused=True))
+    gate.hold(Hold())
+    gate.wait(PARKED)
+    assert reported == [
+        (TurnState.PARKED, True),
+        (TurnState.PAUSED, False),
+        (TurnState.PARKED, True),
+        (TurnState.PARKED, False),
+    ]
+
+
 def test_a_turn_that_ends_parked_is_never_idle_in_between() -> None:
     gate = Gate()
     seen: list[TurnState] = []

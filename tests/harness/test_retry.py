@@ -61,6 +61,15 @@ def test_many_parked_turns_in_a_row_are_in_the_reason() -> None:
     assert follows.wait.reason == "try 5: down"
 
 
+@pytest.mark.parametrize("at_fault", [False, True])
+def test_a_wait_for_a_person_is_tried_again_as_any_other(at_fault: bool) -> None:
+    for person in (False, True):
+        outcome = TurnOutcome(Ending.PARKED, "no such model", person=person)
+        wait = follow(outcome, None, History(), NOW, 0.0, at_fault=at_fault).wait
+        assert wait is not None
+        assert (wait.person, wait.until is not None) == (person, True)
+
+
 def test_a_delay_is_cut_by_up_to_half_at_random() -> None:
     assert [parked(History(3), random)[1] for random in (0.0, 0.5, 1.0)] == [40.0, 30.0, 20.0]
 

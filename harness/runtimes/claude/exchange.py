@@ -193,7 +193,15 @@ class Exchange:
         judgement = self._judgement(now, code, stderr)
         tokens, reason = self._meter.bill(), judgement.describe(self._agent)
         unseen = tuple(text for uuid, text in self._texts.items() if self._added[uuid] != "done")
-        return TurnOutcome(judgement.ending, reason, judgement.until, tokens=tokens, model=self.model, unseen=unseen)
+        return TurnOutcome(
+            judgement.ending,
+            reason,
+            judgement.until,
+            tokens=tokens,
+            model=self.model,
+            unseen=unseen,
+            person=judgement.person,
+        )
 
     def _judgement(self, now: float, code: int | None, stderr: str) -> Judgement:
         if not self._results:

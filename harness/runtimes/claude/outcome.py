@@ -40,6 +40,8 @@ class Judgement:
     until: float | None = None
     remedy: str = ""
     """A command that helps. AGENT stands for the agent's name."""
+    person: bool = False
+    """Only a person can mend it."""
 
     def describe(self, agent: str) -> str:
         """Return the reason and the command."""
@@ -75,9 +77,9 @@ def _failed_request(result: Result, error: str, text: str, limit: float | None, 
     if status in (401, 403) or error == "authentication_failed" or (status is None and _LOGIN.search(text)):
         return Judgement(Ending.NEEDS_LOGIN, text, remedy="hive login AGENT")
     if status == 404 or error == "model_not_found":
-        return Judgement(Ending.PARKED, text.split(" Run --model")[0], remedy="hive model AGENT NAME")
+        return Judgement(Ending.PARKED, text.split(" Run --model")[0], remedy="hive model AGENT NAME", person=True)
     if status == 402 or error == "billing_error" or "credit balance" in text.lower():
-        return Judgement(Ending.PARKED, text)
+        return Judgement(Ending.PARKED, text, person=True)
     if status is None or status >= 500 or status == 408:
         return Judgement(Ending.PARKED, text)
     return Judgement(Ending.REFUSED, text)

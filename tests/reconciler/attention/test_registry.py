@@ -69,6 +69,7 @@ CASES: dict[str, Facts] = {
     "agent-error": Facts(errors={ALICE: EVIL}),
     "agent-no-program": Facts(agents=(agent("parked", runtime_problem=EVIL),)),
     "agent-needs-login": Facts(agents=(agent("needs-login"),)),
+    "agent-model-refused": Facts(agents=(agent("parked", turn_person=True, turn_reason=EVIL),)),
     "agent-over-budget": Facts(over_budget={ALICE: Overrun(NOW - 60, NOW + 60, EVIL)}),
     "question": Facts(questions=(question(3, EVIL),)),
     "proposal": Facts(proposals=(card(7, EVIL),)),
@@ -101,6 +102,7 @@ COMMANDS = {
     "agent-error": "hive plan alice",
     "agent-no-program": "hive plan alice",
     "agent-needs-login": "hive plan alice",
+    "agent-model-refused": "hive plan alice",
     "agent-over-budget": "hive usage alice",
     "question": "hive questions 3",
     "proposal": "hive diff 7",
@@ -126,6 +128,14 @@ def test_an_agent_whose_cli_is_missing_has_one_row_while_its_harness_looks_again
     rows = collect(Facts(agents=(row,)), FirstSeen(), NOW)
     assert [each.kind for each in rows] == ["agent-no-program"]
     assert collect(Facts(agents=(agent("stopped", runtime_problem="it is missing"),)), FirstSeen(), NOW) == ()
+
+
+def test_an_agent_that_waits_for_a_person_has_one_row_at_once_however_soon_it_tries_again() -> None:
+    for wait in (2, LONG_WAIT):
+        row = agent("parked", turn_person=True, state_since=NOW, turn_until=NOW + wait)
+        (only,) = collect(Facts(agents=(row,)), FirstSeen(), NOW)
+        assert (only.kind, only.severity) == ("agent-model-refused", Severity.NORMAL)
+    assert collect(Facts(agents=(agent("running", turn_person=True),)), FirstSeen(), NOW) == ()
 
 
 def test_every_kind_has_a_case_and_a_name_of_its_own() -> None:

@@ -173,6 +173,20 @@ def test_the_first_ack_of_a_launch_is_a_change_and_later_ones_are_none() -> None
     assert not links.view(ALICE).acked
 
 
+async def test_an_agent_waits_for_a_person_as_long_as_its_harness_reports_that() -> None:
+    links = Links(lambda _: None)
+    peer = connect(links)
+    for person in (True, False, True):
+        links.state(ALICE, peer, State(state=TurnState.PARKED, person=person))
+        assert links.view(ALICE).person is person
+    links.lost(ALICE, peer)
+    assert not links.view(ALICE).person
+    again = Peer()
+    links.hello(ALICE, again, Hello(generation="g", nonce="n", state=TurnState.PARKED, person=True))
+    assert links.view(ALICE).person
+    await links.close()
+
+
 @pytest.mark.looptime
 async def test_events_that_could_not_be_recorded_are_asked_for_again_until_they_are(tmp_path: Path) -> None:
     full = True

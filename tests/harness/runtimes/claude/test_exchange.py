@@ -160,6 +160,16 @@ def test_a_failed_request_has_the_ending_of_its_status(result: Result, error: st
 
 
 @pytest.mark.parametrize(
+    ("status", "error", "person"),
+    [(404, "model_not_found", True), (402, "billing_error", True), (429, "rate_limit", False), (500, "", False)],
+)
+def test_a_wrong_model_and_an_account_without_credit_wait_for_a_person(status: int, error: str, person: bool) -> None:
+    made = exchange(mine("started"), ApiError(error), Result(is_error=True, status=status, text="no"))
+    outcome = made.outcome(NOW, None, "")
+    assert (outcome.ending, outcome.person) == (Ending.PARKED, person)
+
+
+@pytest.mark.parametrize(
     ("code", "stderr", "reason"),
     [
         (None, "", "claude closed its output in the turn"),
