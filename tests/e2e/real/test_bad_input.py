@@ -110,6 +110,7 @@ def test_a_model_that_does_not_exist_parks_the_agent_and_another_one_mends_it(la
     row = state_is(lab, "alice", "parked")
     assert "issue with the selected model (claude-nonsense-9)" in row["turn_reason"]
     assert row["turn_reason"].endswith("`hive model alice NAME`")
+    assert "agent-model-refused" in lab.hive("attention", "--json").out
     fake.fake.always(None)
     assert lab.hive("model", "alice", "--default").code == 0
     operator_has(lab, "with a known model")
