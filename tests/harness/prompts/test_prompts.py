@@ -109,7 +109,7 @@ def test_an_agent_knows_its_folder_its_limits_and_its_budget() -> None:
     text = " ".join(prompt(Role.AGENT, parse_settings(b"budget = { turns = 2_000, dollars = 1.5 }")).split())
     assert "You start in /state/work" in text
     assert "ended after 60 minutes" in text
-    assert "prints nothing for 30 minutes" in text
+    assert "a single call of a tool takes 30 minutes, even if the tool prints all the time" in text
     assert "Your budget is 2,000 turns and 1.5 dollars a day" in text
     assert "No budget limits you." in prompt(Role.AGENT)
     assert "If they are missing, you can answer nobody." in text
