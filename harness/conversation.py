@@ -78,6 +78,8 @@ class Conversation:
         After one that failed: those that it has still, so that the next one waits until it grew.
         """
         self._context: int | None = None
+        self._called = ("", "")
+        """A model as it was asked for, and as the CLI calls it. A compaction has no name of its own for it."""
         self._compacted = False
         """No turn ended well since the last compaction."""
 
@@ -199,11 +201,14 @@ class Conversation:
         self._bus.emit(Note(text=f"message {message.id} from {sender} reached the model within the turn"))
 
     def _usage(self, outcome: TurnOutcome, source: str, seconds: float, tools: dict[str, int], turn: int) -> Usage:
-        tokens = outcome.tokens
+        tokens, asked = outcome.tokens, self._model.name or self._runtime.default_model
+        if outcome.model:
+            self._called = (asked, outcome.model)
+        name = self._called[1] if self._called[0] == asked else asked
         return Usage(
             turn=turn,
             runtime=self._runtime.name,
-            model=outcome.model or self._model.name or self._runtime.default_model,
+            model=outcome.model or name,
             source=one_line(source, 100),
             seconds=seconds,
             ending=outcome.ending.value,

@@ -322,3 +322,18 @@ async def test_an_agent_that_fails_to_write_its_notes_is_not_asked_for_them_afte
         await hive.until(lambda: hive.acks == 3 and hive.turn is TurnState.IDLE)
     asked = ["notes.md" in request.prompt for request in inside.runtime.requests]
     assert asked == [False, True, False, False, True]
+
+
+async def test_a_compaction_has_the_name_of_the_model_that_the_turn_before_reported(
+    inside: Inside, hive: FakeHive
+) -> None:
+    async def named(_request: TurnRequest, _sink: Sink) -> TurnOutcome:
+        return TurnOutcome(Ending.OK, session="s1", model="claude-haiku-5-5")
+
+    inside.runtime.steps = [named]
+    inside.runtime.compacted = Compacted(200_000, 20_000, "s1", tokens=Tokens(200_000, 100, None, 2.0))
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        assert (await hive.control(Verb.COMPACT)).ok
+    assert [usage.model for usage in inside.events.of(Usage)] == ["claude-haiku-5-5"] * 2
