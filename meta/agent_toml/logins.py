@@ -67,6 +67,11 @@ _BY_HAND: Mapping[str, str] = MappingProxyType(
 )
 
 
+def has_driven_login(runtime: str) -> bool:
+    """Return True if `hive login` drives the login of the runtime. A runtime that is not known counts as one."""
+    return runtime not in _BY_HAND
+
+
 def login_remedy(runtime: str, agent: str) -> str:
     """Return what an operator does about an agent of this runtime that has no login."""
     by_hand = _BY_HAND.get(runtime)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from meta.agent_toml.logins import has_driven_login
 from meta.model import Deploy, DeployKind
 from meta.names import AgentName, ProposalId
 from reconciler.attention.facts import Alarm, Facts
@@ -181,9 +182,9 @@ def parked(facts: Facts) -> Iterator[Draft]:
             continue
         if row.turn_until - row.state_since >= LONG_WAIT:
             what = f"{row.agent} takes no turns: its model does not answer, or refuses them"
+            login = f"`hive login {row.agent}`" if has_driven_login(row.runtime) else "its key: docs/howto/login.md"
             how = (
-                f"it tries again by itself; a wrong model or key waits for you: `hive model {row.agent} NAME`, "
-                f"`hive login {row.agent}`"
+                f"it tries again by itself; a wrong model or key waits for you: `hive model {row.agent} NAME`, {login}"
             )
             yield Draft(row.agent, what, f"hive plan {row.agent}", row.turn_reason, row.agent, row.since, how, True)
 

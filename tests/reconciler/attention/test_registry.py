@@ -174,6 +174,12 @@ def test_the_detail_ends_with_what_mends_it_also_if_its_text_is_cut(name: str, r
     assert row.detail.endswith(remedy)
 
 
+@pytest.mark.parametrize(("runtime", "remedy"), [("claude", "`hive login alice`"), ("gemini", "docs/howto/login.md")])
+def test_a_model_that_refuses_a_key_names_a_login_that_the_runtime_has(runtime: str, remedy: str) -> None:
+    row = agent("parked", state_since=NOW, turn_until=NOW + LONG_WAIT, turn_reason=EVIL, runtime=runtime)
+    assert rows(Facts(agents=(row,)))[0].detail.endswith(remedy)
+
+
 def test_a_detail_that_was_cut_has_a_mark() -> None:
     (row,) = rows(Facts(questions=(question(3, "y" * 301),)))
     assert row.detail == "y" * 299 + "…"
