@@ -16,3 +16,6 @@ class EventSink(Protocol):
 
     def line(self, items: Sequence[AnyItem], line: object) -> None:
         """Take one line of the CLI, and what it means. Pieces of a text are only for those who watch now."""
+
+    def count(self, items: Sequence[AnyItem]) -> None:
+        """Count what is unknown in a line of the CLI that is not kept."""

@@ -57,6 +57,7 @@ class Recorder:
         if isinstance(line, str) and not self._flood.take():
             if self._flood.begins:
                 self.note(f"{WHOLE} lines of this turn are no JSON: more of them are counted, but not kept")
+            self._bus.count(items)
             return
         for item in items:
             self._count(item)

@@ -70,9 +70,13 @@ class Bus:
 
         Pieces of a text go to the subscribers and are not in the log (meta.wire.live.is_passing).
         """
-        self._unknown += sum(isinstance(item, Unknown) for item in items)
+        self.count(items)
         keep = not items or not all(isinstance(item, TextDelta) for item in items)
         self._pass_on("stream", lambda: encode_line(items, line), keep=keep)
+
+    def count(self, items: Sequence[AnyItem]) -> None:
+        """Count what is unknown in a line of the CLI: the next usage has the sum."""
+        self._unknown += sum(isinstance(item, Unknown) for item in items)
 
     def subscribe(self) -> Subscription:
         """Return a subscription to what is emitted from now on. Use it in a `with` block."""

@@ -188,6 +188,7 @@ async def test_a_flood_of_lines_that_are_no_json_is_one_note_and_leaves_the_othe
         f"{WHOLE} lines of this turn are no JSON: more of them are counted, but not kept",
         "1,234 more lines that are no JSON",
     ]
+    assert events.counted == [Unknown(name="not JSON")] * 1_234
 
 
 async def test_each_line_of_a_flood_is_a_sign_of_life() -> None:

@@ -90,6 +90,7 @@ class EventList:
 
     def __init__(self) -> None:
         self.events: list[LiveEvent] = []
+        self.counted: list[AnyItem] = []
 
     def emit(self, event: LiveEvent) -> None:
         """Keep one event."""
@@ -98,6 +99,10 @@ class EventList:
     def line(self, items: Sequence[AnyItem], line: object) -> None:
         """Keep one line."""
         self.events.append(Stream(items=tuple(items), line=line))
+
+    def count(self, items: Sequence[AnyItem]) -> None:
+        """Keep what is in a line that is not kept."""
+        self.counted += items
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         """Return the events of one kind."""

@@ -312,7 +312,7 @@ async def test_a_usage_has_the_unknown_lines_and_unreadable_rows_since_the_one_b
     usage = Usage(runtime="claude", seconds=1.0, ending="ok")
     with bus.subscribe() as watching:
         bus.line([Unknown(name="new"), Text(text="a")], {"type": "new"})
-        bus.line([Unknown(name="new")], {"type": "new"})
+        bus.count([Unknown(name="new"), Text(text="a")])
         bus._store.read(0, 10)
         bus.emit(usage)
         bus.emit(usage)
