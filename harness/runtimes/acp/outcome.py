@@ -51,7 +51,8 @@ def failed(preset: Preset, failure: Failure, *, agent: AgentName, session: str |
     remedy = f"set another one by `hive model {agent} NAME`" if WRONG_MODEL.matches(failure) else ""
     if ending is Ending.NEEDS_LOGIN:
         remedy = login_remedy(preset.name, agent)
-    return TurnOutcome(ending, one_line(f"{reason}: {remedy}" if remedy else reason), session=session)
+    person = ending is Ending.PARKED and WRONG_MODEL.matches(failure)
+    return TurnOutcome(ending, one_line(f"{reason}: {remedy}" if remedy else reason), session=session, person=person)
 
 
 def _is_null(answer: object, path: Path) -> bool:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from harness.runtimes.acp.outcome import failed
 from harness.runtimes.acp.rules import Failure, ending_of
+from harness.runtimes.acp.table import PRESETS
 from harness.runtimes.base import Ending
+from meta.names import AgentName
 
 
 @pytest.mark.parametrize(
@@ -45,3 +48,9 @@ def test_a_failure_that_only_mentions_a_number_or_a_word_is_refused(text: str) -
 )
 def test_an_outage_parks(text: str) -> None:
     assert ending_of(Failure(text), ()) is Ending.PARKED
+
+
+@pytest.mark.parametrize(("text", "person"), [("unknown model nonsense", True), ("HTTP 503", False)])
+def test_only_a_person_can_mend_a_wrong_model(text: str, person: bool) -> None:
+    outcome = failed(PRESETS["codex"], Failure(text), agent=AgentName("alice"), session=None)
+    assert (outcome.ending, outcome.person) == (Ending.PARKED, person)
