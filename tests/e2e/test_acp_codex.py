@@ -29,7 +29,8 @@ def test_codex_talks_by_hives_tools_from_its_first_turn_on_and_a_pause_repeats_i
     hive.tell("the first question", send("manager", "ping"), {"text": "asked"}, {"text": "I see"})
     hive.lab.until(lambda: hive.turns("pong"))
     hive.rest()
-    assert (hive.lab.inbox("manager")[-1:], len(hive.api.calls())) == (["ping"], 3)
+    assert hive.lab.inbox("manager").count("ping") == 1  # among hive's own messages to the manager
+    assert len(hive.api.calls()) == 3
     used = hive.usage()
     assert (used["turns"], used["input_tokens"], used["output_tokens"]) == (2, 30, 15)
 
