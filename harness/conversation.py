@@ -188,7 +188,7 @@ class Conversation:
             self._session.keep(outcome.session)
         if outcome.ok:
             self._notes = None
-            self._session.told(self._agent.generation, self._flat)
+            self._session.remember(self._agent.generation, self._flat)
             tokens = outcome.tokens
             self._context = tokens.context
             if self._compacted and self._shortest is None:

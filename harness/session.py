@@ -66,7 +66,7 @@ class Session:
             texts = [f"{key} changed" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
         return texts or [f"a new generation runs ({generation[:12]}); agent.toml is as before"]
 
-    def told(self, generation: str, settings: Mapping[str, str]) -> None:
+    def remember(self, generation: str, settings: Mapping[str, str]) -> None:
         """Remember that the agent knows this configuration."""
         kept = _kept(settings)
         if (self._data["generation"], self._data["settings"]) != (generation, kept):

@@ -115,9 +115,7 @@ class Live:
             text = '{"kind":"note","text":"an event without a kind, which hive cannot show"}'
         elif kind == "usage" and not following.missing:
             recorded = await self._record(agent, following.log, event)
-            if (
-                self._following.get(agent) is not following
-            ):  # it was destroyed, or has a new link: the event comes again
+            if self._following.get(agent) is not following:  # destroyed, or it has a new link: the event comes again
                 return
             following.missing = not recorded
         if not following.missing:

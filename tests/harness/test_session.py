@@ -64,7 +64,7 @@ def test_a_conversation_whose_name_is_no_word_is_not_kept(tmp_path: Path) -> Non
 
 
 def test_it_says_which_settings_changed_in_the_words_that_the_operator_saw(tmp_path: Path) -> None:
-    Session(tmp_path, "claude").told("g1", {"model": "haiku", "label": "x", "permissions.deny": '["a"]'})
+    Session(tmp_path, "claude").remember("g1", {"model": "haiku", "label": "x", "permissions.deny": '["a"]'})
     session = Session(tmp_path, "claude")
     assert session.changes("g1", {"model": "opus"}) == []
     assert session.changes("g2", {"model": "opus", "permissions.deny": "[]"}) == [
@@ -78,7 +78,7 @@ def test_it_says_which_settings_changed_in_the_words_that_the_operator_saw(tmp_p
 
 @pytest.mark.parametrize("kept", ["{", "[[1], {}]", "5", "[" * 5_000])
 def test_settings_that_the_agent_wrote_itself_are_only_named(tmp_path: Path, kept: str) -> None:
-    Session(tmp_path, "claude").told("g1", {"recipients": kept, "budget.turns": kept})
+    Session(tmp_path, "claude").remember("g1", {"recipients": kept, "budget.turns": kept})
     changes = Session(tmp_path, "claude").changes("g2", {"recipients": "[]", "budget.turns": "1"})
     assert changes[-1].startswith("recipients")
 

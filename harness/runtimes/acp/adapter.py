@@ -8,13 +8,13 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
-from harness.runtimes.acp.equipment import Equipment
 from harness.runtimes.acp.launch import Launch, launch_of, write_files
 from harness.runtimes.acp.outcome import failed, outcome_of
 from harness.runtimes.acp.peer import AgentError, NoAnswer
 from harness.runtimes.acp.process import Process, run_to_end, start_process
 from harness.runtimes.acp.session import Wanted, check_version, converse, introduce
 from harness.runtimes.acp.table import Preset
+from harness.runtimes.acp.tools_wait import ToolsWait
 from harness.runtimes.acp.updates import Reader
 from harness.runtimes.base import Compacted, CompactionFailed, Ending, RuntimeSpec, Sink, TurnOutcome, TurnRequest
 from meta.agent_toml.obeyed import obeyed
@@ -49,7 +49,7 @@ class AcpRuntime:
         self._stop = asyncio.Event()
         self._busy = False
         self._has_noted = False
-        self._tools = Equipment(preset, spec.agent, spec.enclosure.mcp)
+        self._tools = ToolsWait(preset, spec.agent, spec.enclosure.mcp)
 
     async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
         """Do one turn. What fails before the agent has the prompt is no failure of the message, so it is parked."""

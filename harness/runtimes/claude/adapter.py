@@ -19,12 +19,12 @@ from harness.runtimes.base import (
     TurnRequest,
 )
 from harness.runtimes.claude import arguments
-from harness.runtimes.claude.equipment import lacks_tools, with_tools
 from harness.runtimes.claude.exchange import Exchange, Meter
 from harness.runtimes.claude.facts import Answer, Boundary, Context, Init, Question
 from harness.runtimes.claude.lines import Parsed
 from harness.runtimes.claude.outcome import judge_compaction
 from harness.runtimes.claude.process import Cli, exit_code, read_version, start_cli
+from harness.runtimes.claude.tools import judge_tools, lacks_tools
 from harness.runtimes.servers import usable_servers
 from meta.agent_toml.clis import CLIS, is_too_old
 from meta.errors import HiveError, PermanentError
@@ -157,7 +157,7 @@ class ClaudeRuntime:
                 sink.note("claude does not know the conversation any more: a new one begins")
                 session = None
             elif not self._learn(cli, exchange, sink):
-                outcome = with_tools(outcome, exchange.own_servers, session, self._spec.agent)
+                outcome = judge_tools(outcome, exchange.own_servers, session, self._spec.agent)
                 return replace(outcome, unseen=(*unseen, *outcome.unseen))
             unseen += exchange.added
 

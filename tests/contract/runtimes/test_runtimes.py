@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.runtimes.acp import equipment
+from harness.runtimes.acp import tools_wait
 from harness.runtimes.base import Ending, Runtime
 from meta.errors import HiveError
 from meta.wire.live import ToolCall
@@ -76,7 +76,7 @@ async def test_the_model_is_not_asked_before_the_cli_has_hives_tools(lab: Lab, r
 async def test_a_turn_without_hives_tools_is_not_done_and_its_message_waits(
     lab: Lab, runtime: Runtime, mcp: TinyMcp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(equipment, "SECONDS", 3.0)
+    monkeypatch.setattr(tools_wait, "SECONDS", 3.0)
     mcp.down = True
     outcome = await turn(runtime, "write to bob")
     assert outcome.ending is Ending.PARKED

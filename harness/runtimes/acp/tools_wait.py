@@ -1,4 +1,4 @@
-"""Hive's tools in the hands of an agent: a conversation gets its first prompt when the agent has fetched them.
+"""The wait for hive's tools: a conversation gets its first prompt when the agent has fetched them.
 
 Without them it would do the turn all the same, tell nobody, and its message would count as answered. No agent reports
 that; the relay to hive sees it (harness.runtimes.listings).
@@ -19,8 +19,11 @@ UNKNOWN_SECONDS = 10.0
 """The same for an agent of which nothing is known. It goes on without them then, and is not waited for again."""
 
 
-class Equipment:
-    """The tools of one agent. `begin` comes before each conversation in a process, `wait` before its prompts."""
+class ToolsWait:
+    """Waits until one agent has fetched the tools.
+
+    `begin` comes before each conversation in a process, `wait` before its prompts.
+    """
 
     def __init__(self, preset: Preset, agent: AgentName, endpoint: McpEndpoint | None) -> None:
         self._preset = preset

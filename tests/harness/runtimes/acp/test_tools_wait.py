@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typing_extensions import override
 
-from harness.runtimes.acp import equipment
+from harness.runtimes.acp import tools_wait
 from harness.runtimes.base import Ending, McpEndpoint
 from harness.runtimes.listings import Listings
 
@@ -46,8 +46,8 @@ def endpoint(listings: Watched) -> McpEndpoint:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(equipment, "SECONDS", 0.05)
-    monkeypatch.setattr(equipment, "UNKNOWN_SECONDS", 0.05)
+    monkeypatch.setattr(tools_wait, "SECONDS", 0.05)
+    monkeypatch.setattr(tools_wait, "UNKNOWN_SECONDS", 0.05)
 
 
 async def test_the_prompt_waits_until_the_agent_has_the_tools(

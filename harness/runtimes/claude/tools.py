@@ -16,7 +16,7 @@ def lacks_tools(servers: Mapping[str, str]) -> bool:
     return servers.get(HIVE, _READY[0]) not in _READY
 
 
-def with_tools(outcome: TurnOutcome, servers: Mapping[str, str], session: str | None, agent: str) -> TurnOutcome:
+def judge_tools(outcome: TurnOutcome, servers: Mapping[str, str], session: str | None, agent: str) -> TurnOutcome:
     """Return the outcome of a turn, which is parked if the CLI had none of hive's tools: it could tell nobody.
 
     `session` is the conversation before the turn, `agent` the name for the remedy.
