@@ -140,6 +140,18 @@ class Config(BaseModel):
     skip_meta_migration: bool = Field(
         False, description="leave agents of an older hive as they are for now (docs/howto/older-layout.md)"
     )
+    network_file: str = Field(
+        "", description="the operator's file for the way out; empty: network.toml in the state directory"
+    )
+    network_ceiling: str = Field(
+        "",
+        description="hosts and groups, separated by spaces, beyond which no agent.toml may reach; empty: no ceiling",
+        examples=["*.example.org @python"],
+    )
+    egress_control: str = Field(
+        "", description="the control socket of hive-egress; empty: hive-egress/control.sock in the runtime directory"
+    )
+    egress_start: bool = Field(True, description="the daemon starts hive-egress if none answers")
     hyperhive: str = Field("", description="flake URL of hive itself for the meta flake; empty leaves the input out")
 
 

@@ -16,6 +16,8 @@ STATE (owned by the daemon, with the exceptions below)
     roots/<n>/<id>.json                     what each id was built into (gc roots)
     previews/<n>/<id>.json                  what each open id would be built into
     nix/{agents/<n>,inputs,keep}            builder `nix`: caches, gc roots of shared inputs
+    network.toml                            the operator's groups, private hosts and keys for the way out
+    egress/                                 hive-egress's own, if the daemon starts it: policy, counters, log
     backend/<backend>/<n>/                  what a backend keeps about a container
     quarantine/ scratch/ processes/         throw-away; emptied at start
     removed/                                what was moved out of the way to be removed; emptied at start and hourly
@@ -24,7 +26,8 @@ RUNTIME
     host.sock http.sock                     operator
     manager/{mcp,harness,http}.sock         bound into the manager as /run/hive
     agents/<n>/{mcp,harness,http}.sock      bound into the agent as /run/hive
-    egress/<n>/egress.sock                  the way out, bound into the agent as /run/egress; hive's own
+    egress/<n>/egress.sock                  the way out, bound into the agent as /run/egress; hive-egress's own
+    hive-egress/control.sock                the daemon's way to hive-egress (HIVE_EGRESS_CONTROL may name another)
 """
 
 from __future__ import annotations
@@ -227,6 +230,21 @@ class Layout:
     def egress(self, agent: AgentName) -> Path:
         """The directory bound into the container as /run/egress. A socket in it is the agent's way out."""
         return self.runtime / "egress" / agent
+
+    @property
+    def egress_control(self) -> Path:
+        """The socket over which the daemon pushes the policy to hive-egress."""
+        return self.runtime / "hive-egress" / "control.sock"
+
+    @property
+    def egress_state(self) -> Path:
+        """The directory of hive-egress, if the daemon starts it."""
+        return self.state / "egress"
+
+    @property
+    def network_file(self) -> Path:
+        """The operator's file for the way out, unless HIVE_NETWORK_FILE names another."""
+        return self.state / "network.toml"
 
     def mcp_socket(self, agent: AgentName) -> Path:
         """The agent's line protocol."""

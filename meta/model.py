@@ -123,11 +123,25 @@ class Tombstone:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkGrant:
+    """A rule of the way out (meta.network.rule) that the operator gave one agent until a time. Unix seconds.
+
+    `request` is the number of the agent's request that it answers, None if there was none.
+    """
+
+    rule: str
+    until: int
+    by: str
+    at: int
+    request: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunEntry:
     """One agent in run.json. The counters only grow: each increment requests one restart or rebuild.
 
     `with_all`: it was stopped by `hive stop --all`, so `hive start --all` starts it. `paused`: it runs, but takes no
-    turn until the operator resumes it.
+    turn until the operator resumes it. `grants`: what it may reach for a time, beyond its agent.toml.
     """
 
     state: RunState = RunState.RUNNING
@@ -135,6 +149,7 @@ class RunEntry:
     rebuilds: int = 0
     with_all: bool = False
     paused: bool = False
+    grants: tuple[NetworkGrant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import TypeVar
 
@@ -16,7 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from meta.desired.uid_ranges import LOWEST, require_apart
 from meta.errors import BadInput, HiveError
-from meta.model import AgentEntry, ContainerSettings, Limits, Pin, Role, RunEntry, RunState, Tombstone
+from meta.model import (
+    AgentEntry,
+    ContainerSettings,
+    Limits,
+    NetworkGrant,
+    Pin,
+    Role,
+    RunEntry,
+    RunState,
+    Tombstone,
+)
 from meta.names import AgentName, ProposalId, Sha, agent_name
 
 AGENTS_FILE = "agents.json"
@@ -74,15 +84,34 @@ class _Tombstone(_Strict):
         return Tombstone(self.uid_base, self.pin.value(), self.purge, frozenset(map(ProposalId, self.disowned)))
 
 
+class _Grant(_Strict):
+    rule: str = Field(max_length=300)
+    until: int = Field(ge=0, lt=2**53)
+    by: str = Field(max_length=200)
+    at: int = Field(ge=0, lt=2**53)
+    request: int | None = Field(default=None, ge=0, lt=2**53)
+
+    def value(self) -> NetworkGrant:
+        return NetworkGrant(self.rule, self.until, self.by, self.at, self.request)
+
+
 class _Run(_Strict):
     state: str = Field(pattern="^(running|stopped)$")
     restarts: int = Field(ge=0)
     rebuilds: int = Field(ge=0)
     with_all: bool = False
     paused: bool = False
+    grants: list[_Grant] = []
 
     def value(self) -> RunEntry:
-        return RunEntry(RunState(self.state), self.restarts, self.rebuilds, self.with_all, self.paused)
+        return RunEntry(
+            RunState(self.state),
+            self.restarts,
+            self.rebuilds,
+            self.with_all,
+            self.paused,
+            tuple(grant.value() for grant in self.grants),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +192,12 @@ def encode_run(run: Mapping[AgentName, RunEntry]) -> bytes:
 def _run_lines(entry: RunEntry) -> dict[str, object]:
     values = {"state": str(entry.state), "restarts": entry.restarts, "rebuilds": entry.rebuilds}
     marks = {"with_all": entry.with_all, "paused": entry.paused}
-    return {**values, **{key: True for key, marked in marks.items() if marked}}  # an older hive refuses unknown keys
+    grants = {"grants": [asdict(grant) for grant in entry.grants]} if entry.grants else {}
+    return {
+        **values,
+        **{key: True for key, marked in marks.items() if marked},
+        **grants,
+    }  # an older hive refuses others
 
 
 @lru_cache(maxsize=4096)  # a commit changes one agent of many: keep the text of the others

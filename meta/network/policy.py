@@ -1,0 +1,145 @@
+"""What the daemon pushes to `hive-egress`: for each agent what it may reach, until when, and with which keys.
+
+JSON on one line, strict: exact keys, exact types. `hive-egress` keeps the last one on its disk and obeys it without a
+daemon; times are Unix seconds, so a rule for an hour ends by itself. Standard library only.
+
+    {"agents": {"alice": {"rules": ["api.example.org"], "grants": [{"rule": "crates.io:443", "until": 1764500000.0}],
+                          "routes": ["anthropic"], "held": "", "connections": 256, "bytes_per_second": null}}}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from meta.errors import BadInput
+from meta.names import AgentName, agent_name
+from meta.network.rule import Rule, covers, parse_rule
+
+POLICY_LIMIT = 8 * 2**20
+"""Bytes of a policy, line end included."""
+RULES_LIMIT = 512
+"""Rules of one agent, groups expanded."""
+CONNECTIONS = 256
+"""Connections of one agent at the same time, unless the operator's file says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A rule until a time."""
+
+    rule: Rule
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPolicy:
+    """What one agent may reach.
+
+    `rules` are of its configuration, groups expanded; `grants` the operator's for a time; `routes` the names of the
+    keys that it may use; `held` why its routes are closed, "" if they are open.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    routes: frozenset[str] = frozenset()
+    held: str = ""
+    connections: int = CONNECTIONS
+    bytes_per_second: int | None = None
+
+    def allows(self, host: str, port: int, now: float) -> bool:
+        """Return True if a rule, or a grant that has not ended, covers a canonical host and a port."""
+        if covers(self.rules, host, port):
+            return True
+        return any(grant.until > now and grant.rule.covers(host, port) for grant in self.grants)
+
+    def next_end(self, now: float) -> float | None:
+        """Return when the next grant ends, None if none does."""
+        return min((grant.until for grant in self.grants if grant.until > now), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The policy of all agents. An agent that is not in it gets no socket."""
+
+    agents: Mapping[AgentName, AgentPolicy] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def revision(self) -> str:
+        """Return 16 hex digits of the content: equal policies have equal ones."""
+        return hashlib.sha256(encode_policy(self)).hexdigest()[:16]
+
+
+def encode_policy(policy: Policy) -> bytes:
+    """Return the policy as one line of JSON, in one order."""
+    agents = {name: _encode_agent(policy.agents[name]) for name in sorted(policy.agents)}
+    return json.dumps({"agents": agents}, separators=(",", ":")).encode() + b"\n"
+
+
+def decode_policy(data: bytes) -> Policy:
+    """Return the policy of a line or a file. Raise BadInput for anything that `encode_policy` does not write."""
+    if len(data) > POLICY_LIMIT:
+        raise BadInput(f"a policy of {len(data)} bytes, the limit is {POLICY_LIMIT}")
+    try:
+        return policy_of(json.loads(data))
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"no policy: {error}") from error
+
+
+def policy_of(document: object) -> Policy:
+    """Return the policy of a parsed document. Raise BadInput."""
+    agents = _exactly(document, {"agents": dict}, "policy")["agents"]
+    return Policy(MappingProxyType({agent_name(name): _decode_agent(value, name) for name, value in agents.items()}))
+
+
+def _encode_agent(policy: AgentPolicy) -> dict[str, object]:
+    return {
+        "rules": [rule.text for rule in policy.rules],
+        "grants": [{"rule": grant.rule.text, "until": grant.until} for grant in policy.grants],
+        "routes": sorted(policy.routes),
+        "held": policy.held,
+        "connections": policy.connections,
+        "bytes_per_second": policy.bytes_per_second,
+    }
+
+
+_AGENT: Mapping[str, type | tuple[type, ...]] = {
+    "rules": list,
+    "grants": list,
+    "routes": list,
+    "held": str,
+    "connections": int,
+    "bytes_per_second": (int, type(None)),
+}
+
+
+def _decode_agent(value: object, name: str) -> AgentPolicy:
+    row = _exactly(value, _AGENT, name)
+    rules, routes = row["rules"], row["routes"]
+    if len(rules) + len(row["grants"]) > RULES_LIMIT or not all(isinstance(text, str) for text in (*rules, *routes)):
+        raise BadInput(f"{name}: rules and routes are lists of texts, at most {RULES_LIMIT}")
+    if row["connections"] < 1 or (row["bytes_per_second"] is not None and row["bytes_per_second"] < 1):
+        raise BadInput(f"{name}: limits are at least 1")
+    grants = [_exactly(grant, {"rule": str, "until": (int, float)}, name) for grant in row["grants"]]
+    return AgentPolicy(
+        tuple(map(parse_rule, rules)),
+        tuple(Grant(parse_rule(grant["rule"]), float(grant["until"])) for grant in grants),
+        frozenset(routes),
+        row["held"],
+        row["connections"],
+        row["bytes_per_second"],
+    )
+
+
+def _exactly(value: object, keys: Mapping[str, type | tuple[type, ...]], where: str) -> dict[str, Any]:
+    """Return `value` if it is an object with exactly these keys, each of its type. Raise BadInput."""
+    if not isinstance(value, dict) or value.keys() != keys.keys():
+        raise BadInput(f"{where}: must have exactly {', '.join(keys)}")
+    for key, kinds in keys.items():
+        if not isinstance(value[key], kinds) or isinstance(value[key], bool):
+            raise BadInput(f"{where}: {key} has the wrong type")
+    return value
