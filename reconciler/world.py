@@ -16,6 +16,7 @@ from meta.names import AgentName
 from meta.process.recorder import Recorder
 from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker
+from reconciler.network.operator import OperatorSettings
 from reconciler.observe.drains import Drains
 from reconciler.observe.holds import Holds
 from reconciler.observe.links import Links
@@ -36,7 +37,8 @@ class World:
     `previews` are those of open proposals; None if the builder makes none. `builds` limits the builds that run at one
     time. Each of `on_start` is called with the name of an agent before its container starts, each of `on_destroy` with
     that of an agent that is destroyed, each of `on_purge` with that of a purged one. `own_ranges`: the backend gives
-    every container a uid range of its own, even if hive is not root.
+    every container a uid range of its own, even if hive is not root. `network` has the operator's settings for the way
+    out.
     """
 
     layout: Layout
@@ -60,6 +62,7 @@ class World:
     on_destroy: tuple[Callable[[AgentName], Awaitable[None]], ...]
     builds: asyncio.Semaphore
     disk: Disk
+    network: OperatorSettings
     on_purge: tuple[Callable[[AgentName], Awaitable[None]], ...] = ()
     on_start: tuple[Callable[[AgentName], Awaitable[None]], ...] = ()
     clock: Callable[[], float] = time.time

@@ -33,6 +33,7 @@ from reconciler.messaging.questions import Questions
 from reconciler.messaging.recipients import Recipients
 from reconciler.messaging.reminders import Reminders
 from reconciler.messaging.ticker import Ticker
+from reconciler.network.operator import OperatorSettings
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.declared import declared_records
 from reconciler.observe.drains import Drains
@@ -151,6 +152,7 @@ def _world(
         on_start=(spending.budgets.judge,),  # its new settings may hold it: its harness must not take a turn first
         builds=asyncio.Semaphore(here.config.builds),
         disk=Disk(Reserve(here.layout.reserve, here.config.reserve_mib * 2**20), sources.disk),
+        network=OperatorSettings.of(here.layout, here.config),
     )
 
 
