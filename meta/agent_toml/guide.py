@@ -14,6 +14,8 @@ GUIDE = """#? The keys that there are. Lines that begin with #? as these do are 
 #? permissions = { allow = ["Read"], deny = ["WebFetch"] }
 #? budget = { turns = 50, tokens = 1_000_000, dollars = 5.0 }   the most per day
 #? limits = { turn_seconds = 3600, max_turns = 100, silence_seconds = 600, tool_seconds = 1800 }
+#? network = { allow = ["crates.io", "@python"], defaults = true }   what it may reach
+#? [[workspace]]              url = "https://...", branch = "main", path = "tools": cloned at the first start
 #? [mcp_servers.files]        command = ["files-mcp"], env = {}, or url = "https://...", headers = {}
 #? [[script]]                 rules of the runtime "script"
 #? [start]                    faults on purpose

@@ -10,6 +10,8 @@
     [limits]  turn_seconds, max_turns, silence_seconds, tool_seconds
     [permissions]  allow = ["..."], deny = ["..."]
     [budget]  turns, tokens, dollars    # per day
+    [network]  allow = ["..."], defaults = true     # what the agent may reach (meta.agent_toml.network)
+    [[workspace]]  url, branch, path    # repos that are cloned at the first start (meta.agent_toml.workspace)
     [mcp_servers.<name>]  command = ["..."], env = { KEY = "..." }, or url = "...", headers = { KEY = "..." }
     [[script]]                          # rules of runtime "script" (meta.agent_toml.script): the first match wins
     [start]                             # faults on purpose, to try the health gate
@@ -28,6 +30,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
 from meta.agent_toml.complaint import SEE, VALUE_LIMIT, explain
+from meta.agent_toml.network import Network
 from meta.agent_toml.runtimes import WITH_COMMAND, WITHOUT_CLI, RuntimeName
 from meta.agent_toml.script import Ask, Commit, ExitCode, Remind, Request, ScriptRule, Send, Table, compile_pattern
 from meta.agent_toml.shape import check_shape
@@ -41,6 +44,7 @@ from meta.agent_toml.values import (
     check_url,
     check_variables,
 )
+from meta.agent_toml.workspace import WORKSPACES_LIMIT, Workspace, check_workspaces
 from meta.errors import BadInput
 from meta.names import ALL, HIVE, OPERATOR, agent_name
 from meta.text import one_line
@@ -129,6 +133,10 @@ class AgentSettings(Table):
     permissions: Permissions = Permissions()
     budget: Budget = Budget()
     limits: TurnLimits = TurnLimits()
+    network: Network = Network()
+    workspace: Annotated[list[Workspace], Field(max_length=WORKSPACES_LIMIT), AfterValidator(check_workspaces)] = Field(
+        default_factory=list
+    )
     mcp_servers: dict[str, McpServer] = Field(default_factory=dict)
     script: list[ScriptRule] = Field(default_factory=list, max_length=MAX_RULES)
     start: Start = Start()
@@ -234,7 +242,7 @@ def _leaves(path: str, value: object) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         for index, child in enumerate(value):
             yield from _leaves(f"{path}[{index}]", child)
-    elif isinstance(value, list) and path == "script":
+    elif isinstance(value, list) and path in ("script", "workspace"):
         return
     elif isinstance(value, str):
         yield path, value
@@ -249,6 +257,8 @@ _TABLES: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("limits",): TurnLimits,
     ("permissions",): Permissions,
     ("budget",): Budget,
+    ("network",): Network,
+    ("workspace",): Workspace,
     ("mcp_servers", "*"): McpServer,
     ("script",): ScriptRule,
     ("script", "send"): Send,

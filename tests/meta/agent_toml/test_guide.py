@@ -36,8 +36,8 @@ def test_the_guide_is_valid_as_it_stands() -> None:
 
 
 def test_lines_of_the_guide_are_valid_once_their_mark_is_removed() -> None:
-    tables = ("#? env", "#? permissions", "#? budget", "#? limits")
+    tables = ("#? env", "#? permissions", "#? budget", "#? limits", "#? network")
     lines = [line[3:] for line in GUIDE.split("\n") if line.startswith(tables)]
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         parse_settings(line.partition("}  ")[0].encode() + b"}" * ("}  " in line))
