@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import takewhile
 
 from meta.agent_toml.settings import AgentSettings, flatten
+from meta.agent_toml.workspace_words import describe_workspaces, is_of_workspace
 from meta.names import ALL
 
 Flat = Mapping[str, str]
@@ -35,6 +36,7 @@ _EMPTY = {
     "permissions.allow": "all tools are allowed",
     "permissions.deny": "no tool is denied",
     "recipients": "the manager only",
+    "network.allow": "the hosts of its runtime only",
 }
 """What it means that a list is empty."""
 _UNITS = {
@@ -52,16 +54,23 @@ _UNITS = {
 def describe_changes(before: Flat, after: Flat) -> list[str]:
     """Return what changed, one text for each key; those with which the agent may do more come first.
 
-    A text may have several lines. With an empty `before` (a new agent) return what differs from the defaults, and the
-    runtime.
+    What it may newly reach is not marked: which hosts these are depends on the operator's file too, and
+    `meta.network.words` has the words for them. A text may have several lines. With an empty `before` (a new agent)
+    return what differs from the defaults, and the runtime.
     """
     if not before:
         default = flatten(AgentSettings())
-        new = [key for key in after if key == "runtime" or after[key] != default.get(key)]
-        return [_new(key, after[key]) for key in sorted(new, key=lambda key: (key != "runtime", key))]
-    changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+        new = [key for key in _plain(after) if key == "runtime" or after[key] != default.get(key)]
+        texts = [_new(key, after[key]) for key in sorted(new, key=lambda key: (key != "runtime", key))]
+        return [*texts, *describe_workspaces({}, after)]
+    changed = [key for key in sorted(_plain({**before, **after})) if before.get(key) != after.get(key)]
     texts = [_described(key, before.get(key), after.get(key)) for key in changed]
+    texts += describe_workspaces(before, after)
     return [*(text for text in texts if text.startswith(MORE)), *(text for text in texts if not text.startswith(MORE))]
+
+
+def _plain(keys: Iterable[str]) -> list[str]:
+    return [key for key in keys if not is_of_workspace(key)]
 
 
 def _new(key: str, value: str) -> str:
@@ -149,7 +158,7 @@ def _items(key: str, value: str | None) -> list[str] | None:
 
 
 _TEXTS = frozenset({"runtime", "model", "label", "description", "prompt"})
-_LISTS = frozenset({"permissions.allow", "permissions.deny", "recipients"})
+_LISTS = frozenset({"permissions.allow", "permissions.deny", "recipients", "network.allow"})
 
 
 def _gives_more(key: str, before: str | None, after: str | None) -> bool:

@@ -1,8 +1,8 @@
 """`[network]` of agent.toml: what the agent may reach.
 
-    [network]
-    allow = ["crates.io", "*.github.com", "git.example.org:22", "@python"]    # meta.network.rule, or the operator's group
-    defaults = true                                                         # the hosts of the runtime itself as well
+[network]
+allow = ["crates.io", "*.github.com", "git.example.org:22", "@python"]    # meta.network.rule, or the operator's group
+defaults = true                                                         # the hosts of the runtime itself as well
 """
 
 from __future__ import annotations

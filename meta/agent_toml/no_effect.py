@@ -12,6 +12,7 @@ from dataclasses import asdict
 from meta.agent_toml.obeyed import obeyed
 from meta.agent_toml.runtimes import SCRIPT, WITH_COMMAND
 from meta.agent_toml.tools import TOOLS
+from meta.network.runtime_hosts import runtime_rules
 
 NO_EFFECT = "NO EFFECT: "
 """Begins the words about settings that the runtime does not obey."""
@@ -53,7 +54,8 @@ def describe_no_effect(settings: Mapping[str, str]) -> list[str]:
     """Return a line for each kind of setting that does nothing. `settings` is as `flatten` returns it."""
     runtime = settings.get("runtime", "")
     by_reason: dict[tuple[str, str], list[str]] = {}
-    for key, beginning, why in (*_ignored(runtime, settings), *_rules(runtime, settings)):
+    ignored = (*_ignored(runtime, settings), *_rules(runtime, settings), *_defaults(runtime, settings))
+    for key, beginning, why in ignored:
         by_reason.setdefault((beginning, why), []).append(key)
     lines = [f"{beginning}{', '.join(keys)}: runtime {runtime}: {why}" for (beginning, why), keys in by_reason.items()]
     lines += _without_meaning(settings, runtime)
@@ -84,6 +86,12 @@ def _rules(runtime: str, settings: Mapping[str, str]) -> Iterator[tuple[str, str
     """Yield the rules of the script runtime if the agent has another one."""
     if runtime not in ("", SCRIPT) and any(key.startswith("script[") for key in settings):
         yield "[[script]]", NO_EFFECT, f"only runtime {SCRIPT} has rules"
+
+
+def _defaults(runtime: str, settings: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield `network.defaults` if it is off and the runtime has no hosts of its own."""
+    if settings.get("network.defaults") == "false" and not runtime_rules(runtime, key_outside=False):
+        yield "network.defaults", NO_EFFECT, "it has no hosts of its own"
 
 
 def _without_meaning(settings: Mapping[str, str], runtime: str) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
@@ -90,13 +91,15 @@ class Workspace(Table):
         try:
             return check_path(last)
         except ValueError as error:
-            raise ValueError(f"is missing, and {last[:_SHOWN]!r}, the last part of the URL, is none; {error}") from error
+            raise ValueError(
+                f"is missing, and {last[:_SHOWN]!r}, the last part of the URL, is none; {error}"
+            ) from error
 
 
 def check_workspaces(workspaces: Sequence[Workspace]) -> Sequence[Workspace]:
     """Return the workspaces: each in a folder of its own, none within another one's."""
     paths = sorted(workspace.path.lower().split("/") for workspace in workspaces)
-    for above, below in zip(paths, paths[1:], strict=False):
+    for above, below in pairwise(paths):
         if below[: len(above)] == above:
             raise ValueError(
                 f"{'/'.join(below)[:_SHOWN]!r}: two workspaces have this path, or one is within the other; give each a "
@@ -108,12 +111,10 @@ def check_workspaces(workspaces: Sequence[Workspace]) -> Sequence[Workspace]:
 def _match(url: str) -> tuple[re.Match[str], int]:
     """Return the parts of a URL, and the port of its form."""
     shown = url[:_SHOWN]
-    for pattern, port in ((_HTTPS, 443), (_SSH, 22), (_SCP, 22)):
-        match = pattern.fullmatch(url) if len(url) <= URL_LIMIT else None
-        if match is not None:
-            break
-    else:
-        raise ValueError(f"{shown!r} is not the URL of a repo; {_FORMS}, without a password in it")
+    pattern, port = (_HTTPS, 443) if url.startswith("https:") else (_SSH if url.startswith("ssh:") else _SCP, 22)
+    match = pattern.fullmatch(url) if len(url) <= URL_LIMIT else None
+    if match is None:
+        raise ValueError(f"{shown!r} is not the URL of a repo; {_FORMS}, without a login in it")
     if int(match.groupdict().get("port") or port) > 65_535:
         raise ValueError(f"{shown!r}: a port is 1 to 65535")
     if match["path"].startswith("-") or re.search(r"%(?:[01].|7f|$|.$)", match["path"], re.IGNORECASE):
@@ -125,4 +126,3 @@ def _match(url: str) -> tuple[re.Match[str], int]:
     except BadInput as error:
         raise ValueError("; ".join(filter(None, (error.summary, error.hint)))) from error
     return match, port
-

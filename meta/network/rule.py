@@ -62,7 +62,7 @@ class Rule:
 
 def parse_rule(text: str) -> Rule:
     """Return the rule of a text. Raise BadInput with what is wrong and what to write instead."""
-    host, ports = _split(text, "rule")
+    host, ports = _split(text)
     if host == ANY:
         return Rule(ANY, ports)
     wild = host.startswith("*.")
@@ -74,8 +74,9 @@ def parse_rule(text: str) -> Rule:
 
 def canonical_host(text: str) -> str:
     """Return the host of a request in its one spelling; IPv6 with or without brackets. Raise BadInput."""
-    name = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    return _canonical(name.removesuffix(".") if not name.endswith("..") else name, text)
+    if text.startswith("[") and text.endswith("]"):
+        return _ipv6(text[1:-1], text)
+    return _canonical(text.removesuffix(".") if ":" not in text else text, text)
 
 
 def is_address(host: str) -> bool:
@@ -115,15 +116,17 @@ def _covers_host(pattern: str, host: str) -> bool:
     return pattern == ANY or (pattern.startswith("*.") and host.endswith(pattern[1:]) and len(host) > len(pattern) - 1)
 
 
-def _split(text: str, what: str) -> tuple[str, tuple[int, ...]]:
+def _split(text: str) -> tuple[str, tuple[int, ...]]:
     """Return the host of `host`, `host:port`, `[address]:port`, and the ports."""
+    if "/" in text:
+        raise BadInput(f"{_quote(text)} is no rule", "write the host alone, without https:// and without a path")
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        if (rest and not rest.startswith(":")) or "]" not in text:
-            raise BadInput(f"{_quote(text)} is no {what}: after ']' comes a port or nothing", _SEE)
-        return host, _ports(rest[1:], text) if rest else tuple(sorted(WEB_PORTS))
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise BadInput(f"{_quote(text)} is no rule: after ']' comes a port or nothing", _SEE)
+        return _ipv6(host, text), _ports(rest[1:], text) if rest else tuple(sorted(WEB_PORTS))
     if text.count(":") > 1:
-        raise BadInput(f"{_quote(text)} is no {what}", f"write an IPv6 address in brackets: [2001:db8::1]:443; {_SEE}")
+        raise BadInput(f"{_quote(text)} is no rule", f"write an IPv6 address in brackets: [2001:db8::1]:443; {_SEE}")
     host, colon, port = text.partition(":")
     return host, _ports(port, text) if colon else tuple(sorted(WEB_PORTS))
 
@@ -172,10 +175,14 @@ def _ipv6(name: str, text: str) -> str:
 
 
 def _ascii_remedy(name: str) -> str:
+    """Return the name in ASCII, unless other names are written so too: the codec makes `strasse` of `straße`."""
     try:
-        return f"write it as {name.encode('idna').decode('ascii')}"
+        text = name.encode("idna").decode("ascii") if len(name) <= HOST_LIMIT else ""
+        if text and text.encode("ascii").decode("idna") == name:
+            return f"write it as {text}"
     except UnicodeError:
-        return f"write the name in ASCII (xn--...); {_SEE}"
+        pass
+    return f"write the name in ASCII (xn--...); {_SEE}"
 
 
 def _quote(text: str) -> str:

@@ -26,6 +26,13 @@ def changes(before: str, after: str) -> list[str]:
         ("", 'env.EDITOR = "ed"', 'env.EDITOR: unset -> "ed"'),
         ("", 'permissions.deny = ["Bash"]', 'permissions.deny: added "Bash"'),
         ("", 'permissions.allow = ["Read"]', 'permissions.allow: added "Read"'),
+        ("", 'network.allow = ["a.example"]', 'network.allow: added "a.example"'),
+        (
+            'network.allow = ["a.example"]',
+            "",
+            'network.allow: removed "a.example"; now the hosts of its runtime only',
+        ),
+        ("", "network.defaults = false", "network.defaults: true -> false"),
         ('recipients = ["bob"]', "recipients = []", 'recipients: removed "bob"; now the manager only'),
     ],
 )

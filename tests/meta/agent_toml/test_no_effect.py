@@ -98,3 +98,9 @@ def test_a_word_that_the_runtime_cannot_be_held_to_is_named() -> None:
 def test_a_tool_of_an_mcp_server_in_agent_toml_is_known() -> None:
     server = 'mcp_servers.wiki.url = "https://wiki.example/mcp"'
     assert lines(f'runtime = "opencode"\npermissions.deny = ["wiki_search"]\n{server}') == []
+
+
+@pytest.mark.parametrize(("runtime", "has_line"), [("script", True), ("opencode", True), ("claude", False)])
+def test_defaults_that_are_off_do_nothing_with_a_runtime_that_has_no_hosts(runtime: str, has_line: bool) -> None:
+    found = lines(f'runtime = "{runtime}"\nnetwork.defaults = false')
+    assert (found == [f"NO EFFECT: network.defaults: runtime {runtime}: it has no hosts of its own"]) is has_line
