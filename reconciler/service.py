@@ -22,6 +22,7 @@ from reconciler.messaging.broker import Broker
 from reconciler.messaging.loose_ends import LooseEnds
 from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
+from reconciler.network.way_out import WayOut
 from reconciler.observe.links import Links
 from reconciler.observe.live import Live
 from reconciler.observe.releases import Releases
@@ -91,3 +92,4 @@ class Service:
     notifier: Notifier
     disk: DiskGuard
     locks: StaleLocks
+    way_out: WayOut

@@ -24,6 +24,7 @@ from reconciler.observe.memory import Memory
 from reconciler.observe.observer import Observer
 from reconciler.observe.previews import Previews
 from reconciler.observe.repos import Repos
+from reconciler.plan.observed import Launch
 from reconciler.ports import Sockets
 from reconciler.store.cards import Cards
 from reconciler.telemetry.metrics import Metrics
@@ -33,6 +34,8 @@ from reconciler.upkeep.disk.guard import Disk
 @dataclass(frozen=True, slots=True)
 class World:
     """The shared parts. `clock` gives Unix seconds. `as_root`: hive can give files to other uids.
+
+    Each of `on_launch` is called before a container starts, after each of `on_start`.
 
     `previews` are those of open proposals; None if the builder makes none. `builds` limits the builds that run at one
     time. Each of `on_start` is called with the name of an agent before its container starts, each of `on_destroy` with
@@ -65,6 +68,7 @@ class World:
     network: OperatorSettings
     on_purge: tuple[Callable[[AgentName], Awaitable[None]], ...] = ()
     on_start: tuple[Callable[[AgentName], Awaitable[None]], ...] = ()
+    on_launch: tuple[Callable[[AgentName, Launch], Awaitable[None]], ...] = ()
     clock: Callable[[], float] = time.time
     _decisions: dict[AgentName, asyncio.Lock] = field(default_factory=dict)
     _push_repos: dict[AgentName, asyncio.Lock] = field(default_factory=dict)

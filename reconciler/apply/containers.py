@@ -104,6 +104,8 @@ class ContainerSteps:
         await self._settle_messages(agent)
         for on_start in self._world.on_start:
             await on_start(agent)
+        for on_launch in self._world.on_launch:
+            await on_launch(agent, launch)
         self._world.links.reset(agent)
         with effect("start"):
             await self._backend.start(agent, launch)

@@ -140,6 +140,7 @@ class Daemon:
             "updates": service.updates.run(),
             "ticker": parts.ticker.run(),
             "budgets": service.budgets.run(),
+            "network": service.way_out.run(),
             "upkeep": hourly(service.broker, service.questions),
             "discovery": service.discovery.run(),
             "locks": service.locks.run(),

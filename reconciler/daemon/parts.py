@@ -26,6 +26,7 @@ from reconciler.common.revision import revision as hive_revision
 from reconciler.daemon.choices import lock_flake, make_backend, make_builder
 from reconciler.daemon.foundation import Harnesses, Spending, Store, Surroundings
 from reconciler.daemon.hints import Hints
+from reconciler.daemon.network import make_way_out
 from reconciler.daemon.service import make_service
 from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker, Quota
@@ -34,6 +35,7 @@ from reconciler.messaging.recipients import Recipients
 from reconciler.messaging.reminders import Reminders
 from reconciler.messaging.ticker import Ticker
 from reconciler.network.operator import OperatorSettings
+from reconciler.network.way_out import WayOut
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.declared import declared_records
 from reconciler.observe.drains import Drains
@@ -102,12 +104,13 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
         layout, meta, repos, backend, builder, links, here.sockets, memory, turn_limit=turn_limit, roster=roster
     )
     observer = Observer(sources, since=since, previews=previews, given_away=choice.own_ranges and os.geteuid() != 0)
-    world = _world(here, store, sources, observer, previews, memory, spending, harnesses)
+    way_out = make_way_out(here, meta, repos, roster, backend, spending.budgets)
+    world = _world(here, store, sources, observer, previews, memory, spending, harnesses, way_out)
     apply = Apply(world, backend, builder)
     closing.push_async_callback(backend.close)
     await backend.open(hints)
     await observer.desired()
-    service = make_service(here, world, apply, store, spending, build_logs, roster, harnesses)
+    service = make_service(here, world, apply, store, spending, build_logs, roster, harnesses, way_out)
     await service.discovery.open()
     database.on_change(service.discovery.glance)
     if service.notifier.configured:
@@ -127,6 +130,7 @@ def _world(
     memory: Memory,
     spending: Spending,
     harnesses: Harnesses,
+    way_out: WayOut,
 ) -> World:
     return World(
         layout=here.layout,
@@ -147,9 +151,10 @@ def _world(
         metrics=store.metrics,
         as_root=privilege(here.config.uid_start).hands_out_uids,
         own_ranges=here.choice.own_ranges,
-        on_destroy=(store.questions.forget, store.reminders.forget, harnesses.live.forget),
+        on_destroy=(store.questions.forget, store.reminders.forget, harnesses.live.forget, way_out.forget),
         on_purge=(spending.records.forget,),
         on_start=(spending.budgets.judge,),  # its new settings may hold it: its harness must not take a turn first
+        on_launch=(way_out.before_launch,),
         builds=asyncio.Semaphore(here.config.builds),
         disk=Disk(Reserve(here.layout.reserve, here.config.reserve_mib * 2**20), sources.disk),
         network=OperatorSettings.of(here.layout, here.config),

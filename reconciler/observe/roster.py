@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from meta.model import AgentEntry, Deploy, DeployKind, TagState
-from meta.names import AgentName, Sha
+from meta.names import AgentName, ProposalId, Sha
 
 _UNDER_WAY = frozenset({TagState.APPROVED, TagState.BUILDING})
 
@@ -20,10 +20,15 @@ class Roster:
     def __init__(self, entries: Callable[[], Mapping[AgentName, AgentEntry]]) -> None:
         self._entries = entries
         self._spawning: dict[AgentName, Sha] = {}
+        self._deploying: dict[AgentName, dict[ProposalId, Sha]] = {}
 
     def note(self, agent: AgentName, deploys: Iterable[Deploy]) -> None:
         """Note the deploys of an agent as they are now."""
-        spawn = next((each for each in deploys if each.kind is DeployKind.SPAWN and each.state in _UNDER_WAY), None)
+        under_way = [each for each in deploys if each.state in _UNDER_WAY]
+        self._deploying[agent] = {each.id: each.sha for each in under_way}
+        if not under_way:
+            del self._deploying[agent]
+        spawn = next((each for each in under_way if each.kind is DeployKind.SPAWN), None)
         if spawn is None:
             self._spawning.pop(agent, None)
         else:
@@ -41,3 +46,7 @@ class Roster:
         """Return the commit that meta pins for an agent, or that its spawn deploys; None if there is no such agent."""
         entry = self._entries().get(agent)
         return entry.pin.sha if entry is not None else self._spawning.get(agent)
+
+    def deploying(self, agent: AgentName) -> Mapping[ProposalId, Sha]:
+        """Return the commit of each id of an agent that is approved and not decided yet."""
+        return self._deploying.get(agent, {})

@@ -1,0 +1,103 @@
+"""The policy of all agents as it is to be now, made again only for the agents of which something changed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from meta.agent_toml.settings import AgentSettings
+from meta.errors import HiveError, TransientError
+from meta.model import NetworkGrant
+from meta.names import AgentName
+from meta.network.policy import Policy
+from reconciler.network.operator import OperatorSettings
+from reconciler.network.policy import Judged, Needs, Operator, fit, judge
+from reconciler.observe.settings import CLOSED, DeployedSettings
+
+DAMAGED = "its agent.toml cannot be read: it keeps what it could reach, and gets nothing new"
+TOO_LONG = "its rules are left out, because those of all agents together are too long"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What policies are made of: the agents that exist, the settings that each one runs with, what is granted or held.
+
+    `refresh` reads meta again. `held` returns why the keys of an agent are closed, "" if they are not.
+    """
+
+    refresh: Callable[[], Awaitable[object]]
+    names: Callable[[], list[AgentName]]
+    settings: DeployedSettings
+    grants: Callable[[AgentName], tuple[NetworkGrant, ...]]
+    held: Callable[[AgentName], str]
+    operator: OperatorSettings
+    clock: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    needs: Needs
+    operator: Operator
+    judged: Judged
+    damaged: bool
+
+
+class Policies:
+    """The policies. `policy` is that of the last `read`."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._known: dict[AgentName, _Known] = {}
+        self._operator = Operator()
+        self._cut: frozenset[AgentName] = frozenset()
+        self.policy = Policy()
+
+    @property
+    def needed(self) -> bool:
+        """True if an agent may reach anything."""
+        return any(each.rules or each.grants or each.routes for each in self.policy.agents.values())
+
+    async def read(self) -> Policy:
+        """Return the policy of now."""
+        with contextlib.suppress(HiveError):  # what was read last stays in force; other lines say so
+            await self._sources.refresh()
+        operator, now = self._operator_of_now(), self._sources.clock()
+        known = {agent: await self._judge(agent, operator, now) for agent in self._sources.names()}
+        before = {agent: each.judged for agent, each in self._known.items()}
+        self._known = known
+        if before != {agent: each.judged for agent, each in known.items()}:
+            self.policy, self._cut = fit({agent: each.judged.policy for agent, each in known.items()})
+        return self.policy
+
+    def problems(self, agent: AgentName) -> tuple[str, ...]:
+        """Return what of the agent's configuration is not in force, one line each."""
+        known = self._known.get(agent)
+        if known is None:
+            return ()
+        damaged = (DAMAGED,) if known.damaged else ()
+        return (*known.judged.problems, *damaged, *((TOO_LONG,) if agent in self._cut else ()))
+
+    def _operator_of_now(self) -> Operator:
+        file, ceiling = self._sources.operator.file(), self._sources.operator.ceiling()
+        if file is not self._operator.file or ceiling != self._operator.ceiling:
+            self._operator = Operator(file, ceiling)
+        return self._operator
+
+    async def _judge(self, agent: AgentName, operator: Operator, now: float) -> _Known:
+        known = self._known.get(agent)
+        settings, damaged = await self._settings(agent), False
+        if settings is None or settings is CLOSED:
+            settings, damaged = known.needs.settings if known is not None else None, settings is CLOSED
+        needs = Needs(settings, self._sources.grants(agent), self._sources.held(agent))
+        if known is not None and known.needs == needs and known.operator is operator and not needs.grants:
+            return known if known.damaged == damaged else _Known(needs, operator, known.judged, damaged)
+        return _Known(needs, operator, judge(agent, needs, operator, now), damaged)
+
+    async def _settings(self, agent: AgentName) -> AgentSettings | None:
+        """Return the settings that an agent runs with; None if they cannot be read now, or if it runs with none."""
+        try:
+            return await self._sources.settings.of(agent)
+        except TransientError:
+            return None

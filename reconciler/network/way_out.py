@@ -1,0 +1,194 @@
+"""The daemon's side of the way out: the policy that hive-egress obeys is the one of now.
+
+By level: every PERIOD seconds, after each `wake`, and after each change that hive-egress reports, the policy of now is
+compared with the one that hive-egress obeys, and pushed if it is another. So a daemon that was away, a hive-egress that
+was replaced, and a push that failed need no rule of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from meta.errors import HiveError, PermanentError
+from meta.names import AgentName
+from meta.network.control import VERSION
+from meta.network.policy import Policy
+from meta.network.report import ConnectionRecord, Report
+from reconciler.common.tasks import run_together
+from reconciler.network.client import EgressClient
+from reconciler.network.policies import Policies
+from reconciler.observe.running import RunningCommits
+from reconciler.plan.observed import Launch
+
+log = logging.getLogger(__name__)
+
+PERIOD = 3.0
+"""Seconds between two looks, at most."""
+PAUSE = 0.1
+"""Seconds between two looks, at least."""
+AWAY = 1.0
+"""Seconds until the next look if hive-egress does not answer."""
+LAUNCH_SECONDS = 3.0
+"""Seconds that the start of an agent waits for its policy to be obeyed."""
+
+OnReport = Callable[[Report], Awaitable[None]]
+"""Called with each report, one at a time. It must not raise HiveError: what fails is done with the next report."""
+
+
+class Process(Protocol):
+    """The hive-egress that the daemon starts (reconciler.network.process)."""
+
+    async def revive(self, client: EgressClient) -> Report:
+        """Start it unless it runs, and return its first report. Raise TransientError."""
+
+    async def adopt(self, client: EgressClient, report: Report) -> Report:
+        """Return the report, or that of a new process if the one that runs must be replaced. Raise TransientError."""
+
+
+class WayOut:
+    """The way out of all agents. `process` is None if hive-egress is not the daemon's to start."""
+
+    def __init__(
+        self,
+        client: EgressClient,
+        policies: Policies,
+        running: RunningCommits,
+        process: Process | None = None,
+    ) -> None:
+        self._client = client
+        self._policies = policies
+        self._running = running
+        self._process = process
+        self._report: Report | None = None
+        self._problem = ""
+        self._listeners: list[OnReport] = []
+        self._looking = asyncio.Lock()
+        self._woken = asyncio.Event()
+
+    @property
+    def report(self) -> Report | None:
+        """The last report of hive-egress; None before the first one."""
+        return self._report
+
+    @property
+    def problem(self) -> str:
+        """Why there is no way out now, with the remedy; "" if there is one."""
+        return self._problem
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that was pushed last, or is to be."""
+        return self._policies.policy
+
+    def listen(self, listener: OnReport) -> None:
+        """Await `listener` with each report from now on, in `run`."""
+        self._listeners.append(listener)
+
+    def wake(self) -> None:
+        """Look soon: something changed that the policy is made of."""
+        self._woken.set()
+
+    async def push(self) -> None:
+        """Push the policy of now unless it is obeyed. Return once it is.
+
+        Raise TransientError if hive-egress does not answer, PermanentError if it refuses.
+        """
+        await self._look()
+        self.wake()  # the listeners
+
+    async def before_launch(self, agent: AgentName, launch: Launch) -> None:
+        """Push the rules of the commit that an agent starts with. Without hive-egress it starts all the same."""
+        self._running.begin(agent, launch)
+        try:
+            async with asyncio.timeout(LAUNCH_SECONDS):
+                await self.push()
+        except (HiveError, TimeoutError):
+            log.debug("%s starts before hive-egress has its policy", agent)  # `problem` has the reason
+
+    async def forget(self, agent: AgentName) -> None:
+        """Drop an agent that was destroyed, from hive-egress too."""
+        self._running.forget(agent)
+        self.wake()
+
+    async def connections(self, agent: AgentName, after: int) -> list[ConnectionRecord]:
+        """Return the agent's connections with greater numbers than `after`, and those that go on.
+
+        Raise TransientError if hive-egress does not answer.
+        """
+        return await self._client.connections(agent, after)
+
+    def conditions(self, agent: AgentName) -> tuple[str, ...]:
+        """Return what is wrong with the agent's way out, one line each."""
+        each = self._report.agents.get(agent) if self._report is not None else None
+        problem = (f"it has no way out: {each.problem}",) if each is not None and each.problem else ()
+        return (*self._policies.problems(agent), *problem)
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        await run_together({"policy": self._follow(), "changes": self._watch()})
+
+    async def _follow(self) -> None:
+        while True:
+            self._woken.clear()
+            pause = PERIOD
+            try:
+                report = await self._look()
+            except HiveError:
+                pause = AWAY
+            else:
+                for listener in self._listeners:
+                    await listener(report)
+            await asyncio.sleep(PAUSE)
+            try:
+                async with asyncio.timeout(pause - PAUSE):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def _watch(self) -> None:
+        """Wake with each change that hive-egress reports, and at its end."""
+        while True:
+            try:
+                async for _ in self._client.watch():
+                    self.wake()
+            except HiveError:
+                self.wake()
+            await asyncio.sleep(AWAY)
+
+    async def _look(self) -> Report:
+        async with self._looking:
+            try:
+                policy = await self._policies.read()
+                report = await self._ask()
+                if report.policy != policy.revision:
+                    await self._client.set_policy(policy)
+                    report = await self._client.report()
+            except HiveError as error:
+                self._fail(error)
+                raise
+            self._problem, self._report = "", report
+            return report
+
+    async def _ask(self) -> Report:
+        try:
+            report = await self._client.report()
+        except HiveError:
+            if self._process is None:
+                raise
+            return await self._process.revive(self._client)
+        if self._process is not None:
+            return await self._process.adopt(self._client, report)
+        if report.version != VERSION:
+            raise PermanentError(
+                f"hive-egress speaks protocol {report.version}, this daemon {VERSION}", "restart hive-egress"
+            )
+        return report
+
+    def _fail(self, error: HiveError) -> None:
+        if self._process is not None or self._policies.needed:
+            if self._problem != error.describe():
+                log.warning("the way out: %s", error.describe())
+            self._problem = error.describe()

@@ -1,0 +1,38 @@
+"""The commit that each agent runs with.
+
+It is the one that meta pins. While an id is deployed it is the id's, from the start of its container on: so what goes
+with a commit switches with the container, and goes back with it if the id fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meta.names import AgentName, Sha
+from reconciler.observe.roster import Roster
+from reconciler.plan.observed import Launch
+
+
+class RunningCommits:
+    """The commits. `launch` returns the launch of the agent's container as its backend has it."""
+
+    def __init__(self, roster: Roster, launch: Callable[[AgentName], Launch | None]) -> None:
+        self._roster = roster
+        self._launch = launch
+        self._launches: dict[AgentName, Launch] = {}
+
+    def begin(self, agent: AgentName, launch: Launch) -> None:
+        """Note that the agent's container starts now."""
+        self._launches[agent] = launch
+
+    def forget(self, agent: AgentName) -> None:
+        """Drop an agent that was destroyed."""
+        self._launches.pop(agent, None)
+
+    def of(self, agent: AgentName) -> Sha | None:
+        """Return the commit that an agent runs with, or starts with next; None if there is no such agent."""
+        deploying = self._roster.deploying(agent)
+        launch = (self._launches.get(agent) or self._launch(agent)) if deploying else None
+        if launch is not None and launch.deploy is not None and launch.deploy in deploying:
+            return deploying[launch.deploy]
+        return self._roster.commit(agent)
