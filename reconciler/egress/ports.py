@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from meta.names import AgentName
 from meta.network.policy import AgentPolicy
-from meta.network.report import Metered
+from meta.network.report import ConnectionRecord, Metered
 from meta.network.routes import Route
-from meta.network.verdict import Verdict
+from reconciler.egress.denial import Denied as Denied
+from reconciler.egress.pool import Upstreams
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-class Denied(Exception):
-    """A connection that hive-egress does not make. `phrase` is one line of ASCII, for the status line."""
-
-    def __init__(self, verdict: Verdict, phrase: str) -> None:
-        super().__init__(phrase)
-        self.verdict = verdict
-        self.phrase = phrase
 
 
 class Account(Protocol):
@@ -38,6 +31,8 @@ class Gate(Protocol):
     """One agent's way out. Every decision is made here; times, limits and counters too."""
 
     agent: AgentName
+    upstreams: Upstreams
+    """The agent's connections to the upstreams of its routes. No other agent's requests are on them."""
 
     @property
     def policy(self) -> AgentPolicy:
@@ -57,6 +52,12 @@ class Gate(Protocol):
 
     def route(self, name: str) -> tuple[Route, str]:
         """Return a route and its key. Raise Denied: there is none, this agent may not use it, or it is held."""
+
+    def routes(self) -> Mapping[str, str]:
+        """Return the kind of each route that the agent may use, by name."""
+
+    def refusals(self, after: int) -> tuple[list[ConnectionRecord], int]:
+        """Return the refused connections with a number above `after`, and the newest number that there is."""
 
     def meter(self, tokens: Metered) -> None:
         """Add what an answer of a model's API says that it cost."""
