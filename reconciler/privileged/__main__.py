@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hive-privileged", description="root's part of hive", allow_abbrev=False)
     parser.add_argument("--uid", type=int, required=True, help="the daemon's uid: the only one that may connect")
     parser.add_argument("--gid", type=int, help="the daemon's group (default: as its uid)")
+    parser.add_argument("--egress-uid", type=int, help="hive-egress's uid (default: the daemon's)")
     parser.add_argument("--socket", type=Path, help="listen here instead of on the socket that systemd passes")
     parser.add_argument("--owner", default="hive", help="marks the containers of this hive")
     parser.add_argument("--etc", type=Path, default=Path("/etc/nixos-containers"))
@@ -81,6 +82,11 @@ def _host(options: argparse.Namespace) -> Host:
         or options.uid_first <= options.uid <= options.uid_last
     ):
         raise BadInput("the uid range is empty, or holds the daemon's own uid", "see --uid-first and --uid-last")
+    egress = options.egress_uid
+    if egress is not None and (not 0 < egress < 2**32 - 1 or options.uid_first <= egress <= options.uid_last):
+        raise BadInput(
+            f"{egress} is no uid for hive-egress: it is root's, a container's or none", "give it a user of its own"
+        )
     return Host(
         owner=options.owner,
         uid=options.uid,
@@ -92,6 +98,7 @@ def _host(options: argparse.Namespace) -> Host:
         units=options.run,
         records=options.records,
         credentials=options.credentials,
+        egress_uid=egress,
         bounds=Bounds(options.store, options.uid_first, options.uid_last),
         idmap=idmap.of_host(options.store),
         programs=Programs(**{key: getattr(options, key) for key in Programs.__dataclass_fields__}),

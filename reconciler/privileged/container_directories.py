@@ -22,7 +22,11 @@ def own(host: Host, request: OwnDirectory) -> None:
     base, bind = request.uid_base, conf.directory(request.name, request.kind)
     daemon = frozenset({0, host.uid})
     parents = _of_the_daemon(host, 0o755 if request.kind == "proposed" else 0o711)
-    if bind.runtime:
+    if request.kind == "egress" and host.egress_uid is not None:
+        # hive-egress makes its socket in it; an older hive's, which is the daemon's, keeps its inode and so its binds
+        whose = (host.egress_uid, base)
+        last = Ownership(*whose, 0o750, lambda uid, gid: (uid, gid) == whose, daemon | {host.egress_uid})
+    elif bind.runtime:
         # the daemon makes sockets in it, and the setgid bit gives them to the container's group
         last = Ownership(host.uid, base, 0o2750, lambda uid, gid: (uid, gid) == (host.uid, base), daemon)
     elif request.kind == "proposed":
@@ -86,9 +90,15 @@ def _to_range(host: Host, base: int) -> trees.Owners:
 
 
 def remove(host: Host, name: AgentName) -> None:
-    """Remove what a container that is gone left. Its sockets and its way out are the daemon's."""
+    """Remove what a container that is gone left. Its sockets are the daemon's."""
     for kind in ("state", "home", "proposed"):
         directories.remove(host.state, conf.directory(name, kind).parts)
+    remove_way_out(host, name)
+
+
+def remove_way_out(host: Host, name: AgentName) -> None:
+    """Remove the directory of the way out. It may be hive-egress's, and then the daemon cannot."""
+    directories.remove(host.runtime, conf.directory(name, "egress").parts)
 
 
 def measure(host: Host, run: Run, name: AgentName) -> Mapping[str, object]:

@@ -47,7 +47,8 @@ class Host:
 
     `uid` and `gid` are the daemon's. `roots` has the containers' own disks, where nixos-container makes them. `records`
     is root's own directory: the containers that are being created. `idmap`: the store's file system can be mounted with
-    mapped owners. `credentials` is the host's list of them.
+    mapped owners. `credentials` is the host's list of them. `egress_uid` is that of hive-egress, None if it is the
+    daemon's own.
     """
 
     owner: str
@@ -65,6 +66,7 @@ class Host:
     roots: Path = Path("/var/lib/nixos-containers")
     idmap: bool = False
     credentials: Path = Path("/etc/hive/credentials.json")
+    egress_uid: int | None = None
 
     def __post_init__(self) -> None:
         if not OWNER.fullmatch(self.owner):

@@ -75,7 +75,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Destroy:
-    """Stop and remove the container. The agent's own directories stay."""
+    """Stop and remove the container, and the directory of its way out. The agent's own directories stay."""
 
     name: AgentName
 

@@ -17,7 +17,7 @@ import pytest
 from meta.errors import HiveError, Refused
 from meta.names import MANAGER, AgentName
 from reconciler.privileged import values
-from reconciler.privileged.protocol import OwnDirectory
+from reconciler.privileged.protocol import Destroy, OwnDirectory, RemoveDirectories
 from reconciler.privileged.verbs import Verbs
 from tests.reconciler.privileged.stage import ALICE, UID, Stage
 
@@ -57,6 +57,59 @@ def test_each_kind_gets_its_owner(stage: Stage, verbs: Verbs) -> None:
         assert whose(stage.root / "state/proposed/alice") == (DAEMON, DAEMON, 0o755)
     own(verbs, "sockets", MANAGER)
     assert whose(stage.root / "runtime/manager") == (DAEMON, UID, 0o2750)
+
+
+EGRESS = 998
+
+
+@pytest.fixture
+def with_egress(stage: Stage, verbs: Verbs) -> Verbs:
+    """The helper of a host whose hive-egress has a user of its own. It follows `verbs`, which owns the two roots."""
+    return Verbs(replace(stage.host, uid=DAEMON, gid=DAEMON, egress_uid=EGRESS))
+
+
+def test_the_way_out_belongs_to_hive_egress_and_only_its_container_may_enter(stage: Stage, with_egress: Verbs) -> None:
+    for _ in range(2):
+        own(with_egress, "egress")
+        assert whose(stage.root / "runtime/egress/alice") == (EGRESS, UID, 0o750)
+        assert whose(stage.root / "runtime/egress") == (DAEMON, DAEMON, 0o711)
+    own(with_egress, "sockets")
+    assert whose(stage.root / "runtime/agents/alice") == (DAEMON, UID, 0o2750)
+
+
+def test_the_way_out_of_an_older_hive_changes_its_owner_and_not_its_inode(
+    stage: Stage, verbs: Verbs, with_egress: Verbs
+) -> None:
+    own(verbs, "egress")
+    path = stage.root / "runtime/egress/alice"
+    (path / "egress.sock").touch()
+    before = path.stat().st_ino
+    own(with_egress, "egress")
+    assert (path.stat().st_ino, *whose(path)) == (before, EGRESS, UID, 0o750)
+    assert (path / "egress.sock").exists()
+
+
+def test_the_way_out_of_an_agent_with_another_range_is_given_again(stage: Stage, with_egress: Verbs) -> None:
+    own(with_egress, "egress")
+    own(with_egress, "egress", uid=UID + values.UIDS)
+    assert whose(stage.root / "runtime/egress/alice") == (EGRESS, UID + values.UIDS, 0o750)
+
+
+def test_a_way_out_of_another_user_is_refused(stage: Stage, with_egress: Verbs) -> None:
+    own(with_egress, "egress")
+    os.chown(stage.root / "runtime/egress/alice", UID, UID)
+    with pytest.raises(Refused, match=f"belongs to uid {UID}"):
+        own(with_egress, "egress")
+
+
+@pytest.mark.parametrize("request_", [Destroy(ALICE), RemoveDirectories(ALICE)])
+def test_the_way_out_goes_with_the_container_though_the_daemon_may_not_enter_it(
+    stage: Stage, with_egress: Verbs, request_: Destroy | RemoveDirectories
+) -> None:
+    own(with_egress, "egress")
+    (stage.root / "runtime/egress/alice/egress.sock").touch()
+    with_egress.perform(request_)
+    assert not (stage.root / "runtime/egress/alice").exists()
 
 
 def test_what_the_container_made_of_it_is_left_alone(stage: Stage, verbs: Verbs) -> None:

@@ -150,6 +150,8 @@ def test_another_user_is_refused_by_its_uid() -> None:
         (["--state=relative"], "plain"),
         (["--store=/nix/../etc"], "plain"),
         (["--uid-first=0", "--uid-last=2000000000"], "uid range"),
+        ([f"--egress-uid={UID}"], "hive-egress"),
+        (["--egress-uid=0"], "hive-egress"),
         ([], "no socket was passed"),
     ],
 )
