@@ -14,6 +14,8 @@ in
     ./host/privileged.nix
     ./host/containers.nix
     ./host/credentials.nix
+    ./host/network.nix
+    ./host/egress.nix
   ];
 
   options.services.hive = {

@@ -25,6 +25,7 @@ let
     pythonImportsCheck = [
       "meta"
       "reconciler.daemon.daemon"
+      "reconciler.egress"
       "reconciler.privileged"
       "harness.cli"
       "api.cli.main"
@@ -52,7 +53,7 @@ let
   };
   script = ''
     mkdir -p $out/bin
-    for program in hive hive-harness hive-privileged; do
+    for program in hive hive-egress hive-harness hive-privileged; do
       ln -s ${environment}/bin/$program $out/bin/$program
     done
     export HOME=$TMPDIR

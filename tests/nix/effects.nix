@@ -27,6 +27,7 @@ let
       variables = text config.environment.variables;
       packages = text (map toString config.environment.systemPackages);
       helper = text (config.systemd.services.hive-privileged.serviceConfig.ExecStart.content or "");
+      egress = text (config.systemd.services.hive-egress.serviceConfig.ExecStart.content or "");
       warnings = text config.warnings;
       refused = text (map (one: one.message) (builtins.filter (one: !one.assertion) config.assertions));
     };

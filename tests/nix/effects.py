@@ -23,6 +23,10 @@ class Effect:
     beside: str = ""
 
 
+NETWORK = "etc hive/network.toml"
+PY = 'services.hive.network.groups.py = [ "pypi.org" ];'
+KEY = 'services.hive.network.credentials.alice.file = "/run/secrets/k";'
+
 HOST = {
     "enable": Effect("false", "unit hive.service", None),
     "package": Effect("pkgs.hello", "unit hive.service", "-hello/bin/hive serve"),
@@ -39,6 +43,27 @@ HOST = {
     "builder": Effect('"plain"', "unit hive.service", "HIVE_BUILDER=plain"),
     "watchdog": Effect("90", "unit hive.service", "WatchdogSec=90"),
     "revision": Effect('"abc"', "unit hive.service", "HIVE_REVISION=abc"),
+    "network.ceiling": Effect('[ "*.example.org" "@py" ]', "unit hive-egress.service", "=*.example.org @py", beside=PY),
+    "network.groups": Effect('{ py = [ "pypi.org" ]; }', NETWORK, 'groups = { "py" = ["pypi.org"] }'),
+    "network.private": Effect('[ "registry.corp:443" ]', NETWORK, 'private = ["registry.corp:443"]'),
+    "network.hosts": Effect('{ "registry.corp" = "10.1.2.3"; }', NETWORK, 'hosts = { "registry.corp" = "10.1.2.3" }'),
+    "network.limits.connections": Effect("7", NETWORK, 'limits = { "connections" = 7 }'),
+    "network.limits.bytes_per_second": Effect("2048", NETWORK, 'limits = { "bytes_per_second" = 2048 }'),
+    "network.limits.idle_seconds": Effect("1000", NETWORK, 'limits = { "idle_seconds" = 1000 }'),
+    "network.credentials": Effect(
+        '{ openai.file = "/run/secrets/o"; }', "unit hive-egress.service", "LoadCredential=openai:/run/secrets/o"
+    ),
+    "network.credentials.<name>.file": Effect(
+        '"/run/secrets/other"', "unit hive-egress.service", "LoadCredential=alice:/run/secrets/other"
+    ),
+    "network.credentials.<name>.kind": Effect('"openai"', NETWORK, '"kind" = "openai"', KEY),
+    "network.credentials.<name>.upstream": Effect('"https://a.example"', NETWORK, '"https://a.example"', KEY),
+    "network.credentials.<name>.header": Effect('"x-key"', NETWORK, '"header" = "x-key"', KEY),
+    "network.credentials.<name>.value": Effect('"Token {key}"', NETWORK, '"value" = "Token {key}"', KEY),
+    "network.credentials.<name>.user": Effect('"ada"', NETWORK, '"user" = "ada"', KEY),
+    "network.credentials.<name>.agents": Effect('[ "bob" ]', NETWORK, '"agents" = ["bob"]', KEY),
+    "network.credentials.<name>.paths": Effect('[ "GET /v1/" ]', NETWORK, '"paths" = ["GET /v1/"]', KEY),
+    "network.file": Effect('"/etc/hive-network.toml"', "egress", "--network /etc/hive-network.toml"),
     "settings": Effect("{ builds = 7; }", "etc hive/daemon.env", 'HIVE_BUILDS="7"'),
 }
 """By the option's name below `services.hive`."""

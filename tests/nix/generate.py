@@ -25,6 +25,10 @@ SECTIONS = {
 }
 LEFT_OUT = {
     "fixed_uids": "the daemon is not root there, so it gives no uid",
+    "egress_control": "hive-egress is a unit of the module, and so the module knows the path",
+    "egress_start": "as for egress_control: the daemon starts none",
+    "network_ceiling": "services.hive.network.ceiling, which hive-egress gets too",
+    "network_file": "services.hive.network, which hive-egress gets too",
     "helper_socket": "the module makes the socket, and so it knows its path",
 }
 """Settings of the daemon that are no options of services.hive.settings, and why."""

@@ -37,6 +37,9 @@ let
     stops = lib.mapAttrs (_: one: one.stopIfChanged) config.systemd.services;
     helper = (config.systemd.services.hive-privileged or { serviceConfig.ExecStart.content = null; })
       .serviceConfig.ExecStart.content;
+    egress = (config.systemd.services.hive-egress or { serviceConfig.ExecStart.content = null; })
+      .serviceConfig.ExecStart.content;
+    network = config.environment.etc."hive/network.toml".text or null;
     failed = map (one: one.message) (builtins.filter (one: !one.assertion) config.assertions);
     inherit (config) warnings;
   };
@@ -84,6 +87,31 @@ in
         manager.deploy = "/var/lib/secrets/deploy.key";
       };
     };
+    reaching = hive {
+      network = {
+        ceiling = [ "*.example.org" "@python" "[2001:db8::1]:443" ];
+        groups.python = [ "pypi.org" "files.pythonhosted.org:443" ];
+        private = [ "registry.corp:443" "192.168.1.5:8080" ];
+        hosts."registry.corp" = "10.1.2.3";
+        limits = { connections = 64; bytes_per_second = 1000000; idle_seconds = 1200; };
+        credentials.anthropic.file = "/run/secrets/anthropic";
+        credentials.github = {
+          kind = "git";
+          file = "/run/agenix/github";
+          agents = [ "alice" ];
+          user = "ada";
+        };
+        credentials.corp = {
+          kind = "http";
+          file = "/var/lib/secrets/corp.key";
+          upstream = "https://api.corp:8443";
+          header = "x-corp-key";
+          value = "{key}";
+          paths = [ "GET /v1/" "POST /v1/jobs" ];
+        };
+      };
+    };
+    ownFile = hive { network = { file = "/etc/hive-network.toml"; ceiling = [ "@python" ]; }; };
     declaring = { pkgs, ... }: {
       services.hive = {
         enable = true;
@@ -187,6 +215,20 @@ in
     notifyCopied = hive { settings.notify_file = "${./host.nix}"; };
     notifyCredential = hive { settings.notify_file = "/run/credentials/hive.service/notify"; };
     notifyProgram = hive { settings.notify = "/run/current-system/sw/bin/mail-me --urgent"; };
+    networkTwice = hive { network = { file = "/etc/n.toml"; private = [ "a.example:443" ]; }; };
+    networkFileAtHome = hive { network.file = "/home/ada/network.toml"; };
+    networkFileInState = hive { network.file = "/var/lib/hyperhive/network.toml"; };
+    networkFileHere = hive { network.file = ./host.nix; };
+    keyMisnamed = hive { network.credentials.My_Key = { kind = "git"; file = "/run/secrets/x"; }; };
+    groupMisnamed = hive { network.groups.Python = [ "pypi.org" ]; };
+    keyLiteral = hive { network.credentials.anthropic.file = ./host.nix; };
+    keyMade = { pkgs, ... }: hive { network.credentials.anthropic.file = pkgs.writeText "key" "sk-1"; };
+    keyInEtc = hive { network.credentials.anthropic.file = "/etc/key"; } // { environment.etc.key.text = "sk-1"; };
+    keyAtHome = hive { network.credentials.anthropic.file = "/home/ada/key"; };
+    keyOdd = hive { network.credentials.anthropic.file = "/run/secrets/x:y"; };
+    keyKindless = hive { network.credentials.work.file = "/run/secrets/x"; };
+    keyNowhere = hive { network.credentials.http.file = "/run/secrets/x"; };
+    ceilingUnknown = hive { network.ceiling = [ "@rust" ]; };
     longAgent = hive { agents.twelve-chars = { }; };
     reservedAgent = hive { agents.operator = { }; };
     agentTaken = hive { agents.alice = { }; } // { containers.alice = { }; };

@@ -151,7 +151,7 @@ def test_what_the_root_helper_may_write_is_there_before_it_starts(plain: Any) ->
 
 
 def test_there_is_no_root_helper_where_no_container_needs_it(found: Any) -> None:
-    assert set(found["evaluated"]["local"]["units"]) == {"hive.service"}
+    assert set(found["evaluated"]["local"]["units"]) == {"hive.service", "hive-egress.service"}
 
 
 def test_systemd_starts_no_container_and_a_switch_of_the_host_restarts_none(plain: Any) -> None:
@@ -165,7 +165,7 @@ def test_containers_may_have_the_node_that_nspawn_makes_in_them(plain: Any) -> N
 
 def test_a_switch_of_the_host_restarts_hives_services_at_its_end(plain: Any) -> None:
     hive = {name: stops for name, stops in plain["stops"].items() if name.startswith("hive")}
-    assert hive == {"hive": False, "hive-privileged": False}
+    assert hive == {"hive": False, "hive-egress": False, "hive-privileged": False}
 
 
 def test_a_daemon_that_finds_the_state_of_a_newer_hive_is_not_started_again(plain: Any) -> None:
@@ -287,6 +287,19 @@ def test_the_settings_are_those_of_the_daemon() -> None:
         ("notifyCredential", ("services.hive.settings.notify_file", "by itself")),
         ("oldNixpkgs", ("25.05", "25.11 or later", "nix flake update nixpkgs")),
         ("managerTaken", ("containers.manager", "rename")),
+        ("networkTwice", ("services.hive.network.file", "private of services.hive.network", "remove `file`")),
+        ("networkFileAtHome", ("/home/ada/network.toml", "does not see")),
+        ("networkFileInState", ("/var/lib/hyperhive/network.toml", "does not see")),
+        ("keyMisnamed", ("services.hive.network", "credentials.My_Key", "a-z, 0-9")),
+        ("groupMisnamed", ("services.hive.network", "groups.Python", "a-z, 0-9")),
+        ("keyLiteral", ("services.hive.network.credentials.anthropic", "in the store", "sops-nix")),
+        ("keyMade", ("services.hive.network.credentials.anthropic", "in the store", "agenix")),
+        ("keyInEtc", ("services.hive.network.credentials.anthropic", "in the store", "environment.etc")),
+        ("keyAtHome", ("services.hive.network.credentials.anthropic", "do not see", '"/run/secrets/anthropic"')),
+        ("keyOdd", ("services.hive.network.credentials.anthropic", "characters")),
+        ("keyKindless", ("services.hive.network.credentials.work", "needs a kind", "anthropic, ")),
+        ("keyNowhere", ("services.hive.network.credentials.http", "needs an upstream")),
+        ("ceilingUnknown", ("services.hive.network.ceiling", "@rust", "no such group")),
         ("longAgent", ('"twelve-chars"', "11 characters at most", "ve-<name>")),
         ("reservedAgent", ('"operator"', "is none of")),
         ("agentTaken", ('"alice"', "rename one of the two")),
@@ -311,7 +324,8 @@ def test_a_host_that_names_hive_among_the_allowed_users_is_accepted(found: Any) 
 
 
 @pytest.mark.parametrize(
-    "case", ["trustedOthers", "trustedComment", "allowedLines", "knownOperator", "notifyProgram", "sshUser"]
+    "case",
+    ["trustedOthers", "trustedComment", "allowedLines", "knownOperator", "notifyProgram", "sshUser", "networkFileHere"],
 )
 def test_trust_in_others_an_operator_that_exists_and_a_program_are_accepted(found: Any, case: str) -> None:
     assert found["asserted"][case] == []

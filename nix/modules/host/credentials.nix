@@ -28,38 +28,7 @@ let
     one:
     (import ../agent/names.nix).formed one.agent
     && builtins.match "[A-Za-z][A-Za-z0-9_-]{0,63}" one.id != null;
-  # toString copies nothing into the store, unlike "${path}" and toJSON
-  copied =
-    path:
-    builtins.isPath path
-    || builtins.hasContext (toString path)
-    || lib.hasPrefix "${builtins.storeDir}/" (toString path);
-  # what environment.etc makes from a text, or from a file in the store
-  made =
-    path:
-    builtins.any (
-      file:
-      (path == "/etc/${file.target}" || lib.hasPrefix "/etc/${file.target}/" path)
-      && file.enable
-      && (file.text != null || copied file.source)
-    ) (builtins.attrValues config.environment.etc);
-  stored =
-    path:
-    copied path
-    || lib.hasPrefix "/etc/static/" path
-    || (lib.hasPrefix "/etc/" path && made path);
-  plain = path: builtins.match "(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+" (toString path) != null;
-  below = path: builtins.any (parent: lib.hasPrefix "${parent}/" (toString path));
-  # what hive's units do not see, or what users may write to
-  unseen = [
-    "/home"
-    "/root"
-    "/tmp"
-    "/var/tmp"
-    "/run/user"
-    "/run/credentials"
-  ];
-  reachable = path: plain path && !(below path unseen);
+  inherit (import ./secret-paths.nix { inherit config lib; }) reachable stored;
 
   misnamed = such (one: !(valid one));
   inStore = such (one: stored one.path);

@@ -28,8 +28,9 @@ in
     systemd.services.hive = {
       description = "hive: keeps coding agents equal to git";
       wantedBy = [ "multi-user.target" ];
-      wants = lib.optional (cfg.backend == "nixos") "hive-privileged.socket";
+      wants = [ "hive-egress.service" ] ++ lib.optional (cfg.backend == "nixos") "hive-privileged.socket";
       after = [
+        "hive-egress.service"
         "network.target"
         "nix-daemon.socket"
       ]

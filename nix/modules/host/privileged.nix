@@ -12,7 +12,7 @@ let
   etc = "/etc/nixos-containers";
   profiles = "/nix/var/nix/profiles/per-container";
 
-  # The helper's whole command line, except the daemon's uid and gid: NixOS chooses those at activation.
+  # The helper's whole command line, except the uids and the gid: NixOS chooses those at activation.
   arguments = [
     "--owner"
     "hive"
@@ -28,6 +28,7 @@ let
   start = pkgs.writeShellScript "hive-privileged-start" ''
     exec ${cfg.package}/bin/hive-privileged \
       --uid "$(${pkgs.coreutils}/bin/id -u hive)" --gid "$(${pkgs.coreutils}/bin/id -g hive)" \
+      --egress-uid "$(${pkgs.coreutils}/bin/id -u hive-egress)" \
       ${lib.escapeShellArgs arguments}
   '';
 in
@@ -48,7 +49,6 @@ in
 
     # they must exist before the unit that may write to them
     systemd.tmpfiles.rules = [
-      "d ${runtime} 0755 hive ${cfg.group} - -"
       "d /run/systemd/system 0755 root root - -"
       "d ${etc} 0755 root root - -"
       "d /var/lib/nixos-containers 0700 root root - -"
