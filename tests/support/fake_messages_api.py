@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import json
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -60,6 +61,7 @@ class FakeMessages:
         self._server = _Server(self, 0)
         self._thread = threading.Thread()
         self.sockets: dict[Path, _UnixServer] = {}
+        self._more: list[_Server] = []
         self._port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self._port}"
 
@@ -72,8 +74,9 @@ class FakeMessages:
     ) -> None:
         for path in tuple(self.sockets):
             self.close(path)
-        self._server.shutdown()
-        self._server.server_close()
+        for server in (self._server, *self._more):
+            server.shutdown()
+            server.server_close()
         self._thread.join(5)
 
     def listen(self, path: Path) -> None:
@@ -82,6 +85,14 @@ class FakeMessages:
         server = self.sockets[path] = _UnixServer(self, path)
         path.chmod(0o666)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def listen_tls(self, context: ssl.SSLContext, host: str = "127.0.0.1") -> int:
+        """Answer behind TLS too. Return the port."""
+        server = _Server(self, 0, host)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        self._more.append(server)
+        return int(server.server_address[1])
 
     def close(self, path: Path) -> None:
         """Answer on that socket no more, and remove it. Open connections break."""
@@ -184,13 +195,13 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, fake: FakeMessages, port: int) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, fake: FakeMessages, port: int, host: str = "127.0.0.1") -> None:
+        super().__init__((host, port), _Handler)
         self.fake = fake
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], ConnectionResetError | BrokenPipeError):
+        if not isinstance(sys.exc_info()[1], ConnectionResetError | BrokenPipeError | ssl.SSLError):
             super().handle_error(request, client_address)
 
 
@@ -227,6 +238,7 @@ class _UnixServer(ThreadingMixIn, UnixStreamServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer on a kept connection waits for an acknowledgement, 40 ms
 
     @property
     def fake(self) -> FakeMessages:
