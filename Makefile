@@ -88,6 +88,9 @@ soak: setup ## ten minutes of kills, full disks, a hostile agent and traffic at 
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## the figures, also in build/bench.json
+	@command -v tinyproxy >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get install -y -qq --no-install-recommends tinyproxy-bin >/dev/null; } || \
+	  echo 'hive: tinyproxy is missing, the way out has no peer: apt-get install tinyproxy-bin'
 	@$(BIN)/python -m tests.bench
 
 bench-peers: setup ## the broker's figures beside those of Redis streams, which it installs when it may

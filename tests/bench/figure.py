@@ -44,6 +44,7 @@ def figure(
     floor: Sequence[float] = (),
     at_most: float | None = None,
     ratio_at_most: float | None = None,
+    ratio_at_least: float | None = None,
     at_least: float | None = None,
     over_at_most: float | None = None,
     at: Callable[[Sequence[float]], float] = statistics.median,
@@ -51,8 +52,8 @@ def figure(
 ) -> Figure:
     """The median of `runs`, or what `at` makes of them.
 
-    The aim is on the value (`at_most`, `at_least`), its ratio to the floor (`ratio_at_most`), or what it has more than
-    the floor (`over_at_most`).
+    The aim is on the value (`at_most`, `at_least`), its ratio to the floor (`ratio_at_most`, `ratio_at_least`), or what
+    it has more than the floor (`over_at_most`).
     """
     value, base = at(runs), at(floor) if floor else None
     ratio = value / base if base else None
@@ -60,6 +61,8 @@ def figure(
     aim = ""
     if ratio_at_most is not None and ratio is not None:
         met, aim = ratio <= ratio_at_most, f"{ratio_at_most:g}x"
+    elif ratio_at_least is not None and ratio is not None:
+        met, aim = ratio >= ratio_at_least, f"at least {ratio_at_least:g}x"
     elif over_at_most is not None and base is not None:
         met, aim = value - base <= over_at_most, f"at most {over_at_most:g} {unit} over the floor"
     elif at_most is not None:

@@ -32,7 +32,21 @@ def ca_file() -> Path:
 
 @functools.cache
 def server_context(*names: str) -> ssl.SSLContext:
-    """Return the context of a server whose certificate has these names or addresses. It speaks HTTP/1.1 only."""
+    """Return the context of a server whose certificate has these names or addresses."""
+    return context_of(server_file(*names))
+
+
+def context_of(path: Path) -> ssl.SSLContext:
+    """Return the context of a server with this certificate and key. It speaks HTTP/1.1 only."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+@functools.cache
+def server_file(*names: str) -> Path:
+    """Return the file with a certificate for these names or addresses, and its key."""
     authority, authority_key = _authority()
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
@@ -47,10 +61,7 @@ def server_context(*names: str) -> ssl.SSLContext:
         certificate.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+    return path
 
 
 @functools.cache
