@@ -13,7 +13,7 @@ from pathlib import Path
 from meta.errors import Damaged
 from meta.network.routes import Route
 from meta.network.verdict import Verdict
-from reconciler.egress.denial import Denied
+from reconciler.egress.ports import Denied
 
 KEY_LIMIT = 16_384
 """Bytes of a key's file. Tokens of a cloud's identity service have a few thousand."""

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import socket
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from meta.names import AgentName
 from meta.network.policy import AgentPolicy
-from meta.network.report import ConnectionRecord, Metered
+from meta.network.report import Metered
 from meta.network.routes import Route
-from reconciler.egress.denial import Denied as Denied
-from reconciler.egress.pool import Upstreams
+from meta.network.verdict import Verdict
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+TUNNEL = "tunnel"
+HTTP = "http"
+ROUTE = "route"
+"""The kinds of connections: `meta.network.report.ConnectionRecord.kind`."""
+
+
+class Denied(Exception):
+    """A connection that hive-egress does not make. `phrase` is one line of ASCII, for the status line."""
+
+    def __init__(self, verdict: Verdict, phrase: str) -> None:
+        super().__init__(phrase)
+        self.verdict = verdict
+        self.phrase = phrase
 
 
 class Account(Protocol):
@@ -27,25 +40,41 @@ class Account(Protocol):
         """Note why it ended: a word of meta.network.report.ConnectionRecord."""
 
 
+class Keys(Protocol):
+    """The keys of the operator's file."""
+
+    def key(self, route: Route) -> str:
+        """Return the key of a route. Raise Denied with NO_KEY: its file is missing, readable by others, or empty."""
+
+    def problem(self, route: Route) -> str:
+        """Return what is wrong with the file of a key, "" if nothing is."""
+
+
 class Gate(Protocol):
     """One agent's way out. Every decision is made here; times, limits and counters too."""
 
-    agent: AgentName
-    upstreams: Upstreams
-    """The agent's connections to the upstreams of its routes. No other agent's requests are on them."""
+    @property
+    def agent(self) -> AgentName:
+        """The agent whose socket it is."""
 
     @property
     def policy(self) -> AgentPolicy:
         """The policy of now."""
 
-    def decide(self, host: str, port: int) -> str:
+    def decide(self, host: str, port: int, kind: str = TUNNEL) -> str:
         """Return the canonical host if the agent may reach it at the port. Raise Denied, and count the refusal."""
 
-    async def dial(self, host: str, port: int) -> Streams:
+    async def dial(self, host: str, port: int, kind: str = TUNNEL) -> Streams:
         """Decide, resolve, check the addresses, and connect to one that was checked. Raise Denied."""
 
-    def account(self, kind: str, host: str, port: int) -> AbstractContextManager[Account]:
-        """Open a connection in the books. A policy that no longer allows it cancels the task that entered this."""
+    async def dial_upstream(self, host: str, port: int) -> socket.socket:
+        """Connect to the upstream of a route, which the operator's file names: there is no decision. Raise Denied."""
+
+    def account(self, kind: str, host: str, port: int, route: str = "") -> AbstractContextManager[Account]:
+        """Open a connection in the books. A policy that no longer allows it cancels the task that entered this.
+
+        With `route` it is allowed while the agent may use that route; a route that is held ends no connection.
+        """
 
     def refuse(self, kind: str, host: str, port: int, denied: Denied) -> None:
         """Count a refusal that was found later: by SNI, by a Host header, by a path."""
@@ -53,11 +82,11 @@ class Gate(Protocol):
     def route(self, name: str) -> tuple[Route, str]:
         """Return a route and its key. Raise Denied: there is none, this agent may not use it, or it is held."""
 
-    def routes(self) -> Mapping[str, str]:
-        """Return the kind of each route that the agent may use, by name."""
-
-    def refusals(self, after: int) -> tuple[list[ConnectionRecord], int]:
-        """Return the refused connections with a number above `after`, and the newest number that there is."""
-
     def meter(self, tokens: Metered) -> None:
         """Add what an answer of a model's API says that it cost."""
+
+    async def pace(self, count: int) -> None:
+        """Count bytes that were carried, and wait until the agent's limit of bytes per second allows more."""
+
+    def refused_after(self, number: int) -> tuple[list[tuple[str, int, int]], int]:
+        """Return what was refused after a number, as hosts, ports and counts, and the number of the last one."""

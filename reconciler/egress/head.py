@@ -1,0 +1,85 @@
+"""The head of a CONNECT, and the answers to it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from meta.network.verdict import Verdict
+from reconciler.egress.limits import HEAD_LIMIT
+from reconciler.egress.ports import Denied
+
+CONNECT = b"CONNECT "
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+END = b"\r\n\r\n"
+
+_LINE = re.compile(rb"CONNECT ([!-~]{1,300}) HTTP/1\.[01]")
+_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}:[\t -~\x80-\xff]*")
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
+_FIELDS = 100
+_STATUS = {
+    Verdict.BAD_REQUEST: 400,
+    Verdict.UNRESOLVED: 502,
+    Verdict.UNREACHABLE: 502,
+    Verdict.LIMIT: 429,
+    Verdict.NO_ROUTE: 404,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a CONNECT names, its host as it was spelled. `rest` came behind the head."""
+
+    host: str
+    port: int
+    rest: bytes
+
+
+def is_connect(data: bytes) -> bool | None:
+    """Return True if a connection begins with CONNECT, None if there are too few bytes to say."""
+    if len(data) < len(CONNECT):
+        return None if CONNECT.startswith(data) else False
+    return data.startswith(CONNECT)
+
+
+def parse_connect(data: bytes) -> Target | None:
+    """Return the target of a CONNECT, None if more bytes are needed. Raise Denied."""
+    head, end, rest = data.partition(END)
+    if len(head) > HEAD_LIMIT:
+        raise Denied(Verdict.BAD_REQUEST, f"the-head-is-longer-than-{HEAD_LIMIT}-bytes")
+    lines = head.split(b"\r\n")
+    if not end and len(lines) == 1 and b"\n" not in head and b"\0" not in head:
+        return None
+    first = _LINE.fullmatch(lines[0])
+    if first is None:
+        raise Denied(Verdict.BAD_REQUEST, "not-a-clean-CONNECT-host:port-HTTP/1.1")
+    fields = lines[1:] if end else lines[1:-1]
+    if len(fields) > _FIELDS or not all(_FIELD.fullmatch(line) for line in fields):
+        raise Denied(Verdict.BAD_REQUEST, "a-header-is-not-clean")
+    return Target(*parse_authority(first[1].decode("ascii")), rest) if end else None
+
+
+def parse_authority(text: str) -> tuple[str, int]:
+    """Return the host, as it is spelled, and the port of `host:port`. Raise Denied."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or (":" in host and not (host.startswith("[") and host.endswith("]"))):
+        raise Denied(Verdict.BAD_REQUEST, "not-host:port")
+    if not _PORT.fullmatch(port) or int(port) > 65_535:
+        raise Denied(Verdict.BAD_REQUEST, "not-a-port-from-1-to-65535")
+    return host, int(port)
+
+
+def refusal_answer(denied: Denied) -> bytes:
+    """Return the answer to a request that is refused: the reason in the status phrase, because no tool shows a body."""
+    status = _STATUS.get(denied.verdict, 403)
+    phrase = one_line(denied.phrase)
+    body = f"{phrase}\n"
+    return (
+        f"HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
+        f"Connection: close\r\n\r\n{body}"
+    ).encode("ascii")
+
+
+def one_line(text: str) -> str:
+    """Return a text as printable ASCII on one line."""
+    return "".join(character if " " <= character <= "~" else "?" for character in text)[:400]
