@@ -1,0 +1,215 @@
+"""The books of one agent: what is open, what ended, what was refused, and the sums."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from meta.errors import BadInput
+from meta.names import AgentName
+from meta.network.report import (
+    CONNECTIONS_KEPT,
+    DAYS_KEPT,
+    REFUSALS_LIMIT,
+    AgentReport,
+    ConnectionRecord,
+    Metered,
+    Refusal,
+)
+from meta.network.verdict import Verdict
+from reconciler.egress.log import ConnectionLog
+from reconciler.egress.ports import Denied
+
+NUMBERS_SKIPPED = 100_000
+"""Added to the last number that was kept: those after it are lost in a crash, and none may be given twice."""
+_SHOWN = frozenset(
+    {Verdict.NOT_LISTED, Verdict.CEILING, Verdict.PRIVATE, Verdict.SNI, Verdict.HOST_HEADER, Verdict.NOT_TLS}
+)
+"""The refusals that are kept by host and port."""
+_BEYOND = ("*", 0)
+
+
+class Entry:
+    """One open connection. Its task is cancelled when the policy no longer allows it."""
+
+    __slots__ = ("_task", "at", "denied", "end", "host", "kind", "port", "private", "received", "route", "sent")
+
+    def __init__(self, kind: str, host: str, port: int, *, route: str, private: bool, at: float) -> None:
+        self.kind = kind
+        self.host = host
+        self.port = port
+        self.route = route
+        self.private = private
+        self.at = at
+        self.sent = 0
+        self.received = 0
+        self.end = ""
+        self.denied: Denied | None = None
+        self._task = asyncio.current_task()
+
+    def finish(self, end: str) -> None:
+        """Note why it ended. The first reason stays."""
+        self.end = self.end or end
+
+    def deny(self, denied: Denied) -> None:
+        """Record it as refused: by what it sent after it was open."""
+        self.denied = denied
+
+    def stop(self) -> None:
+        """End it, because the policy no longer allows it."""
+        self.finish("policy")
+        if self._task is not None:
+            self._task.cancel()
+
+
+class Book:
+    """The counters of one agent. `changed` is called when its report changes in more than bytes."""
+
+    def __init__(
+        self,
+        agent: AgentName,
+        changed: Callable[[], None],
+        log: ConnectionLog,
+        kept: Mapping[str, Any] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.open: set[Entry] = set()
+        self._changed = changed
+        self._log = log
+        self._clock = clock
+        self._records: deque[ConnectionRecord] = deque(maxlen=CONNECTIONS_KEPT)
+        start = _decode(kept) if kept is not None else AgentReport()
+        self._number = int(kept["number"]) + NUMBERS_SKIPPED if kept is not None else 0
+        self._verdicts = Counter(start.verdicts)
+        self._sent = start.sent
+        self._received = start.received
+        self._refusals = {(refusal.host, refusal.port): refusal for refusal in start.refusals}
+        self._metered = dict(start.metered)
+
+    @contextmanager
+    def account(self, kind: str, host: str, port: int, *, route: str = "", private: bool = False) -> Iterator[Entry]:
+        """Count a connection as open until the context ends."""
+        entry = Entry(kind, host, port, route=route, private=private, at=self._clock())
+        self.open.add(entry)
+        self._refusals.pop((host, port), None)
+        self._changed()
+        try:
+            yield entry
+        except BaseException:
+            entry.finish("error")
+            raise
+        finally:
+            self._close(entry)
+
+    def refuse(self, kind: str, host: str, port: int, denied: Denied) -> None:
+        """Count a refusal."""
+        now = self._clock()
+        self._verdicts[denied.verdict] += 1
+        if denied.verdict in _SHOWN:
+            self._refuse(host, port, denied.verdict, now)
+        self._record(ConnectionRecord(0, now, kind, host, port, denied.verdict, denied.phrase, end="closed"))
+
+    def forget_refusals(self, allowed: Callable[[str, int], bool]) -> None:
+        """Drop the refusals of hosts and ports that are allowed now."""
+        for (host, port), refusal in list(self._refusals.items()):
+            if refusal.verdict in (Verdict.NOT_LISTED, Verdict.CEILING) and allowed(host, port):
+                del self._refusals[host, port]
+
+    def meter(self, tokens: Metered) -> None:
+        """Add tokens to those of today."""
+        day = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%d")
+        sums = self._metered.get(day, Metered())
+        self._metered[day] = Metered(
+            sums.requests + tokens.requests,
+            sums.input + tokens.input,
+            sums.output + tokens.output,
+            sums.cached + tokens.cached,
+        )
+        for old in sorted(self._metered)[:-DAYS_KEPT]:
+            del self._metered[old]
+        self._changed()
+
+    def report(self, problem: str = "") -> AgentReport:
+        """Return the sums of now."""
+        return AgentReport(
+            len(self.open),
+            dict(self._verdicts),
+            self._sent + sum(entry.sent for entry in self.open),
+            self._received + sum(entry.received for entry in self.open),
+            tuple(self._refusals.values()),
+            dict(self._metered),
+            problem,
+        )
+
+    def connections(self, after: int) -> list[ConnectionRecord]:
+        """Return what ended or was refused after a number, and all that is open, whose number is 0."""
+        ended = [record for record in self._records if record.number > after]
+        now = self._clock()
+        return ended + [_record(entry, now) for entry in sorted(self.open, key=lambda entry: entry.at)]
+
+    def refused_after(self, number: int) -> tuple[list[tuple[str, int, int]], int]:
+        """Return the hosts and ports that were refused after a number, with counts, and the last number."""
+        counts = Counter(
+            (record.host, record.port)
+            for record in self._records
+            if record.number > number and record.verdict in _SHOWN
+        )
+        return [(host, port, count) for (host, port), count in counts.items()], self._number
+
+    def encode(self) -> dict[str, object]:
+        """Return what survives a restart."""
+        return {**asdict(self.report()), "number": self._number}
+
+    def _close(self, entry: Entry) -> None:
+        self.open.discard(entry)
+        entry.finish("closed")
+        self._sent += entry.sent
+        self._received += entry.received
+        record = _record(entry, self._clock())
+        self._verdicts[record.verdict] += 1
+        if record.verdict in _SHOWN:
+            self._refuse(entry.host, entry.port, record.verdict, self._clock())
+        self._record(record)
+
+    def _record(self, record: ConnectionRecord) -> None:
+        self._number += 1
+        numbered = replace(record, number=self._number)
+        self._records.append(numbered)
+        self._log.add(numbered)
+        self._changed()
+
+    def _refuse(self, host: str, port: int, verdict: Verdict, now: float) -> None:
+        key = (host, port)
+        if key not in self._refusals and len(self._refusals) >= REFUSALS_LIMIT - 1:
+            key = _BEYOND
+        old = self._refusals.get(key) or Refusal(*key, verdict, 0, now, now)
+        self._refusals[key] = replace(old, verdict=verdict, count=old.count + 1, last=now)
+
+
+def _record(entry: Entry, now: float) -> ConnectionRecord:
+    verdict, reason = (entry.denied.verdict, entry.denied.phrase) if entry.denied else (Verdict.ALLOWED, "")
+    seconds = round(max(0.0, now - entry.at), 3)
+    return ConnectionRecord(
+        0, entry.at, entry.kind, entry.host, entry.port, verdict, reason, entry.sent, entry.received, seconds, entry.end
+    )
+
+
+def _decode(kept: Mapping[str, Any]) -> AgentReport:
+    """Return the sums of a kept book. Raise BadInput."""
+    try:
+        return AgentReport(
+            0,
+            {Verdict(name): int(count) for name, count in kept["verdicts"].items()},
+            int(kept["sent"]),
+            int(kept["received"]),
+            tuple(Refusal(**{**row, "verdict": Verdict(row["verdict"])}) for row in kept["refusals"]),
+            {str(day): Metered(**row) for day, row in kept["metered"].items()},
+        )
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise BadInput(f"no counters: {error}") from error
