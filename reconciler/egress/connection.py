@@ -1,0 +1,130 @@
+"""One connection of an agent's socket, from its first byte to its last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+from meta.network.verdict import Verdict
+from reconciler.egress import forward
+from reconciler.egress.client_hello import ALERT
+from reconciler.egress.gate import AgentGate
+from reconciler.egress.head import ESTABLISHED, Target, is_connect, parse_connect, refusal_answer
+from reconciler.egress.limits import ANSWER_SECONDS, HEAD_LIMIT, HEAD_SECONDS, HELLO_SECONDS
+from reconciler.egress.ports import TUNNEL, Denied, Streams
+from reconciler.egress.sni import HelloGuard
+from reconciler.egress.tunnel import Carrier, Tunnel
+
+PLAIN_PORT = 80
+_READ = 16 * 1024
+
+
+async def serve_connection(client: socket.socket, gate: AgentGate, carrier: Carrier) -> None:
+    """Serve a connection to its end, and close it."""
+    with contextlib.closing(client):
+        try:
+            async with asyncio.timeout(HEAD_SECONDS):
+                data = await _read_until_known(client)
+                target = await _read_target(client, data) if is_connect(data) else None
+        except TimeoutError:
+            gate.refuse(TUNNEL, "", 0, denied := _late("the-head-of-the-request"))
+            await _answer(client, refusal_answer(denied))
+        except Denied as denied:
+            gate.refuse(TUNNEL, "", 0, denied)
+            await _answer(client, refusal_answer(denied))
+        except (OSError, EOFError):
+            return
+        else:
+            await _serve(client, gate, carrier, data, target)
+
+
+async def _serve(client: socket.socket, gate: AgentGate, carrier: Carrier, data: bytes, target: Target | None) -> None:
+    if target is None:
+        await _forward(client, gate, data)
+        return
+    try:
+        if target.port == PLAIN_PORT:
+            host = gate.decide(target.host, target.port)
+            await asyncio.get_running_loop().sock_sendall(client, ESTABLISHED)
+            await _forward(client, gate, target.rest, host)
+        else:
+            await _tunnel(client, gate, carrier, target)
+    except Denied as denied:
+        await _answer(client, refusal_answer(denied))
+    except OSError:
+        return
+
+
+async def _tunnel(client: socket.socket, gate: AgentGate, carrier: Carrier, target: Target) -> None:
+    dialled = await gate.connect(target.host, target.port)
+    guard = HelloGuard(gate, dialled.host, target.port)
+    with (
+        contextlib.closing(dialled.connection),
+        gate.account(TUNNEL, dialled.host, target.port, private=dialled.private) as entry,
+    ):
+        await asyncio.get_running_loop().sock_sendall(client, ESTABLISHED)
+        tunnel = Tunnel(client, dialled.connection, entry, gate.pacer, carrier, guard)
+        # the guard's own limit of time: for a ClientHello that is due, or that came in part
+        timer = asyncio.get_running_loop().call_later(HELLO_SECONDS, _end_if_waiting, tunnel, guard)
+        try:
+            await tunnel.run(target.rest, wait_for_client=guard.required)
+        finally:
+            timer.cancel()
+        if entry.denied is not None and guard.tls:
+            await _answer(client, ALERT)
+
+
+def _end_if_waiting(tunnel: Tunnel, guard: HelloGuard) -> None:
+    if guard.passed:
+        return
+    if guard.waiting:
+        tunnel.refuse(_late("the-ClientHello"))
+    else:
+        asyncio.get_running_loop().call_later(HELLO_SECONDS, _end_if_waiting, tunnel, guard)
+
+
+async def _forward(client: socket.socket, gate: AgentGate, head: bytes, host: str = "") -> None:
+    """Hand the connection over as streams: it is HTTP."""
+    streams: Streams = await asyncio.open_unix_connection(sock=client)
+    try:
+        if host:
+            await forward.serve_port_80(streams, gate, host, head)
+        else:
+            await forward.serve_requests(streams, gate, head)
+    finally:
+        streams[1].close()
+
+
+async def _read_until_known(client: socket.socket) -> bytes:
+    """Read until it is clear if the connection begins with CONNECT."""
+    data = b""
+    while is_connect(data) is None:
+        data += await _read(client)
+    return data
+
+
+async def _read_target(client: socket.socket, data: bytes) -> Target:
+    while (target := parse_connect(data)) is None:
+        data += await _read(client)
+        if len(data) > HEAD_LIMIT + _READ:
+            raise Denied(Verdict.BAD_REQUEST, f"the-head-is-longer-than-{HEAD_LIMIT}-bytes")
+    return target
+
+
+async def _read(client: socket.socket) -> bytes:
+    data = await asyncio.get_running_loop().sock_recv(client, _READ)
+    if not data:
+        raise EOFError
+    return data
+
+
+async def _answer(client: socket.socket, data: bytes) -> None:
+    """Send the last bytes. A client that does not take them gets none."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await asyncio.get_running_loop().sock_sendall(client, data)
+
+
+def _late(what: str) -> Denied:
+    return Denied(Verdict.LIMIT, f"{what}-did-not-come-in-time")

@@ -1,0 +1,186 @@
+"""The process `hive-egress`: one policy, one gate and one socket per agent, and the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from meta.errors import BadInput
+from meta.names import AgentName
+from meta.network.control import VERSION
+from meta.network.policy import AgentPolicy, Policy
+from meta.network.report import ConnectionRecord, Report
+from meta.network.verdict import Verdict
+from reconciler.egress.changes import Changes
+from reconciler.egress.connection import serve_connection
+from reconciler.egress.control import Control
+from reconciler.egress.counters import Book
+from reconciler.egress.gate import AgentGate
+from reconciler.egress.head import refusal_answer
+from reconciler.egress.keys import KeyFiles
+from reconciler.egress.log import ConnectionLog, write_line
+from reconciler.egress.network_file import NetworkFile
+from reconciler.egress.options import Options
+from reconciler.egress.policy_file import load_policy, save_policy
+from reconciler.egress.ports import TUNNEL, Denied
+from reconciler.egress.resolver import Lookup, Resolver, system_lookup
+from reconciler.egress.sockets import AgentSockets
+from reconciler.egress.state import load_counters, save_counters
+from reconciler.egress.tunnel import Carrier
+
+TICK = 1.0
+"""Seconds between two looks at the directories, the operator's file, and the grants that end."""
+SWEEP = 10.0
+SAVE = 5.0
+
+
+class Server:
+    """All of it. Needs a running event loop, and the lock of the state directory."""
+
+    def __init__(
+        self, options: Options, lookup: Lookup = system_lookup, log: Callable[[str], None] = write_line
+    ) -> None:
+        self._options = options
+        self._lookup = lookup
+        self._log = log
+        self._started = time.time()
+        self._changes = Changes()
+        self._carrier = Carrier()
+        self._keys = KeyFiles()
+        self._network = NetworkFile(options.network, options.ceiling)
+        self._sockets = AgentSockets(options.sockets, self._accept)
+        uids = () if options.daemon_uid is None else (options.daemon_uid,)
+        self._control = Control(options.control, uids, self, self._changes)
+        self._kept, self._counters_problem = load_counters(options.state)
+        self._policy, self._policy_problem = load_policy(options.state)
+        self._pushing = asyncio.Lock()
+        self._gates: dict[AgentName, AgentGate] = {}
+        self._clients: dict[AgentName, set[asyncio.Task[None]]] = {}
+        self._saved = self._swept = 0.0
+        self._saved_number = 0
+
+    async def start(self) -> None:
+        """Serve the control socket, and the agents of the kept policy. Raise HiveError."""
+        await self._control.start()
+        self._obey(self._policy or Policy())
+
+    async def run(self) -> None:
+        """Look at what changes by itself, without an end."""
+        while True:
+            await asyncio.sleep(self._pause())
+            await self.tick()
+
+    async def tick(self) -> None:
+        """Look once at the directories, the operator's file, the grants, the tunnels and the counters."""
+        if self._network.reload():
+            self._changes.note()
+        for gate in self._gates.values():
+            gate.review()
+        if self._sockets.serve(self._gates.keys()):
+            self._changes.note()
+        now = time.monotonic()
+        if now - self._swept >= SWEEP:
+            self._swept = now
+            self._carrier.sweep(asyncio.get_running_loop().time(), self._network.file.idle_seconds)
+        if now - self._saved >= SAVE:
+            self._saved = now
+            await self._save()
+
+    async def close(self) -> None:
+        """End all connections, remove the sockets, and keep the counters."""
+        await self._control.close()
+        self._sockets.close()
+        tasks = [task for tasks in self._clients.values() for task in tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        save_counters(self._options.state, self._encode_books())
+
+    async def set_policy(self, policy: Policy) -> str:
+        """Keep and obey a policy. Return its revision. Raise DiskFull, and go on with the old one."""
+        async with self._pushing:
+            await asyncio.to_thread(save_policy, self._options.state, policy)
+            self._policy_problem = ""
+            self._policy = policy
+            self._kept = {name: row for name, row in self._kept.items() if name in policy.agents}
+            self._obey(policy)
+        return policy.revision
+
+    def report(self) -> Report:
+        """Return the report of now."""
+        problems = (self._network.problem, self._policy_problem, self._counters_problem)
+        return Report(
+            VERSION,
+            self._options.revision,
+            os.getpid(),
+            self._started,
+            "" if self._policy is None else self._policy.revision,
+            {agent: gate.book.report(self._sockets.problems.get(agent, "")) for agent, gate in self._gates.items()},
+            {name: self._keys.problem(route) for name, route in self._network.file.routes.items()},
+            tuple(problem for problem in problems if problem),
+        )
+
+    def connections(self, agent: AgentName, after: int) -> list[ConnectionRecord]:
+        """Return the connections of an agent after a number, none for an agent without a policy."""
+        gate = self._gates.get(agent)
+        return [] if gate is None else gate.book.connections(after)
+
+    def _obey(self, policy: Policy) -> None:
+        for agent in self._gates.keys() - policy.agents.keys():
+            self._gates.pop(agent).obey(AgentPolicy())
+            for task in self._clients.pop(agent, set()):
+                task.cancel()
+        for agent, row in policy.agents.items():
+            if gate := self._gates.get(agent):
+                gate.obey(row)
+            else:
+                self._gates[agent] = self._gate(agent, row)
+        self._sockets.serve(self._gates.keys())
+        self._changes.note()
+
+    def _gate(self, agent: AgentName, policy: AgentPolicy) -> AgentGate:
+        log = ConnectionLog(agent, self._log)
+        try:
+            book = Book(agent, self._changes.note, log, self._kept.pop(agent, None))
+        except BadInput:
+            self._counters_problem = f"the kept counters of {agent} cannot be read: they begin anew"
+            book = Book(agent, self._changes.note, log)
+        return AgentGate(agent, policy, self._network, book, self._keys, Resolver(self._lookup))
+
+    def _accept(self, agent: AgentName, client: socket.socket) -> None:
+        gate = self._gates[agent]
+        tasks = self._clients.setdefault(agent, set())
+        if len(tasks) >= gate.policy.connections:
+            denied = Denied(Verdict.LIMIT, f"{agent}-has-{len(tasks)}-connections (the limit of its policy)")
+            gate.refuse(TUNNEL, "", 0, denied)
+            with contextlib.closing(client), contextlib.suppress(OSError):
+                client.send(refusal_answer(denied))
+            return
+        task = asyncio.create_task(serve_connection(client, gate, self._carrier))
+        tasks.add(task)
+        task.add_done_callback(lambda ended: self._ended(agent, ended))
+
+    def _ended(self, agent: AgentName, task: asyncio.Task[None]) -> None:
+        if agent in self._clients:
+            self._clients[agent].discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._log(f"{agent} a connection ended by a fault of hive-egress: {type(error).__name__}")
+
+    def _pause(self) -> float:
+        now = time.time()
+        ends = [end for gate in self._gates.values() if (end := gate.policy.next_end(now)) is not None]
+        return max(0.01, min([TICK, *(end - now for end in ends)]))
+
+    async def _save(self) -> None:
+        if self._saved_number == self._changes.number:
+            return
+        self._saved_number = self._changes.number
+        self._counters_problem = await asyncio.to_thread(save_counters, self._options.state, self._encode_books())
+
+    def _encode_books(self) -> Mapping[str, Mapping[str, Any]]:
+        return {**self._kept, **{agent: gate.book.encode() for agent, gate in self._gates.items()}}

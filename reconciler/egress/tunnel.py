@@ -1,0 +1,251 @@
+"""An established tunnel: two sockets, and their bytes both ways.
+
+Bytes go from one socket to the other through one buffer of the whole process, so a tunnel without traffic holds none.
+What a slow peer does not take is held, at most one chunk for each direction, and nothing more is read until it took it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+from collections.abc import Callable
+
+from meta.network.verdict import Verdict
+from reconciler.egress.counters import Entry
+from reconciler.egress.limits import CHUNK, HALF_OPEN_SECONDS, SMALL_CHUNK, STALLED_LIMIT, Pace
+from reconciler.egress.ports import Denied
+
+Guard = Callable[[bytes], bytes]
+"""Gets the first bytes of a client. Return those that may go on, b"" to wait for more. Raise Denied."""
+
+
+class Carrier:
+    """What all tunnels share: the buffer, the bytes that wait, and the look at those that stand still."""
+
+    def __init__(self) -> None:
+        self._buffer = memoryview(bytearray(CHUNK))
+        self.stalled = 0
+        self.tunnels: set[Tunnel] = set()
+
+    def buffer(self, most: int) -> memoryview:
+        """Return the buffer for one read of at most `most` bytes. Its content is only good until the next one."""
+        size = min(most, CHUNK if self.stalled < STALLED_LIMIT else SMALL_CHUNK)
+        return self._buffer if size == CHUNK else self._buffer[:size]
+
+    def sweep(self, now: float, idle_seconds: float) -> None:
+        """End the tunnels that stand still for too long, and those whose client has left."""
+        for tunnel in list(self.tunnels):
+            tunnel.sweep(now, idle_seconds)
+
+
+class _Flow:
+    """One direction. `count` gets the number of bytes of each read."""
+
+    def __init__(
+        self, tunnel: Tunnel, source: socket.socket, sink: socket.socket, count: Callable[[int], None]
+    ) -> None:
+        self._tunnel = tunnel
+        self._source = source
+        self._sink = sink
+        self._count = count
+        self._loop = asyncio.get_running_loop()
+        self._held = memoryview(b"")
+        self._timer: asyncio.TimerHandle | None = None
+        self._at_end = False
+        self.started = False
+        self.ended = False
+
+    def start(self) -> None:
+        self.started = True
+        self._loop.add_reader(self._source, self._read)
+
+    def stop(self) -> None:
+        self._loop.remove_reader(self._source)
+        self._loop.remove_writer(self._sink)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tunnel.carrier.stalled -= len(self._held)
+        self._held = memoryview(b"")
+
+    def send(self, data: memoryview | bytes) -> None:
+        """Send bytes, and hold those that the sink does not take now."""
+        try:
+            sent = self._sink.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self._tunnel.finish("closed")
+            return
+        if sent < len(data):
+            self._hold(memoryview(bytes(data[sent:])))
+
+    def _read(self) -> None:
+        buffer = self._tunnel.carrier.buffer(self._tunnel.pace.chunk())
+        try:
+            count = self._source.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._tunnel.finish("error")
+            return
+        if not count:
+            self._loop.remove_reader(self._source)
+            self._at_end = True
+            if not self._held:
+                self._end()
+            return
+        self._count(count)
+        data: memoryview | bytes = buffer[:count]
+        if self is self._tunnel.outward and self._tunnel.guard is not None:
+            data = self._tunnel.pass_guard(bytes(data))
+        if data:
+            self.send(data)
+        self._slow_down(count)
+
+    def _slow_down(self, count: int) -> None:
+        seconds = self._tunnel.pace.take(count)
+        if not seconds or self._tunnel.done.done():
+            return
+        self._loop.remove_reader(self._source)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._resume)
+
+    def _resume(self) -> None:
+        self._timer = None
+        if not self._held and not self._at_end:
+            self.start()
+
+    def _hold(self, data: memoryview) -> None:
+        self._held = data
+        self._tunnel.carrier.stalled += len(data)
+        self._loop.remove_reader(self._source)
+        self._loop.add_writer(self._sink, self._write)
+
+    def _write(self) -> None:
+        try:
+            sent = self._sink.send(self._held)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._tunnel.finish("closed")
+            return
+        self._tunnel.carrier.stalled -= sent
+        self._held = self._held[sent:]
+        self._tunnel.touch()
+        if self._held:
+            return
+        self._loop.remove_writer(self._sink)
+        if self._at_end:
+            self._end()
+        elif self._timer is None:
+            self.start()
+
+    def _end(self) -> None:
+        """Carry the end of one side to the other."""
+        self.ended = True
+        with contextlib.suppress(OSError):
+            self._sink.shutdown(socket.SHUT_WR)
+        self._tunnel.end_flow()
+
+
+class Tunnel:
+    """A client and what it reached. With a guard, the client's first bytes are checked before they go on."""
+
+    def __init__(
+        self,
+        client: socket.socket,
+        upstream: socket.socket,
+        entry: Entry,
+        pace: Pace,
+        carrier: Carrier,
+        guard: Guard | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._client = client
+        self._entry = entry
+        self._last = self._loop.time()
+        self.carrier = carrier
+        self.pace = pace
+        self.guard = guard
+        self.done: asyncio.Future[None] = self._loop.create_future()
+        self.outward = _Flow(self, client, upstream, self._sent)
+        self.inward = _Flow(self, upstream, client, self._received)
+
+    async def run(self, first: bytes, *, wait_for_client: bool) -> None:
+        """Carry bytes until both sides ended, or `finish`. `first` are bytes that the client sent already.
+
+        With `wait_for_client` nothing goes inward before the guard let the client's first bytes pass.
+        """
+        self.carrier.tunnels.add(self)
+        try:
+            self.outward.start()
+            if not wait_for_client or self.guard is None:
+                self.inward.start()
+            if first:
+                self._sent(len(first))
+                if data := first if self.guard is None else self.pass_guard(first):
+                    self.outward.send(data)
+            await self.done
+        finally:
+            self.carrier.tunnels.discard(self)
+            self.outward.stop()
+            self.inward.stop()
+
+    def pass_guard(self, data: bytes) -> bytes:
+        """Return the client's bytes that may go on. End the tunnel if they are refused."""
+        if self.guard is None:
+            return data
+        try:
+            passed = self.guard(data)
+        except Denied as denied:
+            self.refuse(denied)
+            return b""
+        if passed:
+            self.guard = None
+            if not self.inward.started:
+                self.inward.start()
+        return passed
+
+    def refuse(self, denied: Denied) -> None:
+        """End it, and record it as refused."""
+        self._entry.deny(denied)
+        self.finish("limit" if denied.verdict is Verdict.LIMIT else "closed")
+
+    def finish(self, end: str) -> None:
+        """End it, for a reason: a word of meta.network.report.ConnectionRecord."""
+        self._entry.finish(end)
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def end_flow(self) -> None:
+        """End it if both directions ended, or the client left altogether."""
+        if (self.outward.ended and self.inward.ended) or self._client_left():
+            self.finish("closed")
+
+    def touch(self) -> None:
+        """Note that bytes moved."""
+        self._last = self._loop.time()
+
+    def sweep(self, now: float, idle_seconds: float) -> None:
+        """End it if no byte moved for too long, or its client has left."""
+        half_open = self.outward.ended or self.inward.ended
+        if now - self._last >= (min(idle_seconds, HALF_OPEN_SECONDS) if half_open else idle_seconds):
+            self.finish("idle")
+        elif half_open and self._client_left():
+            self.finish("closed")
+
+    def _client_left(self) -> bool:
+        poll = select.poll()
+        poll.register(self._client, 0)
+        return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
+
+    def _sent(self, count: int) -> None:
+        self._entry.sent += count
+        self.touch()
+
+    def _received(self, count: int) -> None:
+        self._entry.received += count
+        self.touch()
