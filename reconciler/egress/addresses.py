@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from pathlib import Path
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -74,15 +75,44 @@ def kind_of(address: str) -> str:
 
 
 def is_own(address: str, port: int) -> bool:
-    """Return True for an address of this host: the kernel would send from it to itself. Nothing is sent."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    """Return True for an address of this host. Nothing is sent.
+
+    The kernel sends from such an address to itself; but from the first address of an interface to its further ones,
+    so whether the address can be bound counts too.
+    """
+    return _sends_to_itself(address, port) or _is_bindable(address)
+
+
+def _sends_to_itself(address: str, port: int) -> bool:
     try:
-        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+        with _datagram_socket(address) as probe:
             probe.connect((address, port))
-            source = str(probe.getsockname()[0])
+            source = ipaddress.ip_address(str(probe.getsockname()[0]).partition("%")[0])
     except OSError:
         return False  # there is no way to it, so it is not here
-    return ipaddress.ip_address(source.partition("%")[0]) == ipaddress.ip_address(address)
+    return source.is_loopback or source == ipaddress.ip_address(address)
+
+
+def _is_bindable(address: str) -> bool:
+    try:
+        with _datagram_socket(address) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return not _binds_any(6 if ":" in address else 4)
+
+
+def _binds_any(version: int) -> bool:
+    """Return True if this host lets programs bind addresses that are not its own."""
+    try:
+        return Path(f"/proc/sys/net/ipv{version}/ip_nonlocal_bind").read_text().strip() != "0"
+    except OSError:
+        return False
+
+
+def _datagram_socket(address: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
 
 
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

@@ -38,7 +38,20 @@ _BEYOND = ("*", 0)
 class Entry:
     """One open connection. Its task is cancelled when the policy no longer allows it."""
 
-    __slots__ = ("_task", "at", "denied", "end", "host", "kind", "port", "private", "received", "route", "sent")
+    __slots__ = (
+        "_task",
+        "at",
+        "denied",
+        "dropped",
+        "end",
+        "host",
+        "kind",
+        "port",
+        "private",
+        "received",
+        "route",
+        "sent",
+    )
 
     def __init__(self, kind: str, host: str, port: int, *, route: str, private: bool, at: float) -> None:
         self.kind = kind
@@ -51,6 +64,7 @@ class Entry:
         self.received = 0
         self.end = ""
         self.denied: Denied | None = None
+        self.dropped = False
         self._task = asyncio.current_task()
 
     def finish(self, end: str) -> None:
@@ -101,6 +115,13 @@ class Book:
         self._changed()
         try:
             yield entry
+        except Denied as denied:
+            if denied.counted:
+                entry.dropped = True
+            else:
+                denied.counted = True
+                entry.deny(denied)
+            raise
         except BaseException:
             entry.finish("error")
             raise
@@ -108,7 +129,10 @@ class Book:
             self._close(entry)
 
     def refuse(self, kind: str, host: str, port: int, denied: Denied) -> None:
-        """Count a refusal."""
+        """Count a refusal, once."""
+        if denied.counted:
+            return
+        denied.counted = True
         now = self._clock()
         self._verdicts[denied.verdict] += 1
         if denied.verdict in _SHOWN:
@@ -168,6 +192,9 @@ class Book:
 
     def _close(self, entry: Entry) -> None:
         self.open.discard(entry)
+        if entry.dropped:
+            self._changed()
+            return
         entry.finish("closed")
         self._sent += entry.sent
         self._received += entry.received

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -140,6 +140,11 @@ class AgentGate:
             self.book.refuse(ROUTE, one_line(name)[:_TARGET_SHOWN], 0, denied)
             raise
 
+    def routes(self) -> Mapping[str, str]:
+        """Return the kind of each route that the agent may use, by name."""
+        routes = self._network.file.routes
+        return {name: route.kind for name, route in routes.items() if self._may_use(route)}
+
     def meter(self, tokens: Metered) -> None:
         """Add what an answer of a model's API says that it cost."""
         self.book.meter(tokens)
@@ -165,15 +170,18 @@ class AgentGate:
         """Return True if an open connection is still allowed."""
         if entry.route:
             route = self._network.file.routes.get(entry.route)
-            return route is not None and route.serves(self._agent) and entry.route in self._policy.routes
+            return route is not None and self._may_use(route)
         if entry.private and not self._network.is_private(entry.host, entry.port):
             return False
         allowed = self._policy.allows(entry.host, entry.port, now)
         return allowed and self._network.within_ceiling(entry.host, entry.port)
 
+    def _may_use(self, route: Route) -> bool:
+        return route.name in self._policy.routes and route.serves(self._agent)
+
     def _route(self, name: str) -> tuple[Route, str]:
         route = self._network.file.routes.get(name)
-        if route is None or name not in self._policy.routes or not route.serves(self._agent):
+        if route is None or not self._may_use(route):
             raise Denied(Verdict.NO_ROUTE, "there-is-no-such-key-for-this-agent")
         if self._policy.held:
             raise Denied(Verdict.HELD, one_line(self._policy.held))

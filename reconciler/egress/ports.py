@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -28,6 +29,7 @@ class Denied(Exception):
         super().__init__(phrase)
         self.verdict = verdict
         self.phrase = phrase
+        self.counted = False  # once it is in the books, it is not counted again on its way to the answer
 
 
 class Account(Protocol):
@@ -81,6 +83,9 @@ class Gate(Protocol):
 
     def route(self, name: str) -> tuple[Route, str]:
         """Return a route and its key. Raise Denied: there is none, this agent may not use it, or it is held."""
+
+    def routes(self) -> Mapping[str, str]:
+        """Return the kind of each route that the agent may use, by name."""
 
     def meter(self, tokens: Metered) -> None:
         """Add what an answer of a model's API says that it cost."""

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from meta.errors import BadInput
@@ -22,7 +23,7 @@ from reconciler.egress.control import Control
 from reconciler.egress.counters import Book
 from reconciler.egress.gate import AgentGate
 from reconciler.egress.head import refusal_answer
-from reconciler.egress.keys import KeyFiles
+from reconciler.egress.keys import Keys
 from reconciler.egress.log import ConnectionLog, write_line
 from reconciler.egress.network_file import NetworkFile
 from reconciler.egress.options import Options
@@ -43,15 +44,21 @@ class Server:
     """All of it. Needs a running event loop, and the lock of the state directory."""
 
     def __init__(
-        self, options: Options, lookup: Lookup = system_lookup, log: Callable[[str], None] = write_line
+        self,
+        options: Options,
+        lookup: Lookup = system_lookup,
+        log: Callable[[str], None] = write_line,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._options = options
         self._lookup = lookup
         self._log = log
-        self._started = time.time()
+        self._clock = clock
+        self._started = clock()
         self._changes = Changes()
         self._carrier = Carrier()
-        self._keys = KeyFiles()
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        self._keys = Keys(None if credentials is None else Path(credentials))
         self._network = NetworkFile(options.network, options.ceiling)
         self._sockets = AgentSockets(options.sockets, self._accept)
         uids = () if options.daemon_uid is None else (options.daemon_uid,)
@@ -146,11 +153,11 @@ class Server:
     def _gate(self, agent: AgentName, policy: AgentPolicy) -> AgentGate:
         log = ConnectionLog(agent, self._log)
         try:
-            book = Book(agent, self._changes.note, log, self._kept.pop(agent, None))
+            book = Book(agent, self._changes.note, log, self._kept.pop(agent, None), self._clock)
         except BadInput:
             self._counters_problem = f"the kept counters of {agent} cannot be read: they begin anew"
-            book = Book(agent, self._changes.note, log)
-        return AgentGate(agent, policy, self._network, book, self._keys, Resolver(self._lookup))
+            book = Book(agent, self._changes.note, log, clock=self._clock)
+        return AgentGate(agent, policy, self._network, book, self._keys, Resolver(self._lookup), self._clock)
 
     def _accept(self, agent: AgentName, client: socket.socket) -> None:
         gate = self._gates[agent]
@@ -172,7 +179,7 @@ class Server:
             self._log(f"{agent} a connection ended by a fault of hive-egress: {type(error).__name__}")
 
     def _pause(self) -> float:
-        now = time.time()
+        now = self._clock()
         ends = [end for gate in self._gates.values() if (end := gate.policy.next_end(now)) is not None]
         return max(0.01, min([TICK, *(end - now for end in ends)]))
 
