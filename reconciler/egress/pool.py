@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from meta.network.rule import canonical_host
-from meta.network.verdict import Verdict
-from reconciler.egress.denial import Denied
 
 KEPT = 8
 """Idle connections to one upstream, at most."""
 IDLE_SECONDS = 60.0
-DIAL_SECONDS = 10.0
-"""Seconds for one address, TLS included."""
-ADDRESSES = 4
-"""Addresses of an upstream that are tried, one after the other."""
+TLS_SECONDS = 20.0
 CHUNK = 65_536
 
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Return the addresses of a host, unchecked. Raise Denied."""
+Dial = Callable[[str, int], Awaitable[socket.socket]]
+"""Connect to a host and port that the operator's file names."""
+
+
+class Unreachable(Exception):
+    """There is no connection to an upstream. Its text is one line of ASCII for the agent."""
 
 
 @dataclass(slots=True)
@@ -61,27 +61,18 @@ def system_trust() -> ssl.SSLContext:
 
 
 class Upstreams:
-    """The connections of one agent.
-
-    `may_be_plain` returns True for a host and port that the operator lists as `private`: only those, and loopback, get
-    a key without TLS.
-    """
+    """The connections of one agent."""
 
     def __init__(
-        self,
-        resolve: Resolve,
-        may_be_plain: Callable[[str, int], bool],
-        trust: Callable[[], ssl.SSLContext] = system_trust,
-        idle_seconds: float = IDLE_SECONDS,
+        self, dial: Dial, trust: Callable[[], ssl.SSLContext] = system_trust, idle_seconds: float = IDLE_SECONDS
     ) -> None:
-        self._resolve = resolve
-        self._may_be_plain = may_be_plain
+        self._dial = dial
         self._trust = trust
         self._idle_seconds = idle_seconds
         self._idle: dict[str, list[Upstream]] = {}
 
     async def take(self, address: str, *, fresh: bool = False) -> Upstream:
-        """Return a connection to `https://HOST[:PORT]`, a kept one unless `fresh`. Raise Denied."""
+        """Return a connection to `https://HOST[:PORT]`, a kept one unless `fresh`. Raise Unreachable."""
         idle = self._idle.get(address, [])
         while idle and not fresh:
             upstream = idle.pop()
@@ -90,7 +81,7 @@ class Upstreams:
             if upstream.is_usable:
                 return upstream
             upstream.abort()
-        return await self._dial(address)
+        return await self._connect(address)
 
     def give(self, upstream: Upstream) -> None:
         """Keep a connection whose last answer was read to its end."""
@@ -117,31 +108,25 @@ class Upstreams:
             self._idle.pop(upstream.address, None)
         upstream.abort()
 
-    async def _dial(self, address: str) -> Upstream:
+    async def _connect(self, address: str) -> Upstream:
         is_tls, host, port = parse_upstream(address)
-        reason = "no address"
-        for numeric in (await self._resolve(host, port))[:ADDRESSES]:
-            if not is_tls and not ip_address(numeric).is_loopback and not self._may_be_plain(host, port):
-                reason = "a key goes without TLS to loopback and to `private` hosts only"
-                continue
-            try:
-                async with asyncio.timeout(DIAL_SECONDS):
-                    streams = await asyncio.open_connection(
-                        numeric,
-                        port,
-                        limit=CHUNK,
-                        ssl=self._trust() if is_tls else None,
-                        server_hostname=host if is_tls else None,
-                    )
-            except ssl.SSLCertVerificationError as error:
-                reason = f"its certificate is not trusted: {error.verify_message}"
-            except TimeoutError:
-                reason = f"no answer in {DIAL_SECONDS:g} s"
-            except OSError as error:
-                reason = error.strerror or type(error).__name__
-            else:
-                return Upstream(address, *streams)
-        raise Denied(Verdict.UNREACHABLE, f"{host}:{port}-does-not-answer ({_ascii(reason)})")
+        connection = await self._dial(host, port)
+        try:
+            if not is_tls and ip_address(connection.getpeername()[0]).is_global:
+                raise Unreachable(f"{host}:{port}-is-outside (a key goes there with TLS only)")
+            async with asyncio.timeout(TLS_SECONDS):
+                streams = await asyncio.open_connection(
+                    sock=connection,
+                    limit=CHUNK,
+                    ssl=self._trust() if is_tls else None,
+                    server_hostname=host if is_tls else None,
+                )
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, OSError):
+                raise Unreachable(f"{host}:{port}-does-not-answer ({_reason(error)})") from error
+            raise
+        return Upstream(address, *streams)
 
 
 def parse_upstream(address: str) -> tuple[bool, str, int]:
@@ -151,5 +136,11 @@ def parse_upstream(address: str) -> tuple[bool, str, int]:
     return is_tls, canonical_host(parts.hostname or ""), parts.port or (443 if is_tls else 80)
 
 
-def _ascii(text: str) -> str:
-    return "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in text)[:200]
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        text = f"its certificate is not trusted: {error.verify_message}"
+    elif isinstance(error, ssl.SSLError):
+        text = "no TLS"
+    else:
+        text = error.strerror or ("no TLS in time" if isinstance(error, TimeoutError) else "it broke off")
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)[:200]

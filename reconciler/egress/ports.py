@@ -13,6 +13,7 @@ from meta.network.policy import AgentPolicy
 from meta.network.report import Metered
 from meta.network.routes import Route
 from meta.network.verdict import Verdict
+from reconciler.egress.pool import Upstreams
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -58,6 +59,10 @@ class Gate(Protocol):
     @property
     def agent(self) -> AgentName:
         """The agent whose socket it is."""
+
+    @property
+    def upstreams(self) -> Upstreams:
+        """The agent's connections to the upstreams of its routes. No other agent's requests are on them."""
 
     @property
     def policy(self) -> AgentPolicy:

@@ -1,0 +1,268 @@
+"""One request and its answer, between an agent and an upstream: streamed both ways, no faster than each side reads.
+
+An agent that goes away ends the upstream's work. An upstream has as long as an hour to think.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import h11
+
+from meta.network.verdict import Verdict
+from reconciler.egress import headers
+from reconciler.egress.client import CHUNK, HEAD_LIMIT, Client, Gone
+from reconciler.egress.pool import Upstream
+from reconciler.egress.ports import Account, Denied
+
+IDLE_SECONDS = 3600.0
+"""Seconds without a byte either way. A model may think for minutes, and a request that is cut off is paid twice."""
+RESEND_LIMIT = 4 * 2**20
+"""Bytes of a body that are kept to be sent again, while a kept connection may turn out to be dead."""
+
+Connect = Callable[[bool], Awaitable[Upstream]]
+"""Return a connection; with True a new one. Raise Denied."""
+
+
+class Listener(Protocol):
+    """Reads along with an answer, after its bytes went on."""
+
+    def begin(self, answer: h11.Response) -> None:
+        """Note the head."""
+
+    def feed(self, data: bytes) -> None:
+        """Note bytes of the body."""
+
+
+class Silent:
+    """Listens to nothing."""
+
+    def begin(self, answer: h11.Response) -> None:
+        """Do nothing."""
+
+    def feed(self, data: bytes) -> None:
+        """Do nothing."""
+
+
+class _Stale(Exception):
+    """A kept connection was dead: nothing of an answer came."""
+
+
+class _Broken(Exception):
+    """The upstream ended before the end of its answer."""
+
+
+class Exchange:
+    """`dropped` are headers of answers that the agent does not get."""
+
+    def __init__(
+        self,
+        client: Client,
+        account: Account,
+        pace: Callable[[int], Awaitable[None]],
+        listener: Listener | None = None,
+        dropped: frozenset[bytes] = frozenset(),
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self._client = client
+        self._account = account
+        self._pace = pace
+        self._listener = listener or Silent()
+        self._dropped = dropped
+        self._idle_seconds = idle_seconds
+        self._progress = 0.0
+        self._body: list[bytes] | None = []
+        """What was sent of the body, to be sent again; None once it is too long for that."""
+        self._has_whole_body = False
+        self._has_begun = False
+        self._is_switched = False
+
+    async def run(self, request: h11.Request, connect: Connect) -> Upstream | None:
+        """Send the request, and its answer back. Return the connection if it can carry another request.
+
+        Raise Denied if there is no answer, and Gone if the agent is gone, or the answer broke off.
+        """
+        upstream = await connect(False)
+        try:
+            return await self._once(request, upstream)
+        except _Stale:
+            return await self._once(request, await connect(True))
+
+    async def _once(self, request: h11.Request, upstream: Upstream) -> Upstream | None:
+        """Try one connection. Unless it is returned, it is cut off."""
+        http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
+        is_clean = False
+        try:
+            await self._both_ways(request, upstream, http)
+            is_clean = http.our_state is h11.DONE and http.their_state is h11.DONE and not http.trailing_data[0]
+        except _Broken as error:
+            if self._has_begun:
+                raise Gone from error
+            if upstream.kept and self._body is not None:
+                raise _Stale from error
+            raise Denied(Verdict.UNREACHABLE, f"no-answer-from-the-upstream ({error})") from error
+        finally:
+            if not is_clean:
+                upstream.abort()
+        return upstream if is_clean else None
+
+    async def _both_ways(self, request: h11.Request, upstream: Upstream, http: h11.Connection) -> None:
+        """Send the request while the answer may begin already."""
+        loop = asyncio.get_running_loop()
+        self._progress = loop.time()
+        asking = asyncio.ensure_future(self._ask(request, upstream, http))
+        answering = asyncio.ensure_future(self._answer(upstream, http))
+        waiting = {asking, answering}
+        try:
+            while not answering.done():
+                rest = self._progress + self._idle_seconds - loop.time()
+                if rest <= 0:
+                    self._account.finish("idle")
+                    raise Gone
+                done, _ = await asyncio.wait(waiting, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+                if asking in done:
+                    waiting.discard(asking)
+                    if not answering.done():
+                        asking.result()
+            await answering
+        except Gone:
+            self._account.finish("closed")
+            raise
+        finally:
+            for task in (asking, answering):
+                task.cancel()
+            await asyncio.gather(asking, answering, return_exceptions=True)
+        if self._is_switched:
+            await self._carry(upstream, http)
+
+    async def _ask(self, request: h11.Request, upstream: Upstream, http: h11.Connection) -> None:
+        """Send head and body, then watch the agent. Return early if the upstream takes no more."""
+        client = self._client
+        if client.http.they_are_waiting_for_100_continue:
+            await client.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+        try:
+            await self._push(upstream, http.send(request))
+            for piece in self._body or ():
+                await self._push(upstream, http.send(h11.Data(data=piece)))
+            while not self._has_whole_body:
+                data = await client.body()
+                if data is None:
+                    self._has_whole_body = True
+                    break
+                self._keep(data, upstream)
+                await self._push(upstream, http.send(h11.Data(data=data)))
+            await self._push(upstream, http.send(h11.EndOfMessage()))
+        except OSError:
+            return  # it may have answered all the same
+        await client.watch()
+
+    def _keep(self, data: bytes, upstream: Upstream) -> None:
+        """Keep what may have to be sent again: on a new connection nothing does."""
+        if self._body is None:
+            return
+        self._body.append(data)
+        if not upstream.kept or sum(map(len, self._body)) > RESEND_LIMIT:
+            self._body = None
+
+    async def _push(self, upstream: Upstream, data: bytes | None) -> None:
+        if data:
+            upstream.writer.write(data)
+            await upstream.writer.drain()
+            self._account.sent += len(data)
+            await self._go_on(len(data))
+
+    async def _pull(self, data: bytes) -> None:
+        """Write to the agent."""
+        await self._client.write(data)
+        self._account.received += len(data)
+        await self._go_on(len(data))
+
+    async def _go_on(self, count: int) -> None:
+        """Note that bytes went on, and keep to the agent's pace."""
+        self._progress = asyncio.get_running_loop().time()
+        await self._pace(count)
+
+    async def _answer(self, upstream: Upstream, http: h11.Connection) -> None:
+        """Send the answer to the agent as it comes: what was read at once is written at once, and read along after."""
+        is_over = False
+        while not is_over:
+            try:
+                data = await upstream.reader.read(CHUNK)
+                http.receive_data(data)
+            except (OSError, RuntimeError) as error:
+                raise _Broken("it broke off") from error
+            written, bodies, is_over = self._events(http)
+            if written:
+                await self._pull(b"".join(written))
+            for body in bodies:
+                self._listener.feed(body)
+
+    def _events(self, http: h11.Connection) -> tuple[list[bytes], list[bytes], bool]:
+        """Return what the agent gets of the bytes that have come, the bodies among it, and whether that is the end."""
+        written: list[bytes] = []
+        bodies: list[bytes] = []
+        try:
+            while (event := http.next_event()) is not h11.NEED_DATA:
+                if isinstance(event, h11.InformationalResponse):
+                    if event.status_code == 101:
+                        written.append(self._switch(event))
+                        return written, bodies, True
+                elif isinstance(event, h11.Response):
+                    self._has_begun = True
+                    self._listener.begin(event)
+                    written.append(self._client.http.send(headers.response(event, self._dropped)) or b"")
+                elif isinstance(event, h11.Data):
+                    bodies.append(bytes(event.data))
+                    written.append(self._client.http.send(h11.Data(data=bodies[-1])) or b"")
+                elif isinstance(event, h11.EndOfMessage):
+                    written.append(self._client.http.send(h11.EndOfMessage()) or b"")
+                    return written, bodies, True
+                else:
+                    raise _Broken("it ended")
+        except h11.RemoteProtocolError as error:
+            raise _Broken("no clean HTTP, or it ended") from error
+        except h11.LocalProtocolError as error:
+            raise _Broken("an answer that does not fit the request") from error
+        return written, bodies, False
+
+    def _switch(self, event: h11.InformationalResponse) -> bytes:
+        """Return the head of an answer after which both sides speak something else."""
+        self._has_begun = self._is_switched = True
+        pairs = headers.kept(event.headers, headers.HOP_BY_HOP | {b"content-length"})
+        pairs += [(b"connection", b"upgrade"), (b"upgrade", b"websocket")]
+        head = h11.InformationalResponse(status_code=101, headers=pairs, reason=event.reason)
+        return self._client.http.send(head) or b""
+
+    async def _carry(self, upstream: Upstream, http: h11.Connection) -> None:
+        """Carry bytes both ways after a switch, until one side ends."""
+        try:
+            await self._push(upstream, self._client.take_rest())
+            if behind := http.trailing_data[0]:
+                await self._pull(behind)
+            ways = [asyncio.ensure_future(way) for way in (self._up(upstream), self._down(upstream))]
+            try:
+                await self._wait_for_end(ways)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+        except OSError as error:
+            raise Gone from error
+
+    async def _wait_for_end(self, ways: Sequence[asyncio.Future[None]]) -> None:
+        loop = asyncio.get_running_loop()
+        while (rest := self._progress + self._idle_seconds - loop.time()) > 0:
+            done, _ = await asyncio.wait(ways, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return
+        self._account.finish("idle")
+
+    async def _up(self, upstream: Upstream) -> None:
+        while data := await self._client.reader.read(CHUNK):
+            await self._push(upstream, data)
+
+    async def _down(self, upstream: Upstream) -> None:
+        while data := await upstream.reader.read(CHUNK):
+            await self._pull(data)

@@ -1,0 +1,109 @@
+"""The key face: `/NAME/PATH` is asked of the route's upstream, with the key that the container does not have."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+import h11
+
+from meta.network.routes import Route
+from meta.network.verdict import Verdict
+from reconciler.egress import headers
+from reconciler.egress.client import Client
+from reconciler.egress.exchange import Exchange
+from reconciler.egress.meter import Meter
+from reconciler.egress.pool import Unreachable, Upstream, parse_upstream
+from reconciler.egress.ports import ROUTE, Denied, Gate
+
+NO_COOKIES = frozenset({b"set-cookie", b"set-cookie2"})
+"""Not for the container: a cookie may stand for the key."""
+
+_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%(?:0[0-9A-Fa-f]|1[0-9A-Fa-f]|7[Ff])")
+_DOTS = re.compile(rb"(?:^|/)(?:\.|%2[Ee]){1,2}(?:;[^/]*)?(?:/|$)")
+_SLASHES = re.compile(rb"%2[Ff]|%5[Cc]")
+
+
+async def serve_route(client: Client, gate: Gate, request: h11.Request) -> None:
+    """Answer one request whose target begins with `/NAME`. Raise Denied, which was counted, or Gone."""
+    name, target = split(request.target)
+    try:
+        route, key = gate.route(name)
+        check_path(route, request.method, target)
+    except Denied as denied:
+        gate.refuse(ROUTE, name, 0, denied)
+        raise
+    _, host, port = parse_upstream(route.upstream)
+    meter = Meter(route.form.metered) if route.form.metered else None
+    asked = _asked(route, key, request, target)
+
+    async def connect(fresh: bool) -> Upstream:
+        try:
+            return await gate.upstreams.take(route.upstream, fresh=fresh)
+        except Unreachable as error:
+            raise Denied(Verdict.UNREACHABLE, str(error)) from error
+
+    with gate.account(ROUTE, host, port, route.name) as account:
+        try:
+            upstream = await Exchange(client, account, gate.pace, meter, NO_COOKIES).run(asked, connect)
+        finally:
+            if meter is not None and (tokens := meter.tokens()) is not None:
+                gate.meter(tokens)
+    if upstream is not None:
+        gate.upstreams.give(upstream)
+
+
+def split(target: bytes) -> tuple[str, bytes]:
+    """Return the name of `/NAME/PATH?QUERY`, and the rest of it. The name may be none at all."""
+    name, slash, path = target[1:].partition(b"/")
+    return name[:64].decode("ascii", "replace"), slash + path
+
+
+def check_path(route: Route, method: bytes, target: bytes) -> None:
+    """Raise Denied unless the route has the method and a prefix of the path, which ends where a segment ends.
+
+    Spellings that an upstream may read as another path are refused. An encoded slash is fine if every path is.
+    """
+    path = target.partition(b"?")[0]
+    prefixes = [prefix.encode("ascii") for verb, prefix in route.paths if verb.encode("ascii") == method]
+    whole = b"/" in prefixes
+    unclean = (
+        not path.startswith(b"/")
+        or b"//" in path
+        or any(mark in target for mark in (b"#", b"\\"))
+        or _ESCAPE.search(path)
+        or _DOTS.search(path)
+        or (_SLASHES.search(path) and not whole)
+    )
+    if unclean or not (whole or any(_is_within(path, prefix) for prefix in prefixes)):
+        raise Denied(Verdict.NO_ROUTE, f"the-route-{route.name}-does-not-serve-this-{_method(method)}-path")
+
+
+def key_header(route: Route, key: str) -> tuple[bytes, bytes]:
+    """Return the header with the key."""
+    if route.form.basic:
+        key = base64.b64encode(f"{route.user}:{key}".encode()).decode("ascii")
+    return route.header.encode("ascii"), route.value.replace("{key}", key).encode("ascii")
+
+
+def _is_within(path: bytes, prefix: bytes) -> bool:
+    return path == prefix or path.startswith(prefix if prefix.endswith(b"/") else prefix + b"/")
+
+
+def _asked(route: Route, key: str, request: h11.Request, target: bytes) -> h11.Request:
+    """Return the request as the upstream gets it."""
+    is_tls, host, port = parse_upstream(route.upstream)
+    shown = f"[{host}]" if ":" in host else host
+    authority = shown if port == (443 if is_tls else 80) else f"{shown}:{port}"
+    dropped = {name.encode("ascii") for name in (*route.form.strips, route.header)}
+    pairs = [(b"host", authority.encode("ascii"))]
+    if route.form.metered:
+        dropped.add(b"accept-encoding")
+        pairs.append((b"accept-encoding", b"identity"))
+    pairs += headers.kept(request.headers, headers.NOT_FORWARDED | dropped)
+    pairs += [key_header(route, key), *headers.framing(request)]
+    return h11.Request(method=request.method, target=target, headers=pairs)
+
+
+def _method(method: bytes) -> str:
+    return method.decode("ascii", "replace")[:16]
