@@ -1,0 +1,345 @@
+"""The key face: which paths it serves, what it adds and drops, and that answers are streamed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from meta.network.operator_file import parse_operator_file
+from meta.network.report import Metered
+from meta.network.routes import Route
+from meta.network.verdict import Verdict
+from reconciler.egress.ports import Denied
+from reconciler.egress.routes import check_path, key_header
+from tests.support.egress_http import Agent, FakeGate, Visit, agents, policy, upstream
+from tests.support.own_ca import server_context
+
+HOST = "api.anthropic.com"
+KEY = "sk-real-key"
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+ASK = b"POST /anthropic/v1/messages?beta=true HTTP/1.1\r\nHost: 127.0.0.1:3128\r\nContent-Length: 2\r\n\r\n{}"
+
+Serve = Callable[[Visit], Awaitable[None]]
+
+
+def route(folder: Path, **settings: object) -> Route:
+    """Return the route of a table of the operator's file, with a key."""
+    key = folder / "key"
+    if not key.exists():
+        key.write_text(f"{KEY}\n")
+        key.chmod(0o600)
+    rows = {"file": str(key), **settings}
+    text = "[credentials.anthropic]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in rows.items())
+    return parse_operator_file(text.encode()).routes["anthropic"]
+
+
+@asynccontextmanager
+async def key_face(folder: Path, serve: Serve, **settings: object) -> AsyncIterator[tuple[FakeGate, Agent]]:
+    """Serve a route behind TLS by a function; yield the gate and an agent's connection."""
+    async with upstream(serve, server_context(HOST)) as port:
+        gate = FakeGate(policy(), {(HOST, 443): port}, {"anthropic": route(folder, **settings)})
+        async with agents(gate, folder) as connect, asyncio.timeout(20):
+            yield gate, await connect()
+
+
+async def answer_all(visit: Visit, answer: bytes = OK) -> None:
+    while not visit.reader.at_eof():
+        await visit.request()
+        await visit.send(answer)
+
+
+async def test_the_key_replaces_what_the_container_sent(tmp_path: Path) -> None:
+    heads: list[bytes] = []
+
+    async def serve(visit: Visit) -> None:
+        head, body = await visit.request()
+        heads.append(head)
+        assert body == b"{}"
+        await visit.send(OK.replace(b"\r\n\r\n", b"\r\nSet-Cookie: a=b\r\nRequest-Id: r1\r\n\r\n"))
+
+    async with key_face(tmp_path, serve) as (gate, agent):
+        head, body = await agent.ask(
+            ASK.replace(
+                b"Content-Length",
+                b"X-Api-Key: dummy\r\nAuthorization: Bearer dummy\r\nCookie: c=d\r\nAnthropic-Beta: one,two\r\n"
+                b"Accept-Encoding: gzip\r\nProxy-Connection: keep-alive\r\nContent-Length",
+            )
+        )
+    assert body == b"ok"
+    assert b"request-id: r1" in head.lower()
+    assert b"cookie" not in head.lower()
+    assert heads[0].split(b"\r\n") == [
+        b"POST /v1/messages?beta=true HTTP/1.1",
+        b"host: api.anthropic.com",
+        b"accept-encoding: identity",
+        b"anthropic-beta: one,two",
+        b"x-api-key: sk-real-key",
+        b"content-length: 2",
+        b"",
+        b"",
+    ]
+    assert [(entry.kind, entry.host, entry.port, entry.route) for entry in gate.booked] == [
+        ("route", HOST, 443, "anthropic")
+    ]
+
+
+async def test_each_event_of_a_stream_arrives_before_the_next_is_sent_and_its_tokens_are_counted(
+    tmp_path: Path,
+) -> None:
+    start = {"type": "message_start", "message": {"usage": {"input_tokens": 5, "cache_read_input_tokens": 70}}}
+    delta = {"type": "message_delta", "usage": {"output_tokens": 9}}
+    events = [f"event: {row['type']}\ndata: {json.dumps(row)}\n\n".encode() for row in (start, delta)]
+    seen = [asyncio.Event() for _ in events]
+
+    async def serve(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(EVENTS)
+        for event, done in zip(events, seen, strict=True):
+            await visit.send(b"%x\r\n%s\r\n" % (len(event), event))
+            await done.wait()
+        await visit.send(b"0\r\n\r\n")
+
+    async with key_face(tmp_path, serve) as (gate, agent):
+        await agent.send(ASK)
+        await agent.head()
+        for event, done in zip(events, seen, strict=True):
+            assert await agent.chunk() == event
+            done.set()
+        assert await agent.chunk() == b""
+        assert (await agent.ask(ASK.replace(b"/v1/messages", b"/nothing")))[0].startswith(b"HTTP/1.1 404")
+    assert gate.metered == [Metered(1, 5, 9, 70)]
+
+
+async def test_requests_share_a_connection_to_the_upstream_also_from_other_connections(tmp_path: Path) -> None:
+    connections = 0
+
+    async def serve(visit: Visit) -> None:
+        nonlocal connections
+        connections += 1
+        await answer_all(visit)
+
+    async with upstream(serve, server_context(HOST)) as port:
+        gate = FakeGate(policy(), {(HOST, 443): port}, {"anthropic": route(tmp_path)})
+        async with agents(gate, tmp_path) as connect, asyncio.timeout(20):
+            for agent in (await connect(), await connect()):
+                assert (await agent.ask(ASK))[1] == b"ok"
+                assert (await agent.ask(ASK))[1] == b"ok"
+                await agent.ask(b"GET /.hive/way-out HTTP/1.1\r\nHost: x\r\n\r\n")  # the answer before is done with
+    assert connections == 1
+
+
+async def test_a_kept_connection_that_died_is_replaced_and_the_body_sent_again(tmp_path: Path) -> None:
+    bodies: list[bytes] = []
+
+    async def serve(visit: Visit) -> None:
+        """Answer the first request of a connection, and end at the second without an answer."""
+        await visit.request()
+        await visit.send(OK)
+        _, body = await visit.request()
+        bodies.append(body)
+
+    async with key_face(tmp_path, serve) as (gate, agent):
+        assert (await agent.ask(ASK))[1] == b"ok"
+        assert (await agent.ask(ASK))[1] == b"ok"
+    assert len(gate.dialled) == 2
+    assert bodies == [b"{}"]
+
+
+async def test_a_new_connection_that_dies_is_not_tried_again(tmp_path: Path) -> None:
+    async def serve(visit: Visit) -> None:
+        await visit.request()
+
+    async with key_face(tmp_path, serve) as (gate, agent):
+        head, body = await agent.ask(ASK)
+    assert head.startswith(b"HTTP/1.1 502")
+    assert json.loads(body)["error"]["type"] == "api_error"
+    assert len(gate.dialled) == 1
+
+
+async def test_a_connection_that_the_upstream_ended_is_not_used(tmp_path: Path) -> None:
+    async def serve(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+
+    async with key_face(tmp_path, serve) as (gate, agent):
+        for _ in range(2):
+            assert (await agent.ask(ASK))[1] == b"ok"
+    assert len(gate.dialled) == 2
+
+
+async def test_a_certificate_of_another_name_is_refused_before_the_key_is_sent(tmp_path: Path) -> None:
+    got: list[bytes] = []
+
+    async def serve(visit: Visit) -> None:
+        got.append(await visit.reader.read(1))
+
+    async with upstream(serve, server_context("other.example")) as port:
+        gate = FakeGate(policy(), {(HOST, 443): port}, {"anthropic": route(tmp_path)})
+        async with agents(gate, tmp_path) as connect, asyncio.timeout(20):
+            head, body = await (await connect()).ask(ASK)
+    assert head.startswith(b"HTTP/1.1 502 api.anthropic.com:443-does-not-answer (its certificate is not trusted")
+    assert b"Hostname mismatch" in body
+    assert KEY.encode() not in head + body
+    assert b"".join(got) == b""
+
+
+async def test_a_key_that_changes_is_used_from_the_next_request_on(tmp_path: Path) -> None:
+    heads: list[bytes] = []
+
+    async def serve(visit: Visit) -> None:
+        while not visit.reader.at_eof():
+            heads.append((await visit.request())[0])
+            await visit.send(OK)
+
+    async with key_face(tmp_path, serve) as (_, agent):
+        await agent.ask(ASK)
+        (tmp_path / "new").write_text("sk-second")
+        (tmp_path / "new").chmod(0o600)
+        (tmp_path / "new").rename(tmp_path / "key")
+        await agent.ask(ASK)
+    assert [head.partition(b"x-api-key: ")[2].split(b"\r\n")[0] for head in heads] == [KEY.encode(), b"sk-second"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "kind", "verdict"),
+    [
+        ("held", b"403 the-budget-is-used-up", "permission_error", Verdict.HELD),
+        ("mode", b"403 the-key-of-anthropic-cannot-be-used", "permission_error", Verdict.NO_KEY),
+        ("missing", b"403 the-key-of-anthropic-cannot-be-used", "permission_error", Verdict.NO_KEY),
+        ("other", b"404 there-is-no-route-anthropic-for-alice", "not_found_error", Verdict.NO_ROUTE),
+    ],
+)
+async def test_a_closed_route_answers_in_the_form_of_an_api(
+    change: str, status: bytes, kind: str, verdict: Verdict, tmp_path: Path
+) -> None:
+    async with key_face(tmp_path, answer_all) as (gate, agent):
+        if change == "held":
+            gate.policy = policy(held="the-budget-is-used-up")
+        elif change == "mode":
+            (tmp_path / "key").chmod(0o640)
+        elif change == "missing":
+            (tmp_path / "key").unlink()
+        else:
+            gate.routes_by_name = {"anthropic": replace(route(tmp_path), agents=frozenset({"bob"}))}
+        head, body = await agent.ask(ASK)
+    assert head.startswith(b"HTTP/1.1 " + status)
+    assert b"x-should-retry: false" in head
+    error = json.loads(body)
+    assert (error["type"], error["error"]["type"]) == ("error", kind)
+    assert status[4:].decode() in error["error"]["message"]
+    assert KEY not in body.decode()
+    assert gate.refused == [("route", "anthropic", 0, verdict)]
+    assert not gate.booked
+
+
+async def test_an_agent_that_goes_away_ends_the_paid_work_and_its_tokens_are_counted(tmp_path: Path) -> None:
+    start = b'data: {"type":"message_start","message":{"usage":{"input_tokens":5,"output_tokens":1}}}\n\n'
+    ended = asyncio.Event()
+
+    async def serve(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(EVENTS + b"%x\r\n%s\r\n" % (len(start), start))
+        assert await visit.is_ended()
+        ended.set()
+
+    async with key_face(tmp_path, serve) as (gate, agent):
+        await agent.send(ASK)
+        await agent.head()
+        await agent.chunk()
+        agent.writer.close()
+        await ended.wait()
+    assert gate.metered == [Metered(1, 5, 1, 0)]
+
+
+async def test_a_route_without_tls_reaches_loopback_and_keeps_compression_if_nothing_is_metered(tmp_path: Path) -> None:
+    heads: list[bytes] = []
+
+    async def serve(visit: Visit) -> None:
+        heads.append((await visit.request())[0])
+        await visit.send(OK)
+
+    async with upstream(serve) as port:
+        table = route(tmp_path, kind="http", upstream=f"http://own.example:{port}", value="Token {key}")
+        gate = FakeGate(policy(), {("own.example", port): port}, {"anthropic": table})
+        async with agents(gate, tmp_path) as connect, asyncio.timeout(20):
+            request = b"DELETE /anthropic/any%2Fpath HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n"
+            assert (await (await connect()).ask(request))[1] == b"ok"
+    assert heads[0].startswith(b"DELETE /any%2Fpath HTTP/1.1\r\nhost: own.example:")
+    assert b"accept-encoding: gzip" in heads[0]
+    assert b"authorization: Token sk-real-key" in heads[0]
+
+
+PATHS = {
+    "/v1/messages": True,
+    "/v1/messages?beta=true&x=/../": True,
+    "/v1/messages/count_tokens": True,
+    "/v1/messagesX": False,
+    "/v1/messages/../files": False,
+    "/v1/messages/%2e%2e/files": False,
+    "/v1/messages/.%2E/files": False,
+    "/v1/messages/..;x/files": False,
+    "/v1/messages/..": False,
+    "/v1/messages/./count_tokens": False,
+    "/v1//messages": False,
+    "//v1/messages": False,
+    "/v1/messages%2f..%2ffiles": False,
+    "/v1/messages/a%5cb": False,
+    "/v1/messages\\..\\files": False,
+    "/v1/messages/%00": False,
+    "/v1/messages/%0d%0aX": False,
+    "/v1/messages/%zz": False,
+    "/v1/messages#x": False,
+    "/v1/Messages": False,
+    "/v1/files": False,
+    "/": False,
+    "": False,
+    "v1/messages": False,
+}
+
+
+@pytest.mark.parametrize(("target", "is_served"), PATHS.items())
+def test_a_path_is_served_only_in_its_clean_spelling(target: str, is_served: bool, tmp_path: Path) -> None:
+    own = route(tmp_path)
+    if is_served:
+        check_path(own, b"POST", target.encode())
+        return
+    with pytest.raises(Denied) as denied:
+        check_path(own, b"POST", target.encode())
+    assert denied.value.verdict is Verdict.NO_ROUTE
+
+
+def test_a_path_is_served_with_its_own_methods_only(tmp_path: Path) -> None:
+    check_path(route(tmp_path), b"HEAD", b"/api/hello")
+    with pytest.raises(Denied):
+        check_path(route(tmp_path), b"GET", b"/v1/messages")
+    with pytest.raises(Denied):
+        check_path(route(tmp_path), b"post", b"/v1/messages")
+
+
+def test_a_git_key_is_basic_with_its_user(tmp_path: Path) -> None:
+    own = route(tmp_path, kind="git", user="me")
+    assert key_header(own, "tok") == (b"authorization", b"Basic bWU6dG9r")
+
+
+async def test_the_way_out_says_its_routes_and_what_was_refused_since_a_number(tmp_path: Path) -> None:
+    async with key_face(tmp_path, answer_all) as (gate, agent):
+        gate.refuse("tunnel", "crates.io", 443, Denied(Verdict.NOT_LISTED, "no"))
+        _, body = await agent.ask(b"GET /.hive/way-out HTTP/1.1\r\nHost: x\r\n\r\n")
+        expected = {"routes": {"anthropic": "anthropic"}, "held": "", "next": 1}
+        assert json.loads(body) == {**expected, "refused": [{"host": "crates.io", "port": 443, "count": 1}]}
+        _, body = await agent.ask(b"GET /.hive/way-out?after=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert json.loads(body) == {**expected, "refused": []}
+
+
+@pytest.mark.parametrize("target", ["/.hive/", "/.hive/way-out/x", "/.hive/way-out?after=-1", "/.hive/way-out?after=a"])
+async def test_nothing_else_is_served_beside_the_way_out(target: str, tmp_path: Path) -> None:
+    async with key_face(tmp_path, answer_all) as (_, agent):
+        head, _ = await agent.ask(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert head.startswith(b"HTTP/1.1 404")
