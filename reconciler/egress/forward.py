@@ -5,6 +5,7 @@ Each request of a connection is decided anew. A redirect is an answer like any o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import h11
@@ -19,6 +20,9 @@ from reconciler.egress.pool import Upstream
 from reconciler.egress.ports import HTTP, ROUTE, Denied, Gate, Streams
 from reconciler.egress.routes import serve_route
 from reconciler.egress.target import HTTP_PORT, Authority, absolute, check_host
+
+KEPT_SECONDS = 60.0
+"""Seconds after which a connection outside is made, and its address checked, anew for the next request."""
 
 Serve = Callable[[h11.Request], Awaitable[None]]
 
@@ -113,6 +117,7 @@ class _Plain:
         self._client = client
         self._gate = gate
         self._last: tuple[Authority, Upstream] | None = None
+        self._until = 0.0
 
     async def serve(self, request: h11.Request, authority: Authority, path: bytes) -> None:
         """Answer one request. Raise Denied, which was counted, or Gone."""
@@ -151,7 +156,10 @@ class _Plain:
     async def _connect(self, authority: Authority, *, fresh: bool) -> Upstream:
         last, self._last = self._last, None
         if last is not None:
-            if last[0] == authority and last[1].is_usable and not fresh:
+            is_young = asyncio.get_running_loop().time() < self._until
+            if last[0] == authority and last[1].is_usable and is_young and not fresh:
                 return last[1]
             last[1].abort()
-        return Upstream("", *await self._gate.dial(authority.host, authority.port, HTTP))
+        streams = await self._gate.dial(authority.host, authority.port, HTTP)
+        self._until = asyncio.get_running_loop().time() + KEPT_SECONDS
+        return Upstream("", *streams)

@@ -87,7 +87,10 @@ class Gate(Protocol):
         """Count a refusal that was found later: by SNI, by a Host header, by a path."""
 
     def route(self, name: str) -> tuple[Route, str]:
-        """Return a route and its key. Raise Denied: there is none, this agent may not use it, or it is held."""
+        """Return a route and its key. Raise Denied, and count it.
+
+        There may be none, this agent may not use it, it is held, or its key cannot be used.
+        """
 
     def routes(self) -> Mapping[str, str]:
         """Return the kind of each route that the agent may use, by name."""

@@ -27,8 +27,8 @@ _SLASHES = re.compile(rb"%2[Ff]|%5[Cc]")
 async def serve_route(client: Client, gate: Gate, request: h11.Request) -> None:
     """Answer one request whose target begins with `/NAME`. Raise Denied, which was counted, or Gone."""
     name, target = split(request.target)
+    route, key = gate.route(name)
     try:
-        route, key = gate.route(name)
         check_path(route, request.method, target)
     except Denied as denied:
         gate.refuse(ROUTE, name, 0, denied)

@@ -69,7 +69,7 @@ async def test_the_key_replaces_what_the_container_sent(tmp_path: Path) -> None:
             ASK.replace(
                 b"Content-Length",
                 b"X-Api-Key: dummy\r\nAuthorization: Bearer dummy\r\nCookie: c=d\r\nAnthropic-Beta: one,two\r\n"
-                b"Accept-Encoding: gzip\r\nProxy-Connection: keep-alive\r\nContent-Length",
+                b"Accept-Encoding: gzip\r\nContent-Encoding: gzip\r\nProxy-Connection: keep-alive\r\nContent-Length",
             )
         )
     assert body == b"ok"
@@ -80,6 +80,7 @@ async def test_the_key_replaces_what_the_container_sent(tmp_path: Path) -> None:
         b"host: api.anthropic.com",
         b"accept-encoding: identity",
         b"anthropic-beta: one,two",
+        b"content-encoding: gzip",
         b"x-api-key: sk-real-key",
         b"content-length: 2",
         b"",
