@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -344,3 +345,45 @@ async def test_nothing_else_is_served_beside_the_way_out(target: str, tmp_path: 
     async with key_face(tmp_path, answer_all) as (_, agent):
         head, _ = await agent.ask(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     assert head.startswith(b"HTTP/1.1 404")
+
+
+SIZE, PIECE = 100 * 2**20, bytes(2**16)
+
+
+async def carry_large_both_ways(folder: Path, size: int) -> int:
+    """Send and get a body of `size` bytes through a route. Return what Python held of it at most."""
+    got = 0
+
+    async def serve(visit: Visit) -> None:
+        nonlocal got
+        await visit.head()
+        while got < size:
+            got += len(await visit.reader.read(2**16))
+        await visit.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size // len(PIECE)):
+            await visit.send(PIECE)
+
+    async with key_face(folder, serve) as (gate, agent):
+        tracemalloc.start()
+        try:
+            await agent.send(ASK.replace(b"Length: 2", b"Length: %d" % size).removesuffix(b"{}"))
+            for _ in range(size // len(PIECE)):
+                await agent.send(PIECE)
+            await agent.head()
+            left = size
+            while left:
+                left -= len(await agent.reader.read(2**16))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert gate.carried > 2 * size
+    return peak
+
+
+async def test_a_large_body_is_never_held_as_a_whole(tmp_path: Path) -> None:
+    assert await carry_large_both_ways(tmp_path, 8 * 2**20) < 6 * 2**20
+
+
+@pytest.mark.full
+async def test_a_body_of_100_mb_takes_no_more_memory_than_a_small_one(tmp_path: Path) -> None:
+    assert await carry_large_both_ways(tmp_path, SIZE) < 6 * 2**20
