@@ -21,6 +21,7 @@ from reconciler.egress.counters import Book, Entry
 from reconciler.egress.head import one_line
 from reconciler.egress.limits import DIAL_SECONDS, DIALS_PER_AGENT, Pace
 from reconciler.egress.network_file import NetworkFile
+from reconciler.egress.pool import Upstreams
 from reconciler.egress.ports import ROUTE, TUNNEL, Denied, Keys, Streams
 from reconciler.egress.resolver import Resolver, connect
 
@@ -58,6 +59,8 @@ class AgentGate:
         self._clock = clock
         self._dials = asyncio.Semaphore(DIALS_PER_AGENT)
         self.book = book
+        self.upstreams = Upstreams(self.dial_upstream)
+        """Its connections to the upstreams of its routes."""
         self.pacer = Pace(self._bytes_per_second, time.monotonic)
 
     @property

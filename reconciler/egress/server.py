@@ -23,7 +23,7 @@ from reconciler.egress.control import Control
 from reconciler.egress.counters import Book
 from reconciler.egress.gate import AgentGate
 from reconciler.egress.head import refusal_answer
-from reconciler.egress.keys import Keys
+from reconciler.egress.keys import KeyFiles
 from reconciler.egress.log import ConnectionLog, write_line
 from reconciler.egress.network_file import NetworkFile
 from reconciler.egress.options import Options
@@ -58,7 +58,7 @@ class Server:
         self._changes = Changes()
         self._carrier = Carrier()
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-        self._keys = Keys(None if credentials is None else Path(credentials))
+        self._keys = KeyFiles(None if credentials is None else Path(credentials))
         self._network = NetworkFile(options.network, options.ceiling)
         self._sockets = AgentSockets(options.sockets, self._accept)
         uids = () if options.daemon_uid is None else (options.daemon_uid,)
