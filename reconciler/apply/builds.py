@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import assert_never
 
+from meta.agent_toml.settings import SETTINGS_FILE
 from meta.approval import Binding, objection
 from meta.errors import BuildFailed, PermanentError, Refused
 from meta.model import Deploy, Generation
@@ -14,6 +15,7 @@ from meta.text import scrub
 from reconciler.apply.candidates import make_candidate
 from reconciler.apply.effects import effect
 from reconciler.builders.base import Builder, BuildRequest, Preview
+from reconciler.network.check import check_reach_of_text
 from reconciler.observe.previews import Previewed
 from reconciler.plan import steps
 from reconciler.plan.origin import source_id
@@ -47,9 +49,10 @@ class BuildSteps:
                 assert_never(step)
 
     async def complaint(self, agent: AgentName, sha: Sha) -> str | None:
-        """Return why this commit cannot be built, judged by its own files alone; None if they show no reason."""
+        """Return why this commit cannot be built, by its files and the operator's ceiling; None for no reason."""
         try:
             await self._builder.check(agent, sha)
+            await self._check_reach(agent, sha)
         except PermanentError as error:
             return _described(error)
         return None
@@ -57,7 +60,8 @@ class BuildSteps:
     async def _build(self, request: BuildRequest, deploy: Deploy) -> None:
         """Build the generation. Raise Refused if the operator approved something else than what would be built now.
 
-        A rollback takes the generation that its target ran, if it still exists.
+        A rollback takes the generation that its target ran, if it still exists. What ran before is not checked against
+        the ceiling again: `hive-egress` holds every request to it.
         """
         shown = deploy.shown
         target = None if deploy.state.terminal else source_id(deploy)
@@ -69,7 +73,14 @@ class BuildSteps:
                     difference = objection(shown, await self._builder.shown(request))
                     if difference is not None:
                         raise Refused(difference, "look at it again and propose it again")
+                if target is None and not deploy.state.terminal:
+                    await self._check_reach(request.agent, request.sha)  # the ceiling may be lower by now
                 await self._builder.build(request)
+
+    async def _check_reach(self, agent: AgentName, sha: Sha) -> None:
+        """Raise Refused if the commit's agent.toml wants to reach what the operator's ceiling forbids."""
+        text = await self._world.applied(agent).read(sha, SETTINGS_FILE)
+        await check_reach_of_text(text, self._world.network)
 
     async def _preview(self, deploy: Deploy) -> None:
         """Evaluate the pending `deploy` in a candidate made only for that. Drop the candidate, and keep the preview."""

@@ -29,6 +29,7 @@ class OperatorSettings:
         self._may_miss = may_miss
         self._stamp: Stamp | None = None
         self._file = OperatorFile()
+        self._revision = 0
         self._file_problem = ""
         self._ceiling: tuple[Rule, ...] | None = () if ceiling.split() else None
         self._ceiling_problem = ""
@@ -55,6 +56,11 @@ class OperatorSettings:
         self._look()
         return self._ceiling
 
+    def revision(self) -> int:
+        """Return a number that grows when another good version of the file is read."""
+        self._look()
+        return self._revision
+
     @property
     def problem(self) -> str:
         """What is wrong with the file or the ceiling, with the remedy; "" if nothing is."""
@@ -74,6 +80,7 @@ class OperatorSettings:
         self._stamp = stamp
         try:
             self._file, self._file_problem = self._read(stamp), ""
+            self._revision += 1
         except OSError as error:
             self._file_problem = f"{self._path}: {error.strerror} (hive's daemon must be able to read it)"
         except HiveError as error:

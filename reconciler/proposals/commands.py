@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from meta.agent_toml.settings import SETTINGS_FILE
 from meta.applied.describe import describe
 from meta.applied.pinning import Pinning
 from meta.applied.source import Source, SourceKind
@@ -17,6 +18,7 @@ from meta.names import AgentName, ProposalId, commit_id
 from meta.proposed.quarantine import fetch
 from reconciler.apply.effects import effect
 from reconciler.loop.loop import Reconciler
+from reconciler.network.check import check_reach_of_text
 from reconciler.observe.previews import Previewed, is_outdated
 from reconciler.plan.plan import open_ids
 from reconciler.proposals import limits
@@ -56,8 +58,8 @@ class Proposals:
         """Fetch a commit from the agent's proposed work tree (or from `source`) and pin it.
 
         If an open proposal has the same commit, return that one, with the new description if there is one. Raise
-        Conflict if too many wait already. `origin` is recorded as the source. If it names a branch, the proposal
-        supersedes pending ones from that branch.
+        Conflict if too many wait already, Refused if its agent.toml wants to reach what the operator's ceiling forbids.
+        `origin` is recorded as the source. If it names a branch, the proposal supersedes pending ones from that branch.
         """
         await self._deploys.entry(agent)
         await self._check_limits(agent, await self._deploys.of(agent), origin)
@@ -78,6 +80,7 @@ class Proposals:
                 raise BadInput(
                     f"{fetched.sha[:12]} is what {agent} has already", "commit a change in the proposed work tree first"
                 )
+            await check_reach_of_text(fetched.settings, self._world.network)
             commit_ref = commit or fetched.sha
             pinning = Pinning(DeployKind.APPLY_COMMIT, fetched.sha, main, commit_ref, known_as, by, description)
             return await self.pin(agent, pinning, fetched.message, fetched.staged)
@@ -135,6 +138,7 @@ class Proposals:
             raise Refused(
                 f"{deploy.sha[:12]} does not descend from applied/main ({main[:12]})", self._stale.hint(deploy)
             )
+        await check_reach_of_text(await applied.read(deploy.sha, SETTINGS_FILE), self._world.network)
         source = Source(f"{deploy.state}/{id}")
         pinning = Pinning(DeployKind.APPLY_COMMIT, deploy.sha, main, deploy.sha, source, by)
         return await self.pin(owner, pinning, deploy.description)

@@ -347,6 +347,7 @@ class Discovery:
             if (await self._look(agent, kind)).tips.get(tip.branch) == tip:  # otherwise it changed during the fetch
                 await self._refusals.add(agent, new, error.describe())
             return
+        await self._refusals.accept(agent, new)
         log.info("%s: found %s at %s, proposal %s", agent, address(new.source, agent), tip.sha[:12], deploy.id)
         await self._note_seen(agent, new)
 

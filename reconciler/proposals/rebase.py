@@ -14,6 +14,7 @@ from meta.names import AgentName, ProposalId
 from meta.proposed.quarantine.replay import Replay, replay
 from meta.proposed.quarantine.repo import Fetched
 from reconciler.apply.effects import effect
+from reconciler.network.check import check_reach_of_text
 from reconciler.plan.deploy import find_deploy
 from reconciler.proposals.branches import Branches
 from reconciler.proposals.commands import Proposals
@@ -65,6 +66,7 @@ class Rebase:
         )
         replayed = await replay(request, self._world.layout, self._world.config, self._world.recorder)
         try:
+            await check_reach_of_text(replayed.settings, self._world.network)
             new = await self._pin(deploy, replayed, request, by)
         finally:
             if replayed.staged is not None:

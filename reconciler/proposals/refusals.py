@@ -1,4 +1,7 @@
-"""The tips that are refused, for as long as their branches stand at them. A later daemon knows them without a fetch."""
+"""The tips that are refused, for as long as their branches stand at them. A later daemon knows them without a fetch.
+
+What the operator's settings for the way out forbid is looked at again when their file changes, and at each start.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import logging
 from collections.abc import Sequence
 
 from meta.applied.source import Source, SourceKind
-from meta.names import AgentName
+from meta.names import AgentName, Sha
+from meta.network.reach import COMPLAINT
 from meta.proposed.tips import Snapshot, Tip
 from meta.text import one_line
 from reconciler.proposals.tips import PLACES, NewTip, address
@@ -30,6 +34,9 @@ class Refusals:
         self._store = store
         self._before: dict[AgentName, Refused] = {}
         self._tips: dict[tuple[AgentName, SourceKind], dict[Tip, RefusedTip]] = {}
+        self._revision = 0
+        self._judged: set[Sha] = set()
+        """What the operator's settings of this revision forbid."""
 
     async def open(self) -> None:
         """Load what an earlier daemon refused. It counts once a look finds the branch still there."""
@@ -45,7 +52,10 @@ class Refusals:
 
     def has(self, agent: AgentName, kind: SourceKind, tip: Tip) -> bool:
         """Return True if this tip is refused."""
-        return tip in self._tips.get((agent, kind), {})
+        refused = self._tips.get((agent, kind), {}).get(tip)
+        if refused is None:
+            return False
+        return not refused.reason.startswith(COMPLAINT) or tip.sha in self._of_now()
 
     async def add(self, agent: AgentName, new: NewTip, reason: str) -> None:
         """Refuse a tip: append the event once, also if another hive refuses it again, then store and show it.
@@ -69,6 +79,12 @@ class Refusals:
         await self._world.events.append("tip_refused", agent, data, key=key)
         await self._store.save(agent, tip.source, new.tip.sha, reason)
         self._note(agent, new, reason)
+        self._of_now().add(new.tip.sha)
+
+    async def accept(self, agent: AgentName, new: NewTip) -> None:
+        """Drop the refusal of a tip that is a proposal after all."""
+        if self._tips.get((agent, new.source.kind), {}).pop(new.tip, None) is not None:
+            await self._store.remove(agent, {str(new.source)})
 
     async def follow(self, agent: AgentName, kind: SourceKind, snapshot: Snapshot) -> None:
         """Take over what an earlier daemon refused, and drop what the repo no longer has."""
@@ -90,9 +106,15 @@ class Refusals:
         self._before.pop(agent, None)
         await self._store.forget(agent)
 
+    def _of_now(self) -> set[Sha]:
+        revision = self._world.network.revision()
+        if revision != self._revision:
+            self._revision, self._judged = revision, set()
+        return self._judged
+
     def _note(self, agent: AgentName, new: NewTip, reason: str) -> None:
         tips = self._tips.setdefault((agent, new.source.kind), {})
-        tips.setdefault(new.tip, self._refused(agent, new, reason))
+        tips[new.tip] = self._refused(agent, new, reason)
 
     def _refused(self, agent: AgentName, new: NewTip, reason: str) -> RefusedTip:
         remedy = new.remedy(agent, self._world.layout.push_repo(agent))

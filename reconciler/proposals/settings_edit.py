@@ -17,6 +17,7 @@ from meta.errors import BadInput, Conflict, Occupied
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, commit_id
 from meta.proposed.settings import read_settings
+from reconciler.network.check import check_reach
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.deploys import Deploys
 from reconciler.views import SettingsText
@@ -60,11 +61,11 @@ class SettingsEdit:
     ) -> Deploy:
         """Commit `text` as agent.toml on top of `applied/main`, in hive's own repo, and propose that commit.
 
-        Raise BadInput for a text that is not valid or changes nothing. Raise Conflict if `base`, the commit that the
-        text was made from, is no longer the newest. Raise Occupied if an edit still waits and is not `replaces`;
-        otherwise the new one supersedes it.
+        Raise BadInput for a text that is not valid or changes nothing, Refused for one beyond the operator's ceiling.
+        Raise Conflict if `base`, the commit that the text was made from, is no longer the newest. Raise Occupied if an
+        edit still waits and is not `replaces`; otherwise the new one supersedes it.
         """
-        await read_settings(text.encode())
+        check_reach(await read_settings(text.encode()), self._world.network)
         await self._deploys.entry(agent)
         async with self._proposing:  # of two edits at once the second finds the first
             check_place(agent, await self._deploys.of(agent), replaces)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,10 @@ from meta.errors import HiveError, NotFound
 from meta.git.diff import TreeDiff
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId, Sha
+from meta.network.operator_file import OperatorFile
+from meta.network.reach import Reach
+from meta.network.rule import Rule
+from meta.network.words import newly_reachable
 from meta.proposed.settings import read_settings
 from meta.text import name_invisible
 from reconciler.apply.apply import Apply
@@ -36,6 +41,15 @@ class _Settings:
 
     triples: tuple[tuple[str, str, str], ...]
     words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkView:
+    """Whose settings they are, and the operator's for the way out, which say what an agent.toml lets it reach."""
+
+    agent: AgentName
+    file: OperatorFile
+    ceiling: tuple[Rule, ...] | None = None
 
 
 class DiffsQuery:
@@ -158,7 +172,11 @@ class DiffsQuery:
             for key in sorted({*before, *after})
             if before.get(key) != after.get(key)
         )
-        return _Settings(triples, await asyncio.to_thread(_words, before, after) if triples else ())
+        if not triples:
+            return _Settings((), ())
+        operator = self._world.network
+        here = NetworkView(agent, operator.file(), operator.ceiling())
+        return _Settings(triples, await asyncio.to_thread(describe, before, after, here))
 
     async def _settings(self, agent: AgentName, sha: Sha) -> dict[str, str]:
         """Return agent.toml of a commit, flat. A file that is not valid becomes the one key `agent.toml`."""
@@ -168,11 +186,40 @@ class DiffsQuery:
             return {SETTINGS_FILE: f"({error.summary})"}
 
 
-def _words(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the changes in words: more rights, then what the runtime does not obey, then the rest."""
+def describe(before: Mapping[str, str], after: Mapping[str, str], here: NetworkView) -> tuple[str, ...]:
+    """Return the changes in words: more rights, then what the runtime does not obey, then the rest.
+
+    Both are as `flatten` returns them; `before` is empty for a new agent.
+    """
     texts = describe_changes(before, after)
     more = [text for text in texts if text.startswith(MORE)]
-    return (*more, *describe_no_effect(after), *texts[len(more) :])
+    first, last = _reach(before, after, here)
+    return (*more, *first, *describe_no_effect(after), *texts[len(more) :], *last)
+
+
+def _reach(
+    before: Mapping[str, str], after: Mapping[str, str], here: NetworkView
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what the agent may newly reach, with what is special about it, and what it may no longer reach."""
+    if SETTINGS_FILE in after:  # it is not valid
+        return (), ()
+    old = _reach_of(here.agent, before) if before else None
+    words = newly_reachable(old, _reach_of(here.agent, after), here.file, here.ceiling)
+    new = [_block("it may reach:" if old is None else f"{MORE}it may newly reach:", "+", words.new)]
+    if old is None and not words.new:
+        new = ["it may reach no host"]
+    return tuple(filter(None, [*new, *words.notes])), tuple(
+        filter(None, [_block("it may no longer reach:", "-", words.gone)])
+    )
+
+
+def _reach_of(agent: AgentName, settings: Mapping[str, str]) -> Reach:
+    entries = json.loads(settings.get("network.allow", "[]"))
+    return Reach(agent, settings.get("runtime", ""), tuple(entries), settings.get("network.defaults") == "true")
+
+
+def _block(head: str, mark: str, lines: Sequence[str]) -> str:
+    return "\n".join([head, *(f"  {mark} {line}" for line in lines)]) if lines else ""
 
 
 def _invisible(diff: TreeDiff, settings: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:

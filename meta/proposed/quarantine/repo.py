@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from meta.agent_toml.settings import SETTINGS_FILE
+from meta.agent_toml.shape import MAX_BYTES
 from meta.config import Config
 from meta.errors import BadInput, DiskFull, HiveError, NotFound, Refused
 from meta.git import packs
@@ -67,6 +69,7 @@ _PACK = ("pack-objects", "--revs", "--thin", "--delta-base-offset", "--stdout", 
 _OUTPUT_BYTES = 2**20
 _SMALL = Streams(output_limit=_OUTPUT_BYTES)
 _COMMIT_BYTES = 2**21
+_ABSENT = ("missing", b"")
 _MEMORY = 2 * 2**30
 """Bytes that a git may take which reads what was fetched: an agent chose its size."""
 _BYTES_PER_FILE = 400
@@ -78,7 +81,7 @@ class Fetched:
     """A checked commit. It adds `commits` commits to the base. The texts are scrubbed.
 
     `staged` has its objects in the applied repo, where git does not see them before an id has them. `merges` are the
-    merge commits that a replay left out.
+    merge commits that a replay left out. `settings` is its agent.toml, None if there is none of a sensible length.
     """
 
     sha: Sha
@@ -87,6 +90,7 @@ class Fetched:
     message: str
     staged: StagedPack | None = field(default=None, compare=False)
     merges: int = 0
+    settings: bytes | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +158,11 @@ class QuarantineRepo:
 
         git verified the hash and form of each object during the fetch.
         """
-        text, base_tree = await self._read_commit(commit, base)
+        text, base_tree, settings = await self._read_commit(commit, base)
         commits = await self._count_added(commit, base, rebase)
         await self.check_tree(commit, base_tree)
         message = await asyncio.to_thread(lambda: scrub(tree.message_of(text)))
-        return Fetched(commit, commits, one_line(message.partition("\n")[0], 200), message)
+        return Fetched(commit, commits, one_line(message.partition("\n")[0], 200), message, settings=settings)
 
     async def check_tree(self, commit: Sha, base_tree: bytes | None = None) -> None:
         """Raise Refused for a tree that must not be applied. `base_tree` is the raw top tree of the commit below."""
@@ -190,27 +194,42 @@ class QuarantineRepo:
         done = await _git(self.path, settings, words, config.git_deadline, self.recorder, streams, limits=limits)
         return done.code, done.stdout, done.stderr_tail
 
-    async def _read_commit(self, commit: Sha, base: Sha | None) -> tuple[bytes, bytes | None]:
-        """Return the raw commit and, if there is a base, its raw top tree, by one process."""
+    async def _read_commit(self, commit: Sha, base: Sha | None) -> tuple[bytes, bytes | None, bytes | None]:
+        """Return the raw commit, its agent.toml, and between them, if there is a base, its raw top tree.
+
+        One process reads them, a second one only if agent.toml is far too long: then it is left out.
+        """
         names = [commit, *([f"{base}^{{tree}}"] if base is not None else [])]
+        limit = _COMMIT_BYTES + self._listing_limit()
         try:
-            objects = await self._batch(names, _COMMIT_BYTES + self._listing_limit())
-        except OutputTooLarge as error:
-            raise _no_commit(commit) from error
+            objects = await self._batch([*names, f"{commit}:{SETTINGS_FILE}"], limit + MAX_BYTES)
+        except OutputTooLarge:
+            try:
+                objects = [*await self._batch(names, limit), _ABSENT]
+            except OutputTooLarge as error:
+                raise _no_commit(commit) from error
         kind, text = objects[0]
         if kind != "commit":
             raise BadInput(f"{commit[:12]} is not a commit", "give a commit, not a tag or a file; `git log` shows them")
         if len(text) > _COMMIT_BYTES:
             raise _no_commit(commit)
-        return text, objects[1][1] if base is not None else None
+        settings_kind, settings = objects[-1]
+        is_file = settings_kind == "blob" and len(settings) <= MAX_BYTES
+        return text, objects[1][1] if base is not None else None, settings if is_file else None
 
     async def _batch(self, names: Sequence[str], limit: int) -> list[tuple[str, bytes]]:
-        """Return kind and content of each object, by one process. `limit` bounds the whole output in bytes."""
+        """Return kind and content of each object, by one process. `limit` bounds the whole output in bytes.
+
+        A commit need not have an agent.toml.
+        """
         rest = await self._git_output("cat-file", "--batch", stdin="\n".join(names).encode() + b"\n", limit=limit)
         objects = []
         for name in names:
             head, _, rest = rest.partition(b"\n")
             words = head.decode("utf-8", "replace").split()
+            if words[-1:] == ["missing"] and name.endswith(f":{SETTINGS_FILE}"):
+                objects.append(_ABSENT)
+                continue
             if len(words) != 3:
                 raise explain(f"missing tree: {head.decode('utf-8', 'replace')}", name, self.path)
             size = int(words[2])

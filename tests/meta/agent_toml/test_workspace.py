@@ -208,7 +208,9 @@ def test_its_values_are_shown_flat_with_the_path_that_it_gets() -> None:
         ([{"url": "https://a.example/x"}], [{"url": "https://a.example/x", "path": "x"}], []),
     ],
 )  # fmt: skip
-def test_a_change_is_told_by_the_path(before: list[dict[str, str]], after: list[dict[str, str]], words: str) -> None:
+def test_a_change_is_told_by_the_path(
+    before: list[dict[str, str]], after: list[dict[str, str]], words: list[str]
+) -> None:
     old, new = (flatten(parse_settings(text(*rows))) for rows in (before, after))
     assert describe_changes(old, new) == words
 

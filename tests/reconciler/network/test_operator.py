@@ -40,6 +40,15 @@ def test_a_broken_version_keeps_the_last_good_one_and_names_the_fault(path: Path
     assert "groups.python" in settings.problem and str(path) in settings.problem
 
 
+def test_the_revision_grows_with_each_good_version_alone(path: Path) -> None:
+    settings = OperatorSettings(path)
+    first = settings.revision()
+    path.write_text("groups = 1")
+    assert settings.revision() == first
+    path.write_text(PYTHON)
+    assert settings.revision() == settings.revision() > first
+
+
 def test_a_mended_file_ends_the_problem(path: Path) -> None:
     path.write_text("groups = 1")
     settings = OperatorSettings(path)

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from meta.config import Config
-from meta.errors import BadInput, Conflict, HiveError, TransientError
+from meta.errors import BadInput, Conflict, HiveError, Refused, TransientError
 from meta.layout import Layout
 from meta.names import AgentName, Sha
 from meta.process.run import run
 from meta.proposed import push_repo
 from reconciler.events.feed import Events
+from reconciler.network.operator import OperatorSettings
 from reconciler.observe.settings import DeployedSettings
 from reconciler.proposals import discovery
 from reconciler.proposals.branches import Branches
@@ -118,6 +119,7 @@ class Stage:
             now=lambda: int(self.now),
             recorder=None,
             events=self.events,
+            network=OperatorSettings(self.layout.network_file),
         )
         deployed = DeployedSettings(lambda _: self.pin, self.read)
         propose: Any = self.proposals.propose
@@ -284,6 +286,21 @@ async def test_a_later_daemon_fetches_no_refused_tip_again_unless_it_is_another_
     await stage.start()
     await stage.proposals.until(lambda: len(stage.proposals.asked) == 3)
     assert stage.proposals.asked[2].endswith("#one a")
+
+
+async def test_what_the_operators_file_forbids_is_looked_at_again_once_that_file_changes(stage: Stage) -> None:
+    stage.proposals.errors = [Refused("network.allow: '@python' is no group of this host", "add it")]
+    stage.tip("one", "a")
+    seeing = await stage.start(deaf(), resync=0.02)
+    await said(seeing, "push/alice.git branch one at aaaaaaaaaaaa is no proposal: network.allow")
+    stage.tip("two", "b")
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 2)  # a later look, which left `one` alone
+    stage.layout.network_file.write_text('[groups]\npython = ["pypi.org"]\n')
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 3)
+    assert [asked[-5:] for asked in stage.proposals.asked] == ["one a", "two b", "one a"]
+    async with asyncio.timeout(10):
+        while seeing.refused(ALICE):
+            await asyncio.sleep(0)
 
 
 async def test_the_conditions_name_some_refused_tips_and_count_the_rest(stage: Stage) -> None:

@@ -367,3 +367,18 @@ def raw_tree(hive: QuarantineLab, name: bytes) -> Sha:
 async def test_an_odd_path_is_refused(hive: QuarantineLab, name: bytes) -> None:
     with pytest.raises((Refused, BadInput), match=r"the path .* is refused|is corrupted"):
         await hive.fetch(raw_tree(hive, name))
+
+
+@pytest.mark.parametrize(
+    ("files", "settings"),
+    [({"agent.toml": "a = 1"}, b"a = 1"), ({"agent.toml": ""}, b""), ({"agent.toml": "x" * 300_000}, None)],
+)
+async def test_the_settings_of_a_commit_come_with_it_unless_they_are_far_too_long(
+    hive: QuarantineLab, files: dict[str, str], settings: bytes | None
+) -> None:
+    assert (await hive.fetch(hive.work.commit(files))).settings == settings
+
+
+async def test_settings_that_are_longer_than_all_that_is_read_at_once_hide_nothing_else(hive: QuarantineLab) -> None:
+    fetched = await hive.fetch(hive.work.commit({"agent.toml": "x" * 8_000_000}))
+    assert fetched.settings is None and fetched.commits == 1
