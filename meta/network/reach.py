@@ -44,7 +44,7 @@ class Reached:
 def key_outside(reach: Reach, file: OperatorFile) -> str:
     """Return the name of the operator's key by which the runtime reaches its model, "" if there is none."""
     for kind in MODEL_ROUTES.get(reach.runtime, ()):
-        for name, route in sorted(file.routes.items()):
+        for name, route in file.routes.items():
             if route.kind == kind and route.serves(reach.agent):
                 return name
     return ""
@@ -57,15 +57,6 @@ def reached(reach: Reach, file: OperatorFile) -> list[Reached]:
         own = runtime_rules(reach.runtime, key_outside=bool(key_outside(reach, file)))
         rules += [Reached(rule, runtime=reach.runtime) for rule in own]
     return rules
-
-
-def rules_of(reach: Reach, file: OperatorFile, ceiling: Sequence[Rule] | None = None) -> tuple[Rule, ...]:
-    """Return the rules for the policy, each once. A runtime's own host beyond the ceiling is left out.
-
-    A rule of agent.toml that is partly beyond it stays: `hive-egress` holds each request to the ceiling.
-    """
-    rules = (each.rule for each in reached(reach, file) if not each.runtime or not beyond([each.rule], ceiling))
-    return tuple(dict.fromkeys(rules))
 
 
 def unknown_groups(entries: Iterable[str], file: OperatorFile) -> list[str]:

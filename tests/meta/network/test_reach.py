@@ -7,7 +7,7 @@ import pytest
 from meta.errors import Refused
 from meta.network.operator_file import OperatorFile, parse_operator_file
 from meta.network.policy import RULES_LIMIT
-from meta.network.reach import Reach, check_entries, key_outside, rules_of, unknown_groups
+from meta.network.reach import Reach, check_entries, key_outside, reached, unknown_groups
 from meta.network.rule import Rule, parse_rule
 
 FILE = parse_operator_file(
@@ -28,21 +28,29 @@ def rules(*texts: str) -> tuple[Rule, ...]:
     return tuple(map(parse_rule, texts))
 
 
-def test_the_rules_are_those_of_the_entries_then_the_runtimes_own_each_once() -> None:
-    reach = Reach("bob", "claude", ("pypi.org", "@python", "claude.ai:443"))
-    own = ("claude.ai:443", "api.anthropic.com:443", "platform.claude.com:443")
-    assert rules_of(reach, OperatorFile(groups=FILE.groups)) == rules("pypi.org", "files.pythonhosted.org", *own)
+def test_the_rules_are_those_of_the_entries_then_the_runtimes_own() -> None:
+    reach = Reach("bob", "claude", ("a.example", "@python"))
+    found = reached(reach, OperatorFile(groups=FILE.groups))
+    assert [(each.rule.text, each.group, each.runtime) for each in found] == [
+        ("a.example", "", ""),
+        ("pypi.org", "python", ""),
+        ("files.pythonhosted.org", "python", ""),
+        ("api.anthropic.com:443", "", "claude"),
+        ("platform.claude.com:443", "", "claude"),
+        ("claude.ai:443", "", "claude"),
+    ]
 
 
-def test_a_missing_group_gives_nothing() -> None:
-    assert rules_of(Reach("bob", "script", ("@rust", "a.example")), FILE) == rules("a.example")
+def test_a_missing_group_gives_nothing_and_is_named() -> None:
+    assert [each.rule for each in reached(Reach("bob", "script", ("@rust", "a.example")), FILE)] == [
+        *rules("a.example")
+    ]
     assert unknown_groups(("@rust", "@python", "a.example"), FILE) == ["@rust"]
 
 
-def test_hosts_of_the_runtime_beyond_the_ceiling_do_not_apply() -> None:
-    reach = Reach("bob", "claude", ("a.example",))
-    ceiling = rules("*.anthropic.com")
-    assert rules_of(reach, OperatorFile(), ceiling) == rules("a.example", "api.anthropic.com:443")
+@pytest.mark.parametrize(("defaults", "agent"), [(False, "carl"), (True, "alice")])
+def test_defaults_that_are_off_and_a_key_outside_bring_no_host(defaults: bool, agent: str) -> None:
+    assert reached(Reach(agent, "claude", (), defaults), FILE) == []
 
 
 @pytest.mark.parametrize(("agent", "runtime", "name"), [
