@@ -16,6 +16,7 @@ from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker
 from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
+from reconciler.network.way_out import WayOut
 from reconciler.observe.declared import DeclaredRecord
 from reconciler.observe.holds import Holds
 from reconciler.observe.links import Links
@@ -71,10 +72,11 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """The parts that count turns and keep budgets."""
+    """The parts that count turns and tokens, keep budgets, and say what agents may reach."""
 
     records: TurnRecords
     budgets: Budgets
+    way_out: WayOut
 
 
 @dataclass(frozen=True, slots=True)

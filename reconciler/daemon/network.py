@@ -7,7 +7,6 @@ from pathlib import Path
 from meta.agent_toml.settings import SETTINGS_FILE
 from meta.desired.repo import MetaRepo
 from meta.names import AgentName
-from reconciler.backends.base import Backend
 from reconciler.daemon.foundation import Surroundings
 from reconciler.network.client import EgressClient
 from reconciler.network.operator import OperatorSettings
@@ -15,16 +14,16 @@ from reconciler.network.policies import Policies, Sources
 from reconciler.network.way_out import WayOut
 from reconciler.observe.repos import Repos
 from reconciler.observe.roster import Roster
-from reconciler.observe.running import RunningCommits
+from reconciler.observe.running import LaunchOf, RunningCommits
 from reconciler.observe.settings import DeployedSettings
 from reconciler.usage.budgets import Budgets
 
 
 def make_way_out(
-    here: Surroundings, meta: MetaRepo, repos: Repos, roster: Roster, backend: Backend, budgets: Budgets
+    here: Surroundings, meta: MetaRepo, repos: Repos, roster: Roster, launch: LaunchOf, budgets: Budgets
 ) -> WayOut:
     """Make the way out. It reads the settings of the commit that an agent runs with, also while that is deployed."""
-    running = RunningCommits(roster, lambda agent: backend.observe(agent).launch)
+    running = RunningCommits(roster, launch)
     settings = DeployedSettings(running.of, lambda agent, sha: repos(agent).read(sha, SETTINGS_FILE))
 
     def held(agent: AgentName) -> str:
@@ -34,7 +33,7 @@ def make_way_out(
     sources = Sources(
         refresh=meta.read,
         names=roster.names,
-        settings=settings,
+        settings=settings.of,
         grants=lambda agent: meta.known().run_of(agent).grants,
         held=held,
         operator=OperatorSettings.of(here.layout, here.config),

@@ -35,7 +35,6 @@ from reconciler.messaging.recipients import Recipients
 from reconciler.messaging.reminders import Reminders
 from reconciler.messaging.ticker import Ticker
 from reconciler.network.operator import OperatorSettings
-from reconciler.network.way_out import WayOut
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.declared import declared_records
 from reconciler.observe.drains import Drains
@@ -48,6 +47,7 @@ from reconciler.observe.previews import Previews
 from reconciler.observe.releases import Releases
 from reconciler.observe.repos import Repos
 from reconciler.observe.roster import Roster
+from reconciler.observe.running import LaunchOf
 from reconciler.observe.sender import Sender
 from reconciler.observe.settings import DeployedSettings
 from reconciler.service import Service
@@ -94,8 +94,9 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
 
     harnesses = await _harnesses(here, meta, store.broker, hints, record, closing)
     links, turn_limit = harnesses.links, store.settings.turn_limit
-    spending = await _spending(here, database, store, roster, metrics, harnesses.holds)
     backend = make_backend(choice, layout, config, owner=here.owner, links=links, background=here.background)
+    launch: LaunchOf = lambda agent: backend.observe(agent).launch  # noqa: E731
+    spending = await _spending(here, database, store, roster, meta, launch, harnesses.holds)
     builder = make_builder(
         choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs
     )
@@ -104,13 +105,12 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
         layout, meta, repos, backend, builder, links, here.sockets, memory, turn_limit=turn_limit, roster=roster
     )
     observer = Observer(sources, since=since, previews=previews, given_away=choice.own_ranges and os.geteuid() != 0)
-    way_out = make_way_out(here, meta, repos, roster, backend, spending.budgets)
-    world = _world(here, store, sources, observer, previews, memory, spending, harnesses, way_out)
+    world = _world(here, store, sources, observer, previews, memory, spending, harnesses)
     apply = Apply(world, backend, builder)
     closing.push_async_callback(backend.close)
     await backend.open(hints)
     await observer.desired()
-    service = make_service(here, world, apply, store, spending, build_logs, roster, harnesses, way_out)
+    service = make_service(here, world, apply, store, spending, build_logs, roster, harnesses)
     await service.discovery.open()
     database.on_change(service.discovery.glance)
     if service.notifier.configured:
@@ -130,7 +130,6 @@ def _world(
     memory: Memory,
     spending: Spending,
     harnesses: Harnesses,
-    way_out: WayOut,
 ) -> World:
     return World(
         layout=here.layout,
@@ -151,10 +150,10 @@ def _world(
         metrics=store.metrics,
         as_root=privilege(here.config.uid_start).hands_out_uids,
         own_ranges=here.choice.own_ranges,
-        on_destroy=(store.questions.forget, store.reminders.forget, harnesses.live.forget, way_out.forget),
+        on_destroy=(store.questions.forget, store.reminders.forget, harnesses.live.forget, spending.way_out.forget),
         on_purge=(spending.records.forget,),
         on_start=(spending.budgets.judge,),  # its new settings may hold it: its harness must not take a turn first
-        on_launch=(way_out.before_launch,),
+        on_launch=(spending.way_out.before_launch,),
         builds=asyncio.Semaphore(here.config.builds),
         disk=Disk(Reserve(here.layout.reserve, here.config.reserve_mib * 2**20), sources.disk),
         network=OperatorSettings.of(here.layout, here.config),
@@ -237,10 +236,17 @@ def _store(here: Surroundings, roster: Roster, repos: Repos, database: Database,
 
 
 async def _spending(
-    here: Surroundings, database: Database, store: Store, roster: Roster, metrics: Metrics, holds: Holds
+    here: Surroundings,
+    database: Database,
+    store: Store,
+    roster: Roster,
+    meta: MetaRepo,
+    launch: LaunchOf,
+    holds: Holds,
 ) -> Spending:
     """Make what counts turns, and hold the agents whose budgets were used up when the last daemon ended."""
     rounds = here.background.rounds("budgets")
     budgets = Budgets(database, store.settings.of, roster.names, holds, rounds)
     await budgets.load()
-    return Spending(TurnRecords(database, metrics.turns, budgets.judge), budgets)
+    way_out = make_way_out(here, meta, store.repos, roster, launch, budgets)
+    return Spending(TurnRecords(database, store.metrics.turns, budgets.judge), budgets, way_out)

@@ -24,7 +24,6 @@ from reconciler.common.tasks import Background
 from reconciler.daemon.foundation import Harnesses, Spending, Store, Surroundings
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.loose_ends import LooseEnds
-from reconciler.network.way_out import WayOut
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.declared import DeclaredMemory
 from reconciler.observe.roster import Roster
@@ -113,7 +112,6 @@ def make_service(
     logs: BuildLogs,
     roster: Roster,
     harnesses: Harnesses,
-    way_out: WayOut,
 ) -> Service:
     """Make the loop, the commands and the queries."""
     core = _core(here, world, apply, store)
@@ -138,7 +136,7 @@ def make_service(
         notifier=_notifier(here, world, store, queries["status"]),
         disk=core.disk,
         locks=core.locks,
-        way_out=way_out,
+        way_out=spending.way_out,
     )
 
 

@@ -14,7 +14,7 @@ from meta.names import AgentName
 from meta.network.policy import Policy
 from reconciler.network.operator import OperatorSettings
 from reconciler.network.policy import Judged, Needs, Operator, fit, judge
-from reconciler.observe.settings import CLOSED, DeployedSettings
+from reconciler.observe.settings import CLOSED
 
 DAMAGED = "its agent.toml cannot be read: it keeps what it could reach, and gets nothing new"
 TOO_LONG = "its rules are left out, because those of all agents together are too long"
@@ -29,7 +29,7 @@ class Sources:
 
     refresh: Callable[[], Awaitable[object]]
     names: Callable[[], list[AgentName]]
-    settings: DeployedSettings
+    settings: Callable[[AgentName], Awaitable[AgentSettings | None]]
     grants: Callable[[AgentName], tuple[NetworkGrant, ...]]
     held: Callable[[AgentName], str]
     operator: OperatorSettings
@@ -98,6 +98,6 @@ class Policies:
     async def _settings(self, agent: AgentName) -> AgentSettings | None:
         """Return the settings that an agent runs with; None if they cannot be read now, or if it runs with none."""
         try:
-            return await self._sources.settings.of(agent)
+            return await self._sources.settings(agent)
         except TransientError:
             return None

@@ -54,7 +54,7 @@ class Judged:
 def judge(agent: AgentName, needs: Needs, operator: Operator, now: float) -> Judged:
     """Return the policy of an agent."""
     file, problems = operator.file, list[str]()
-    own, left_out = _expand(file, _allowed(needs.settings))
+    own, left_out = _expand(file, needs.settings.network.allow if needs.settings is not None else ())
     if left_out:
         problems.append(f"network.allow: {left_out}")
     defaults = default_rules(agent, needs.settings, file)
@@ -80,7 +80,7 @@ def judge(agent: AgentName, needs: Needs, operator: Operator, now: float) -> Jud
 
 def default_rules(agent: AgentName, settings: AgentSettings | None, file: OperatorFile) -> tuple[Rule, ...]:
     """Return what the agent may reach because of its runtime."""
-    if settings is None or not _has_defaults(settings):
+    if settings is None or not settings.network.defaults:
         return ()
     return runtime_rules(settings.runtime, key_outside=model_route(agent, settings.runtime, file) is not None)
 
@@ -137,11 +137,3 @@ def _grants(grants: Iterable[NetworkGrant], now: float) -> Iterable[Grant]:
 def _named(rules: list[Rule]) -> str:
     more = f" and {len(rules) - NAMED} more" if len(rules) > NAMED else ""
     return ", ".join(rule.text for rule in rules[:NAMED]) + more
-
-
-def _allowed(settings: AgentSettings | None) -> Iterable[str]:
-    return getattr(getattr(settings, "network", None), "allow", ())
-
-
-def _has_defaults(settings: AgentSettings) -> bool:
-    return bool(getattr(getattr(settings, "network", None), "defaults", True))

@@ -12,11 +12,14 @@ from meta.names import AgentName, Sha
 from reconciler.observe.roster import Roster
 from reconciler.plan.observed import Launch
 
+LaunchOf = Callable[[AgentName], Launch | None]
+"""Returns the launch of an agent's container as its backend has it."""
+
 
 class RunningCommits:
-    """The commits. `launch` returns the launch of the agent's container as its backend has it."""
+    """The commits."""
 
-    def __init__(self, roster: Roster, launch: Callable[[AgentName], Launch | None]) -> None:
+    def __init__(self, roster: Roster, launch: LaunchOf) -> None:
         self._roster = roster
         self._launch = launch
         self._launches: dict[AgentName, Launch] = {}

@@ -50,14 +50,18 @@ class FakeEgress:
         self.changed.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
+        try:
             while line := await reader.readline():
                 asked = decode_line(line)
                 writer.write(self.answers.get(asked["do"]) or encode_line(self._answer(asked)))
                 await writer.drain()
                 if asked["do"] == "watch":
                     await self._tell(writer)
-        writer.close()
+        except ConnectionError:
+            return
+        finally:
+            writer.transport.abort()
+            await asyncio.sleep(0)
 
     async def _tell(self, writer: asyncio.StreamWriter) -> None:
         self.watchers += 1
@@ -104,4 +108,5 @@ async def fake_egress(path: Path) -> AsyncIterator[FakeEgress]:
         for task in tuple(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)
         path.unlink(missing_ok=True)
