@@ -232,6 +232,11 @@ class Layout:
         return self.runtime / "egress" / agent
 
     @property
+    def egress_sockets(self) -> Path:
+        """The directory with that of each agent's way out."""
+        return self.runtime / "egress"
+
+    @property
     def egress_control(self) -> Path:
         """The socket over which the daemon pushes the policy to hive-egress."""
         return self.runtime / "hive-egress" / "control.sock"
