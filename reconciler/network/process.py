@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,9 +167,10 @@ class EgressProcess:
         pause = min(PAUSE_MOST, 0.25 * 2**self._quick)
         if lived < pause and self._quick > 1:
             self._quick -= 1  # this was no start
+            log_file = self._command.state / "log"
             raise TransientError(
-                f"hive-egress ended {self._quick} times soon after its start: {_last_line(self._command.state / 'log')}",
-                f"see {self._command.state / 'log'}",
+                f"hive-egress ended {self._quick} times soon after its start: {_last_line(log_file)}",
+                f"see {log_file}",
                 retry_after=pause - lived,
             )
 
@@ -181,18 +182,20 @@ class EgressProcess:
                 os.truncate(path, 0)  # it is appended to
 
 
-def running(state: Path) -> Iterator[tuple[ProcessIdentity, tuple[str, ...]]]:
-    """Find every hive-egress of a state directory that this user runs, with its command line."""
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdecimal():
+def running(state: Path) -> list[tuple[ProcessIdentity, tuple[str, ...]]]:
+    """Return every hive-egress of a state directory that this user runs, with its command line."""
+    found = []
+    for name in (entry.name for entry in Path("/proc").iterdir()):
+        if not name.isdecimal():
             continue
         with contextlib.suppress(OSError, NotFound):
-            words = tuple(os.fsdecode(Path(entry.path, "cmdline").read_bytes()).split("\0")[:-1])
-            if words[1:6] == (*PROGRAM, "--state", str(state)) and entry.stat().st_uid == os.geteuid():
-                yield identity(int(entry.name)), words
+            words = tuple(os.fsdecode(Path("/proc", name, "cmdline").read_bytes()).split("\0")[:-1])
+            if words[1:6] == (*PROGRAM, "--state", str(state)) and Path("/proc", name).stat().st_uid == os.geteuid():
+                found.append((identity(int(name)), words))
+    return found
 
 
-async def end(which: ProcessIdentity, seconds: float = END_SECONDS) -> bool:
+async def end(which: ProcessIdentity, seconds: float | None = None) -> bool:
     """End a hive-egress. Return False if it had ended already. Raise TransientError if it does not end."""
     pidfd = open_pidfd(which)
     if pidfd is None:
@@ -202,7 +205,7 @@ async def end(which: ProcessIdentity, seconds: float = END_SECONDS) -> bool:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, number)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(END_SECONDS if seconds is None else seconds):
                     await readable(pidfd)
                 return True
         raise TransientError(f"hive-egress (pid {which.pid}) does not end although it was killed")

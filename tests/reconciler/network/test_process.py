@@ -1,0 +1,127 @@
+"""hive-egress as the daemon starts it: adopted, replaced, started again, ended. With the real program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from meta.config import Config
+from meta.errors import TransientError
+from meta.layout import Layout
+from meta.process.identity import alive, identity
+from reconciler.network import process as process_module
+from reconciler.network.client import EgressClient
+from reconciler.network.process import LOG_LIMIT, EgressCommand, EgressProcess, end, running
+
+
+class Place:
+    """A hive's directories, and what is started in them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.layout = Layout(folder / "s", folder / "r")
+        self.layout.state.mkdir()
+        self.client = EgressClient(self.layout.egress_control)
+        self.command = EgressCommand.of(self.layout, Config(), self.layout.egress_control, "rev")
+        self.process = EgressProcess(self.command, {"SSL_CERT_FILE": "/ca", "ANTHROPIC_API_KEY": "secret"})
+
+    @property
+    def pids(self) -> list[int]:
+        return [which.pid for which, _ in running(self.layout.egress_state)]
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    for which, _ in running(made.layout.egress_state):
+        await end(which, 2)
+
+
+async def test_it_is_started_once_in_its_own_session_without_the_daemons_secrets_and_ended(place: Place) -> None:
+    report = await place.process.revive(place.client)
+    assert place.pids == [report.pid]
+    assert os.getsid(report.pid) == report.pid
+    environment = Path(f"/proc/{report.pid}/environ").read_bytes().rstrip(b"\0").split(b"\0")
+    assert sorted(each.partition(b"=")[0] for each in environment) == [b"LANG", b"PATH", b"SSL_CERT_FILE"]
+    assert (report.revision, place.process.starts) == ("rev", 1)
+
+    # another daemon adopts it, also one of another revision
+    later = EgressProcess(replace(place.command, revision="later"))
+    assert (await later.adopt(place.client, report)).pid == (await later.revive(place.client)).pid == report.pid
+    assert later.starts == 0
+
+    # options that differ replace it
+    other = EgressProcess(replace(place.command, words=(*place.command.words[:-1], "*.example")))
+    newer = await other.adopt(place.client, report)
+    assert place.pids == [newer.pid] != [report.pid]
+
+    # so does a crash, at once
+    which = identity(newer.pid)
+    os.kill(newer.pid, signal.SIGKILL)
+    while alive(which):
+        await asyncio.sleep(0.005)
+    healed = await other.revive(place.client)
+    assert (place.pids, other.starts) == ([healed.pid], 2)
+
+    assert await end(identity(healed.pid))
+    assert place.pids == []
+
+
+async def test_a_hive_egress_of_another_protocol_is_replaced(place: Place) -> None:
+    report = await place.process.revive(place.client)
+    newer = await EgressProcess(place.command).adopt(place.client, replace(report, version=report.version + 1))
+    assert place.pids == [newer.pid] != [report.pid]
+    foreign = replace(newer, version=2, pid=os.getpid())
+    with pytest.raises(TransientError, match="speaks protocol 2, this daemon 1, and it is not the daemon's"):
+        await EgressProcess(place.command).adopt(place.client, foreign)
+
+
+async def test_one_that_hangs_is_ended_and_started_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = await place.process.revive(place.client)
+    os.kill(report.pid, signal.SIGSTOP)
+    monkeypatch.setattr(process_module, "START_SECONDS", 0.05)
+    monkeypatch.setattr(process_module, "END_SECONDS", 0.05)
+    hasty = EgressProcess(place.command)
+    with contextlib.suppress(TransientError):  # the new one may need longer than this test allows
+        await hasty.revive(EgressClient(place.client.path, seconds=0.05))
+    assert report.pid not in place.pids
+    assert hasty.starts == 1
+
+
+async def test_one_that_cannot_start_is_tried_again_later_and_later_and_its_last_words_are_the_reason(
+    place: Place,
+) -> None:
+    now = 0.0
+    words = (*place.command.words, "--no-such-option")
+    process = EgressProcess(replace(place.command, words=words), clock=lambda: now)
+    for _ in range(2):
+        with pytest.raises(TransientError, match=r"does not start: .*no-such-option"):
+            await process.revive(place.client)
+        now += 0.5
+    with pytest.raises(TransientError, match=r"ended 1 times soon after its start: .*no-such-option"):
+        await process.revive(place.client)
+    assert process.starts == 2
+    now += 10
+    with pytest.raises(TransientError, match="does not start"):
+        await process.revive(place.client)
+    assert process.starts == 3
+
+
+async def test_its_log_is_cut_at_a_limit_and_keeps_the_part_before(place: Place) -> None:
+    report = await place.process.revive(place.client)
+    log = place.layout.egress_state / "log"
+    os.truncate(log, LOG_LIMIT + 1)
+    await place.process.adopt(place.client, report)
+    assert log.stat().st_size == 0
+    assert log.with_name("log.1").stat().st_size == LOG_LIMIT + 1
+
+
+def test_a_process_whose_words_only_look_alike_is_no_hive_egress(tmp_path: Path) -> None:
+    assert running(tmp_path) == []
