@@ -1,4 +1,4 @@
-"""What a hive without a daemon left behind: agents that run on, commands, sockets. `hive down` ends and removes them.
+"""What a hive without a daemon left behind: agents, hive-egress, commands, sockets. `hive down` ends and removes them.
 
 Only what this hive's own records, markers and names lead to is touched, by the code of the backend that started it.
 """
@@ -23,6 +23,7 @@ from reconciler.common.tasks import Background
 from reconciler.daemon import state_directory
 from reconciler.daemon.choices import Choice, make_backend
 from reconciler.daemon.lock import take_lock
+from reconciler.network.process import end, running
 from reconciler.observe.links import Links
 from reconciler.views import AgentOutcome
 
@@ -74,7 +75,14 @@ async def end_remains(layout: Layout, config: Config) -> Remains:
             )
             agents += await _end_agents(backend, layout, config)
             await background.stop()
-    return Remains(tuple(agents), tuple(commands), tuple(_remove_sockets(layout)))
+    if config.egress_start:
+        commands += await _end_egress(layout)
+    return Remains(tuple(agents), tuple(commands), tuple(_remove_sockets(layout, egress=config.egress_start)))
+
+
+async def _end_egress(layout: Layout) -> list[str]:
+    """End hive-egress, once no agent needs it any more. Return a description of each that ran."""
+    return [f"hive-egress, pid {which.pid}" for which, _ in running(layout.egress_state) if await end(which)]
 
 
 async def _end_agents(backend: Backend, layout: Layout, config: Config) -> list[AgentOutcome]:
@@ -96,13 +104,21 @@ async def _end_agents(backend: Backend, layout: Layout, config: Config) -> list[
         await backend.close()
 
 
-def _remove_sockets(layout: Layout) -> Iterator[Path]:
-    """Remove the sockets of a daemon that was killed. Yield their paths. Follow no symlink."""
+def _remove_sockets(layout: Layout, *, egress: bool) -> Iterator[Path]:
+    """Remove the sockets of a daemon that was killed, and with `egress` those of the hive-egress that it started.
+
+    Yield their paths. Follow no symlink.
+    """
     yield from _remove(layout.runtime, (layout.host_socket.name, layout.http_socket.name))
     yield from _remove(layout.sockets(MANAGER), _SOCKETS)
     agents = layout.runtime / "agents"
     for folder in sorted(agents.iterdir()) if agents.is_dir() else ():
         yield from _remove(folder, _SOCKETS)
+    if egress:
+        yield from _remove(layout.egress_control.parent, (layout.egress_control.name,))
+        ways = layout.egress_sockets
+        for folder in sorted(ways.iterdir()) if ways.is_dir() else ():
+            yield from _remove(folder, ("egress.sock",))
 
 
 def _remove(folder: Path, names: tuple[str, ...]) -> Iterator[Path]:

@@ -52,6 +52,7 @@ QUICK = {
     "HIVE_RECONNECT_GRACE": "0.5",
     "HIVE_RESYNC": "0.5",
     "HIVE_RETRY_BACKOFF": "0.05",
+    "HIVE_EGRESS_START": "false",
 }
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(["tests.support.lab_preload"])

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,9 @@ import pytest
 from meta.config import Config
 from meta.errors import TransientError
 from meta.layout import Layout
+from meta.names import AgentName
 from meta.process.identity import alive, identity
+from reconciler.daemon.remains import end_remains
 from reconciler.network import process as process_module
 from reconciler.network.client import EgressClient
 from reconciler.network.process import LOG_LIMIT, EgressCommand, EgressProcess, end, running
@@ -125,3 +128,18 @@ async def test_its_log_is_cut_at_a_limit_and_keeps_the_part_before(place: Place)
 
 def test_a_process_whose_words_only_look_alike_is_no_hive_egress(tmp_path: Path) -> None:
     assert running(tmp_path) == []
+
+
+async def test_hive_down_ends_it_and_removes_its_sockets_and_leaves_that_of_a_service_alone(place: Place) -> None:
+    layout = place.layout
+    report = await place.process.revive(place.client)
+    folder = layout.egress(AgentName("alice"))
+    folder.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as stray:
+        stray.bind(str(folder / "egress.sock"))
+    assert (await end_remains(layout, Config.model_validate({"egress_start": False}))).commands == ()
+    assert place.pids == [report.pid]
+    remains = await end_remains(layout, Config())
+    assert remains.commands == (f"hive-egress, pid {report.pid}",)
+    assert folder / "egress.sock" in remains.sockets
+    assert (place.pids, list(folder.iterdir()), layout.egress_control.exists()) == ([], [], False)
