@@ -9,6 +9,7 @@ from meta.names import AgentName
 from reconciler.agents.declared.follow import Declared
 from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.login import Logins
+from reconciler.agents.network import Grants
 from reconciler.agents.rollback import Rollback
 from reconciler.agents.spawn import Spawns
 from reconciler.agents.swarm import Swarm
@@ -22,6 +23,7 @@ from reconciler.messaging.broker import Broker
 from reconciler.messaging.loose_ends import LooseEnds
 from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
+from reconciler.network.answers import Answers
 from reconciler.network.way_out import WayOut
 from reconciler.observe.links import Links
 from reconciler.observe.live import Live
@@ -35,6 +37,7 @@ from reconciler.queries.diffs import DiffsQuery
 from reconciler.queries.digest import DigestQuery
 from reconciler.queries.logs import LogsQuery
 from reconciler.queries.metrics import MetricsQuery
+from reconciler.queries.network import NetworkQuery
 from reconciler.queries.plan import PlanQuery
 from reconciler.queries.status import StatusQuery
 from reconciler.queries.usage import UsageQuery
@@ -60,6 +63,7 @@ class Service:
     logs: LogsQuery
     metrics: MetricsQuery
     usage: UsageQuery
+    network: NetworkQuery
     # commands
     proposals: Proposals
     discovery: Discovery
@@ -71,6 +75,7 @@ class Service:
     spawns: Spawns
     declared: Declared
     turns: Turns
+    grants: Grants
     rollback: Rollback
     updates: Updates
     backup: LiveBackup
@@ -93,3 +98,4 @@ class Service:
     disk: DiskGuard
     locks: StaleLocks
     way_out: WayOut
+    answers: Answers

@@ -57,11 +57,12 @@ def tools_for(role: Role) -> Mapping[str, ToolView]:
 
 
 def view(name: str, operation: AnyOperation) -> ToolView:
-    """Return an operation as the tool `name`. Its arguments are those of its request on a line socket."""
-    line = next(line for surface in _LINE_SURFACES if (line := operation.line(surface)) is not None)
+    """Return an operation as the tool `name`. Its arguments are those of its request on a line socket, or its own."""
     if operation.tool is None:
         raise TypeError(f"{operation.name} is not a tool")
-    return ToolView(name, operation.summary, arguments_of(line.request), line.request, operation, operation.tool)
+    lines = (operation.line(surface) for surface in _LINE_SURFACES)
+    request = operation.tool.request or next(line.request for line in lines if line is not None)
+    return ToolView(name, operation.summary, arguments_of(request), request, operation, operation.tool)
 
 
 async def call_tool(call: Call, name: str, given: Mapping[str, Any], cancelled: asyncio.Event) -> Answer:

@@ -3,7 +3,7 @@
     Operation   name, summary, input, output, principals, effect, handler, and its bindings
       Line      on a line socket: the wire's request type, and the answer as the wire has it
       Route     on the operator's http.sock: method and path; fields come from path, query, header and body
-      Tool      on /mcp: the arguments are those of its Line, the answer is text
+      Tool      on /mcp: the arguments are those of its Line, or of its own request type; the answer is text
 
 A handler gets the caller beside its input. The socket determines the caller, so no input can change it.
 """
@@ -183,10 +183,14 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Tool(Generic[Out]):
-    """A binding to /mcp. `text` makes the text for the model; `name` is the tool's name if it differs."""
+    """A binding to /mcp. `text` makes the text for the model; `name` is the tool's name if it differs.
+
+    `request` has the arguments of an operation that is on no line socket.
+    """
 
     text: Callable[[Call, Out], str]
     name: str | None = None
+    request: type[Wire] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from api.operations.live_events import LIVE_EVENTS
 from api.operations.login import LOGIN
 from api.operations.loose_ends import LOOSE_ENDS
 from api.operations.messages import MESSAGES
+from api.operations.network import NETWORK
 from api.operations.proposals import PROPOSALS
 from api.operations.questions import QUESTIONS
 from api.operations.reminders import REMINDERS
@@ -37,6 +38,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     *QUESTIONS,
     *REMINDERS,
     *LOOSE_ENDS,
+    *NETWORK,
     *UPKEEP,
     *USAGE,
     *LOGIN,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta import own_file
@@ -30,6 +30,14 @@ class Entering:
     pin: Pin
     role: Role
     disowned: frozenset[ProposalId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RunNote:
+    """The words of a commit on `run`: its action, and further trailers."""
+
+    action: str
+    also: Mapping[str, str] = field(default_factory=dict)
 
 
 def tree_with(base: list[TreeEntry], files: Mapping[str, bytes]) -> tuple[Sha, list[GitObject]]:

@@ -19,7 +19,7 @@ from dataclasses import replace
 from meta.config import Config
 from meta.desired import trailers
 from meta.desired.agents_json import RUN_FILE, encode_run
-from meta.desired.changes import Changed, Entering, check_uid, note, tree_with, with_entry, write_files
+from meta.desired.changes import Changed, Entering, RunNote, check_uid, note, tree_with, with_entry, write_files
 from meta.desired.flake_files import Flakes, LockFlake
 from meta.desired.main_branch import MainBranch
 from meta.desired.reader import CANDIDATES, MAIN, RUN, MetaReader, candidate_ref
@@ -321,9 +321,17 @@ class MetaRepo:
         return await self.main.commit(change, message, at, lock=True)
 
     # run state and ids
-    async def set_run(self, agent: AgentName, change: Callable[[RunEntry], RunEntry], *, by: str, at: int) -> RunEntry:
-        """Change the agent's entry of run.json; return the new one."""
-        return await self._run.change(agent, change, by, at) or RunEntry()
+    async def set_run(
+        self,
+        agent: AgentName,
+        change: Callable[[RunEntry], RunEntry],
+        *,
+        by: str,
+        at: int,
+        words: RunNote | None = None,
+    ) -> RunEntry:
+        """Change the agent's entry of run.json; return the new one. `words` are those of the commit."""
+        return await self._run.change(agent, change, by, at, words) or RunEntry()
 
     async def take_id(self, at_least: int = 1) -> ProposalId:
         """P1: take the next id: at least `at_least`, and never one that the counter, a trailer or an entry already had.

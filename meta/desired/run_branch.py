@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from meta.desired import trailers
 from meta.desired.agents_json import RUN_FILE, encode_run
-from meta.desired.changes import note, tree_with
+from meta.desired.changes import RunNote, note, tree_with
 from meta.desired.reader import COUNTER, RUN
 from meta.desired.view import MetaView
 from meta.errors import Conflict, Damaged, PermanentError, TransientError
@@ -35,9 +35,17 @@ class RunBranch:
         self._lock = asyncio.Lock()
 
     async def change(
-        self, agent: AgentName, change: Callable[[RunEntry], RunEntry | None], by: str, at: int
+        self,
+        agent: AgentName,
+        change: Callable[[RunEntry], RunEntry | None],
+        by: str,
+        at: int,
+        words: RunNote | None = None,
     ) -> RunEntry | None:
-        """Change the agent's entry (None removes it); return the new one. An equal entry makes no commit."""
+        """Change the agent's entry (None removes it); return the new one. An equal entry makes no commit.
+
+        `words` are those of the commit; without them its action is the state of the new entry.
+        """
         async with self._lock:
             for _ in range(_TRIES):
                 old = self._repo.ref(RUN)  # before `read`: if the branch moves in between, a conflict follows
@@ -48,7 +56,7 @@ class RunBranch:
                 others = {name: entry for name, entry in desired.run.items() if name != agent}
                 run = {**others, agent: wanted} if wanted is not None else others
                 root, objects = tree_with([], {RUN_FILE: encode_run(run)})
-                new = commit(root, (old,) if old else (), note(_action(wanted), agent, by), at)
+                new = commit(root, (old,) if old else (), _message(wanted, agent, by, words), at)
                 try:
                     await self._repo.transaction([RefChange(RUN, new=new.id, old=old or ABSENT)], [*objects, new])
                 except Conflict as error:
@@ -56,6 +64,12 @@ class RunBranch:
                     continue
                 return wanted
         raise TransientError("other changes of run.json were first at every try", "try again")
+
+
+def _message(entry: RunEntry | None, agent: AgentName, by: str, words: RunNote | None) -> str:
+    if words is None:
+        return note(_action(entry), agent, by)
+    return note(words.action, agent, by, also=words.also)
 
 
 def _action(entry: RunEntry | None) -> str:

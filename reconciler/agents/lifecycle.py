@@ -131,6 +131,8 @@ class Lifecycle:
             with effect("end-open-ids"):
                 if not self._world.observer.observe(agent).damage:  # what is purged need not be readable
                     await self._end_open_ids(agent, by)
+            if desired.run_of(agent).grants:  # first: a later agent of this name must not have them
+                await self._world.meta.set_run(agent, lambda run: replace(run, grants=()), by=by, at=self._world.now())
             with effect("remove-entry"):
                 foreign = self._world.observer.observe(agent).foreign
                 await self._world.meta.remove_agent(agent, purge=purge, by=by, at=self._world.now(), disown=foreign)

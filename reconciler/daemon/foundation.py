@@ -16,6 +16,7 @@ from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker
 from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
+from reconciler.network.requests import Requests
 from reconciler.network.way_out import WayOut
 from reconciler.observe.declared import DeclaredRecord
 from reconciler.observe.holds import Holds
@@ -60,6 +61,7 @@ class Store:
     cards: Cards
     questions: Questions
     reminders: Reminders
+    requests: Requests
     seen_tips: SeenTips
     refused_tips: RefusedTips
     settings: DeployedSettings

@@ -35,6 +35,7 @@ from reconciler.messaging.recipients import Recipients
 from reconciler.messaging.reminders import Reminders
 from reconciler.messaging.ticker import Ticker
 from reconciler.network.operator import OperatorSettings
+from reconciler.network.requests import Requests
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.declared import declared_records
 from reconciler.observe.drains import Drains
@@ -113,6 +114,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     service = make_service(here, world, apply, store, spending, build_logs, roster, harnesses)
     await service.discovery.open()
     database.on_change(service.discovery.glance)
+    spending.way_out.listen(service.answers.on_report)
     if service.notifier.configured:
         database.on_change(service.notifier.wake)
         service.loop.on_turn(service.notifier.wake)
@@ -150,7 +152,13 @@ def _world(
         metrics=store.metrics,
         as_root=privilege(here.config.uid_start).hands_out_uids,
         own_ranges=here.choice.own_ranges,
-        on_destroy=(store.questions.forget, store.reminders.forget, harnesses.live.forget, spending.way_out.forget),
+        on_destroy=(
+            store.questions.forget,
+            store.reminders.forget,
+            store.requests.forget,
+            harnesses.live.forget,
+            spending.way_out.forget,
+        ),
         on_purge=(spending.records.forget,),
         on_start=(spending.budgets.judge,),  # its new settings may hold it: its harness must not take a turn first
         on_launch=(spending.way_out.before_launch,),
@@ -224,6 +232,7 @@ def _store(here: Surroundings, roster: Roster, repos: Repos, database: Database,
             state=lambda name: here.layout.agent_state(AgentName(name)),
             wake=broker.wake_receivers,
         ),
+        Requests(database, known=roster.has, wake=broker.wake_receivers, allowance=broker.allowance),
         SeenTips(database),
         RefusedTips(database, judge(here.config)),
         settings,

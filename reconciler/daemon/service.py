@@ -9,6 +9,7 @@ from reconciler.agents.declared.acts import Commands
 from reconciler.agents.declared.follow import Declared
 from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.login import Logins
+from reconciler.agents.network import Grants
 from reconciler.agents.rollback import Rollback
 from reconciler.agents.rollout_file import RolloutFile
 from reconciler.agents.spawn import Spawns
@@ -24,6 +25,8 @@ from reconciler.common.tasks import Background
 from reconciler.daemon.foundation import Harnesses, Spending, Store, Surroundings
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.loose_ends import LooseEnds
+from reconciler.network.answers import Answers
+from reconciler.network.way_out import WayOut
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.declared import DeclaredMemory
 from reconciler.observe.roster import Roster
@@ -41,6 +44,7 @@ from reconciler.queries.diffs import DiffsQuery
 from reconciler.queries.digest import DigestQuery
 from reconciler.queries.logs import LogsQuery
 from reconciler.queries.metrics import MetricsQuery
+from reconciler.queries.network import NetworkQuery
 from reconciler.queries.plan import PlanQuery
 from reconciler.queries.status import StatusQuery
 from reconciler.queries.usage import UsageQuery
@@ -70,6 +74,8 @@ class _Core:
     disk: DiskGuard
     background: Background
     locks: StaleLocks
+    way_out: WayOut
+    answers: Answers
 
 
 class _Queries(TypedDict):
@@ -83,6 +89,7 @@ class _Queries(TypedDict):
     logs: LogsQuery
     metrics: MetricsQuery
     usage: UsageQuery
+    network: NetworkQuery
 
 
 class _Commands(TypedDict):
@@ -98,6 +105,7 @@ class _Commands(TypedDict):
     spawns: Spawns
     declared: Declared
     turns: Turns
+    grants: Grants
     rollback: Rollback
     updates: Updates
     backup: LiveBackup
@@ -114,8 +122,8 @@ def make_service(
     harnesses: Harnesses,
 ) -> Service:
     """Make the loop, the commands and the queries."""
-    core = _core(here, world, apply, store)
-    queries = _queries(core, apply, store, spending, logs)
+    core = _core(here, world, apply, store, spending.way_out)
+    queries = _queries(core, apply, store, spending, logs, roster)
     return Service(
         names=roster.names,
         revision=core.revision,
@@ -137,10 +145,11 @@ def make_service(
         disk=core.disk,
         locks=core.locks,
         way_out=spending.way_out,
+        answers=core.answers,
     )
 
 
-def _core(here: Surroundings, world: World, apply: Apply, store: Store) -> _Core:
+def _core(here: Surroundings, world: World, apply: Apply, store: Store, way_out: WayOut) -> _Core:
     rollouts = RolloutFile(here.layout.rollout)
     loop = Reconciler(world, apply, here.background.rounds("resync"), rollouts.holds)
     deploys, stale, branches, declared = Deploys(world, apply, loop), Stale(world), Branches(), DeclaredMemory()
@@ -162,10 +171,25 @@ def _core(here: Surroundings, world: World, apply: Apply, store: Store) -> _Core
         disk=disk,
         background=here.background,
         locks=StaleLocks(here.layout, world.observer.names, world.events.append),
+        way_out=way_out,
+        answers=_answers(world, store, way_out),
     )
 
 
-def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: BuildLogs) -> _Queries:
+def _answers(world: World, store: Store, way_out: WayOut) -> Answers:
+    return Answers(
+        world.events.append,
+        way_out,
+        store.requests,
+        names=lambda: world.observer.known().agents,
+        grants=lambda agent: world.observer.known().run_of(agent).grants,
+        ceiling=world.network.ceiling,
+        allowance=world.broker.allowance,
+        clock=world.clock,
+    )
+
+
+def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: BuildLogs, roster: Roster) -> _Queries:
     world, loop, deploys, stale = core.world, core.loop, core.deploys, core.stale
     facts = AttentionFacts(
         world,
@@ -198,16 +222,20 @@ def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: 
         logs=LogsQuery(world, deploys),
         metrics=MetricsQuery(world, loop, status, core.discovery),
         usage=UsageQuery(spending.records, spending.budgets, store.settings, world.clock),
+        network=NetworkQuery(
+            world, store.settings, core.way_out, store.requests, roster.names, core.way_out.conditions
+        ),
     )
 
 
 def _commands(here: Surroundings, core: _Core, store: Store) -> _Commands:
     world, loop, deploys, proposals, agents = core.world, core.loop, core.deploys, core.proposals, core.agents
     declared = Commands(deploys, proposals, core.spawns, agents)
+    edits = SettingsEdit(world, deploys, proposals)
     return _Commands(
         proposals=proposals,
         discovery=core.discovery,
-        settings=SettingsEdit(world, deploys, proposals),
+        settings=edits,
         rebase=Rebase(world, deploys, core.stale, proposals, core.branches),
         agents=agents,
         logins=Logins(world, deploys, world.links),
@@ -215,6 +243,7 @@ def _commands(here: Surroundings, core: _Core, store: Store) -> _Commands:
         spawns=core.spawns,
         declared=_declared(here, world, loop, declared, store, core.declared),
         turns=Turns(world, loop, deploys, store.settings),
+        grants=Grants(world, deploys, store.settings, edits, core.way_out, store.requests, core.answers),
         rollback=Rollback(world, deploys),
         updates=Updates(world, loop, agents.rebuild, core.rollouts),
         backup=LiveBackup(here.layout, here.config, world.meta, core.revision),

@@ -17,8 +17,8 @@ from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId, Sha
 from meta.network.operator_file import OperatorFile
 from meta.network.reach import Reach
-from meta.network.rule import Rule
 from meta.network.reach_words import newly_reachable
+from meta.network.rule import Rule
 from meta.proposed.settings import read_settings
 from meta.text import name_invisible
 from reconciler.apply.apply import Apply

@@ -78,6 +78,17 @@ def questions(ctx: typer.Context, args: list[str], incomplete: str) -> Completio
     return _matching([(str(row["id"]), f"{row['asker']} {_plain(row['question'])}") for row in rows], incomplete)
 
 
+def wanted(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete requests of the agent that the command line already names, and hosts that it was refused."""
+    agent = _text(ctx.params.get("agent"))
+    if agent is None:
+        return []
+    views = _rows(ctx, "/api/network", {"agent": agent})
+    requests = [(str(row["id"]), f"{row['host']} {_plain(row['why'])}") for view in views for row in view["requests"]]
+    hosts = [(str(row["rule"]), f"{row['count']} times") for view in views for row in view["refused"]]
+    return _matching([*requests, *((rule, about) for rule, about in hosts if not _UNSAFE.search(rule))], incomplete)
+
+
 def span(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
     """Complete A or A..B with ids of the agent that the command line already names."""
     if str(ctx.params.get("what", "")).isdigit():

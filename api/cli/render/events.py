@@ -158,6 +158,11 @@ def _rebuilt_all(data: Data) -> str:
     return f"{done}, stopped because {why}; {_count(data, 'left')} left"
 
 
+def _until(data: Data) -> str:
+    until = data.get("until")
+    return f" until {times.short_time(until)}" if isinstance(until, (int, float)) else ""
+
+
 _ENDS = {
     "stopping": "stopped",
     "restarting": "stopped, to start again",
@@ -216,6 +221,19 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "rollback_started": lambda d: f"goes back from {_text(d, 'id')}{_with(d, ': ', 'reason')}",
     "rollback_succeeded": lambda d: f"runs healthily again what it ran before {_text(d, 'from')}",
     "rollback_failed": lambda d: f"not healthy after going back from {_text(d, 'from')}{_with(d, ': ', 'reason')}",
+    "network_refused": lambda d: f"wanted {_text(d, 'host')}:{_text(d, 'port')}, which it may not reach",
+    "network_requested": lambda d: f"asks for {_text(d, 'rule')} (request {_text(d, 'id')}){_with(d, ': ', 'why')}",
+    "network_allowed": lambda d: (
+        f"may reach {_text(d, 'rule')}{_until(d)}{with_names(_with(d, ', allowed by ', 'by'))}"
+    ),
+    "network_denied": lambda d: (
+        f"is denied {_text(d, 'rule')} (request {_text(d, 'id')})"
+        f"{with_names(_with(d, ' by ', 'by'))}{_with(d, ': ', 'reason')}"
+    ),
+    "network_revoked": lambda d: (
+        f"may not reach {_text(d, 'rule')} any more{with_names(_with(d, ', decided by ', 'by'))}"
+    ),
+    "network_ended": lambda d: f"may not reach {_text(d, 'rule')} any more: its time is over",
     "operator_message": lambda d: f"wrote to the operator, message {_text(d, 'id')}",
     "question_asked": lambda d: f"question {_text(d, 'id')} to {_text(d, 'target')}",
     "question_answered": lambda d: (

@@ -91,6 +91,21 @@ def disagrees(agent: AgentName, ids: Iterable[int | str]) -> Key:
     return Key(f"disagrees:{agent}:{','.join(map(str, sorted(ids)))}")
 
 
+def network_refused(agent: AgentName, host: str, port: int, first: int) -> Key:
+    """Return the key of the event that an agent was refused a host, until that is allowed and refused again."""
+    return Key(f"network:{agent}:refused:{host}:{port}:{first}")
+
+
+def network_allowed(agent: AgentName, rule: str, at: int) -> Key:
+    """Return the key of the event that the operator allowed an agent a rule for a time."""
+    return Key(f"network:{agent}:allowed:{rule}:{at}")
+
+
+def network_ended(agent: AgentName, rule: str, at: int) -> Key:
+    """Return the key of the event that the time of an allowed rule is over. `at`: when it was allowed."""
+    return Key(f"network:{agent}:ended:{rule}:{at}")
+
+
 def declared(digest: str, by: str) -> Key:
     """Return the key of the event that a host's generation declared agents."""
     return Key(f"declared:{digest}:{by}")

@@ -54,6 +54,13 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "rollback_started": "A deploy failed after the switch; the agent goes back to what it ran before.",
         "rollback_succeeded": "After a failed deploy the agent runs healthily what it ran before.",
         "rollback_failed": "After a failed deploy the old generation is not healthy either; an operator is needed.",
+        # the way out
+        "network_refused": "An agent wanted a host that it may not reach.",
+        "network_requested": "An agent asked the operator for a host.",
+        "network_allowed": "The operator allowed an agent a host for a time.",
+        "network_denied": "The operator denied an agent a host that it had asked for.",
+        "network_revoked": "The operator took back what had been allowed for a time.",
+        "network_ended": "The time for which an agent was allowed a host is over.",
         # messages
         "operator_message": "An agent wrote to the operator.",
         "question_asked": "A question was asked, of an agent or of the operator.",

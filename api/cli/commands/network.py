@@ -1,0 +1,362 @@
+"""`hive network`: what agents may reach, what they were refused, and what you allow them."""
+
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from api.cli.client import completion
+from api.cli.client.exit_codes import Interrupted
+from api.cli.client.follow import Patience
+from api.cli.client.http import Client, Row
+from api.cli.client.patience import LOST
+from api.cli.command import RUN, AgentArgument, JsonOption, MaybeAgentArgument, command
+from api.cli.render import console, times
+from api.cli.render.users import with_names
+from meta.errors import BadInput, TransientError
+from meta.network.words import shown_host, wanted, wanted_rule
+from meta.text import size
+
+HOUR = "1h"
+FOLLOW_SECONDS = 1.0
+"""Seconds between two questions of --follow."""
+SHOWN = 20
+"""Connections that are listed."""
+RULES_SHOWN = 3
+"""Rules of one agent in the table of all agents."""
+SHOW = "show"
+HELP = "What agents may reach: show it, allow a host for a time or for good, take that back."
+
+RuleArgument = Annotated[
+    str,
+    typer.Argument(metavar="RULE", help="a host: crates.io, *.example.org, git.example.org:22", show_default=False),
+]
+AllowedArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RULE",
+        help="a host, or the number of the agent's request",
+        autocompletion=completion.wanted,
+        show_default=False,
+    ),
+]
+
+
+class _Network(TyperGroup):
+    """The group. `hive network alice` is short for `hive network show alice`: what is no command names an agent."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `show` before what names no command. A completion of the first word may still become either."""
+        named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        if not named and not (ctx.resilient_parsing and not args):
+            args = [SHOW, *args]
+        return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Complete the commands, and the agents."""
+        agent = next(each for each in self.commands[SHOW].params if each.name == "agent")
+        return [*super().shell_complete(ctx, incomplete), *agent.shell_complete(ctx, incomplete)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to `app`."""
+    group = typer.Typer(help=HELP, cls=_Network, subcommand_metavar="[AGENT | COMMAND] ...")
+    examples = ("hive network", "hive network alice", "hive network alice --follow", "hive network show allow")
+    command(group, SHOW, RUN, examples=examples)(show)
+    examples = ("hive network allow alice crates.io", "hive network allow alice 3 --for 2h")
+    examples += ("hive network allow alice '*.crates.io' --propose",)
+    command(group, "allow", RUN, examples=examples)(allow)
+    command(group, "revoke", RUN, examples=("hive network revoke alice crates.io",))(revoke)
+    command(group, "deny", RUN, examples=("hive network deny alice 3 'use the mirror'",))(deny)
+    examples = ("hive network suggest alice", "hive network suggest alice --group python")
+    command(group, "suggest", RUN, examples=examples)(suggest)
+    app.add_typer(group, name="network", rich_help_panel=RUN)
+
+
+def show(
+    client: Client,
+    agent: MaybeAgentArgument = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="print connections as they come, until Ctrl-C")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what agents may reach, what they were refused, and what they ask for. With AGENT also where each rule comes
+    from, and its last connections.
+
+    `hive network AGENT` is the same, unless the agent has the name of a command. --follow needs an AGENT, and goes on
+    after a restart of the daemon.
+    """
+    if follow:
+        if agent is None:
+            raise BadInput("--follow needs an agent", "`hive network alice --follow`")
+        try:
+            _follow(client, agent, json)
+        except KeyboardInterrupt:
+            again = f"`hive network {agent} --follow` shows it again"
+            raise Interrupted(f"interrupted; {agent} goes on", again) from None
+        return
+    views = client.rows("/api/network", {"agent": agent})
+    if json:
+        console.write_json(views if agent is None else views[0])
+    elif agent is None:
+        _show_all(views)
+    else:
+        _show_one(client, views[0])
+
+
+def allow(
+    client: Client,
+    agent: AgentArgument,
+    rule: AllowedArgument,
+    duration: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TIME", help="for how long: 90s, 10m, 2h, 3d, at most 30d", show_default=HOUR),
+    ] = None,
+    propose: Annotated[bool, typer.Option("--propose", help="for good: change agent.toml, and propose that")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Allow an agent a host, for a time or for good.
+
+    For a time it is in force when this returns, and ends by itself. A host without a port has the ports 443 and 80.
+    Requests of the agent that the rule covers are answered. With --propose nothing is in force before you approve the
+    proposal.
+    """
+    if propose and duration is not None:
+        raise BadInput("both --for and --propose are given", "one is for a time, the other for good")
+    body: dict[str, object] = {"rule": rule, "propose": propose}
+    if not propose:
+        body["seconds"] = int(times.span(duration or HOUR))
+    done = client.post(f"/api/agents/{agent}/network/allow", body)
+    if json:
+        console.write_json(done)
+        return
+    if done["proposal"] is not None:
+        console.write(
+            f"{done['proposal']} is proposed: {agent} may reach {done['rule']}; see `hive diff {done['proposal']}`"
+        )
+    else:
+        default = "" if duration is not None else ", for an hour, since neither --for nor --propose is given"
+        console.write(f"{agent} may reach {done['rule']} until {times.short_time(done['until'])}{default}")
+    for request in done["answered"]:
+        console.write(f"request {request} is answered")
+    for note in done["notes"]:
+        console.write(f"note: {note}")
+
+
+def revoke(client: Client, agent: AgentArgument, rule: RuleArgument, json: JsonOption = False) -> None:
+    """Take back a host that was allowed for a time. Connections over it end.
+
+    What agent.toml has is taken out with `hive edit`.
+    """
+    _changed(client.post(f"/api/agents/{agent}/network/revoke", {"rule": rule}), json)
+
+
+def deny(
+    client: Client,
+    agent: AgentArgument,
+    request: Annotated[int, typer.Argument(metavar="REQUEST", help="the number of its request", show_default=False)],
+    reason: Annotated[str, typer.Argument(metavar="REASON", help="why, for the agent", show_default=False)] = "",
+    json: JsonOption = False,
+) -> None:
+    """Deny what an agent asked for. It gets the answer as a message."""
+    _changed(client.post(f"/api/agents/{agent}/network/deny", {"request": request, "reason": reason}), json)
+
+
+def suggest(
+    client: Client,
+    agent: AgentArgument,
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="NAME", help="make a group of this name for network.toml")
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="make *.name of several hosts below one name; that allows others there too")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Print the text that would allow an agent what it was refused. Nothing is changed.
+
+    Read it before you use it: an agent can be made to ask for any host.
+    """
+    made = client.row(f"/api/agents/{agent}/network/suggest", {"group": group, "merge": merge or None})
+    if json:
+        console.write_json(made)
+        return
+    if made["operator_file"]:
+        console.write("# for network.toml: put it into the table [groups] if there is one")
+        console.write(made["operator_file"])
+    console.write(f"# for agent.toml: `hive edit {agent}`; add to `allow` if there is one")
+    console.write(made["agent_toml"].rstrip("\n"))
+    for note in made["notes"]:
+        console.progress(f"note: {note}")
+
+
+def _changed(done: Row, json: bool) -> None:
+    if json:
+        console.write_json(done)
+    else:
+        console.write(done["text"])
+
+
+def _show_all(views: list[Row]) -> None:
+    headings = ("AGENT", "MAY REACH", "OPEN", "SENT", "RECEIVED", "REFUSED", "FOR A TIME")
+    console.table(headings, map(_row, views), empty="no agents yet", optional=("SENT", "RECEIVED"))
+    for view in views:
+        for line in _lines(view):
+            console.write(f"{view['agent']}: {line}")
+
+
+def _row(view: Row) -> tuple[object, ...]:
+    lasting = [each["rule"] for each in view["reach"] if each["until"] is None and not each["problem"]]
+    shown = ", ".join(lasting[:RULES_SHOWN]) or "nothing"
+    more = f" and {len(lasting) - RULES_SHOWN} more" if len(lasting) > RULES_SHOWN else ""
+    refused = ", ".join(f"{shown_host(each['host'], each['port'])} {each['count']}x" for each in view["refused"][:2])
+    grants = ", ".join(f"{each['rule']} {_left(each['until'])}" for each in view["reach"] if each["until"] is not None)
+    amounts = (size(view["sent"]), size(view["received"]))
+    return (view["agent"], f"{shown}{more}", view["open"] or "", *amounts, refused, grants)
+
+
+def _lines(view: Row) -> Iterator[str]:
+    """Yield what needs the operator."""
+    agent = view["agent"]
+    yield from view["problems"]
+    for each in view["requests"]:
+        yield _request(agent, each)
+    asked = {(each["host"], each["port"]) for each in view["requests"]}
+    for each in view["refused"][:SHOWN]:
+        if (each["host"], each["port"]) not in asked:
+            yield wanted(agent, each["host"], each["port"], each["count"])
+
+
+def _request(agent: str, request: Row) -> str:
+    host, id = shown_host(request["host"], request["port"]), request["id"]
+    often = f" ({request['count']} times)" if request["count"] > 1 else ""
+    return (
+        f'asks for {host}{often}: "{request["why"]}"; `hive network allow {agent} {id}` or '
+        f"`hive network deny {agent} {id}`"
+    )
+
+
+def _show_one(client: Client, view: Row) -> None:
+    refusals = sum(number for verdict, number in view["verdicts"].items() if verdict != "allowed")
+    console.facts(
+        (
+            ("agent", view["agent"]),
+            ("connections", f"{view['open']} open, {view['verdicts'].get('allowed', 0)} allowed, {refusals} not"),
+            ("sent", size(view["sent"])),
+            ("received", size(view["received"])),
+            ("keys outside", ", ".join(view["keys"]) or "none"),
+            ("keys are held", view["held"] or None),
+        )
+    )
+    console.write()
+    rows = [(each["rule"], each["source"], _left(each["until"]), _note(each)) for each in view["reach"]]
+    console.table(("MAY REACH", "FROM", "LEFT", "NOTE"), rows, empty="it may reach nothing", optional=("NOTE",))
+    if any(view["verdicts"].get(verdict) for verdict in view["verdicts"] if verdict != "allowed"):
+        console.write()
+        counts = ((verdict, number) for verdict, number in view["verdicts"].items() if verdict != "allowed")
+        console.table(("NOT CONNECTED", "TIMES"), counts, empty="")
+    _show_connections(client, view["agent"])
+    lines = list(_lines(view))
+    if lines:
+        console.write()
+    for line in lines:
+        console.write(f"{view['agent']}: {line}")
+
+
+def _show_connections(client: Client, agent: str) -> None:
+    try:
+        records = client.row(f"/api/agents/{agent}/network/connections")["connections"]
+    except TransientError as error:
+        console.progress(f"hive: its connections cannot be shown: {error.summary}")
+        return
+    if records:
+        console.write()
+        headings = ("AT", "HOST", "KIND", "VERDICT", "SENT", "RECEIVED", "TIME", "END")
+        console.table(headings, map(_record, records[-SHOWN:]), empty="", optional=("KIND", "TIME"))
+
+
+def _record(each: Row) -> tuple[object, ...]:
+    amounts = (size(each["sent"]), size(each["received"]), f"{each['seconds']:.1f}s")
+    at, host = times.short_time(each["at"]), shown_host(each["host"], each["port"])
+    return (at, host, each["kind"], each["verdict"], *amounts, each["end"] or "open")
+
+
+def _note(row: Row) -> str:
+    by = f"allowed by {with_names(row['by'])}" if row["by"] else ""
+    return row["problem"] or by
+
+
+def _left(until: int | None) -> str:
+    if until is None:
+        return ""
+    seconds = max(0, int(until - time.time()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def _follow(client: Client, agent: str, json: bool) -> None:
+    path, patience, seen = f"/api/agents/{agent}/network/connections", Patience(), Seen()
+    answer = client.row(path)
+    seen.begin(answer)
+    while True:
+        for each in seen.new(answer):
+            if json:
+                console.write_json_line({"agent": agent, **each})
+            else:
+                console.write(_sentence(each))
+        console.flush()
+        time.sleep(FOLLOW_SECONDS)
+        try:
+            answer = client.row(path, {"after": seen.after})
+            patience.end()
+        except LOST as error:
+            patience.wait(error)
+
+
+class Seen:
+    """What --follow has printed: each connection when it begins and when it ends, or once if both were missed.
+
+    `after` is the number to ask from: below each connection that goes on, so that its end comes too.
+    """
+
+    def __init__(self) -> None:
+        self.after = 0
+        self._epoch: float | None = None
+        self._open: set[int] = set()
+        self._last = 0
+
+    def begin(self, answer: Row) -> None:
+        """Leave out what ended before."""
+        self._epoch, self._last = answer["epoch"], answer["next"]
+
+    def new(self, answer: Row) -> list[Row]:
+        """Return what was not printed yet, in order."""
+        if answer["epoch"] != self._epoch:  # another hive-egress may count anew
+            self._epoch, self._open, self._last = answer["epoch"], set(), 0
+        fresh = [each for each in answer["connections"] if self._is_new(each["number"], bool(each["end"]))]
+        numbers = [each["number"] for each in answer["connections"]]
+        self._open = {each["number"] for each in answer["connections"] if not each["end"]}
+        self._last = max([self._last, *numbers])
+        self.after = min(self._open, default=self._last + 1) - 1
+        return fresh
+
+    def _is_new(self, number: int, ended: bool) -> bool:
+        if number in self._open:
+            return ended
+        return number > self._last or not ended
+
+
+def _sentence(each: Row) -> str:
+    at, host = times.short_time(each["at"]), shown_host(each["host"], each["port"])
+    if each["verdict"] != "allowed":
+        why = f": {each['reason']}" if each["reason"] else ""
+        return f"{at} {host} {each['verdict']}{why}; rule: {wanted_rule(each['host'], each['port'])}"
+    if not each["end"]:
+        return f"{at} {host} opened ({each['kind']})"
+    amounts = f"{size(each['sent'])} sent, {size(each['received'])} received"
+    return f"{at} {host} {each['end']} after {each['seconds']:.1f} s: {amounts}"

@@ -1,0 +1,23 @@
+"""What a person types about a host that was refused. Standard library only."""
+
+from __future__ import annotations
+
+from meta.network.rule import Rule
+
+HTTPS = 443
+
+
+def wanted_rule(host: str, port: int) -> str:
+    """Return the rule that a person gives for a canonical host that was refused: `crates.io`, `git.example.org:22`."""
+    return Rule(host).text if port == HTTPS else Rule(host, (port,)).text
+
+
+def shown_host(host: str, port: int) -> str:
+    """Return a canonical host and its port as text."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def wanted(agent: str, host: str, port: int, count: int) -> str:
+    """Return what an agent wanted and may not reach, with the command that allows it."""
+    times = "once" if count == 1 else f"{count} times"
+    return f"wanted {shown_host(host, port)}, {times}: `hive network allow {agent} {wanted_rule(host, port)}`"

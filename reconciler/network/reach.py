@@ -1,0 +1,97 @@
+"""What one agent may reach, with where each rule comes from. Pure.
+
+Also the judgement of a rule that is to be allowed, and of a host that an agent asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from meta.agent_toml.settings import AgentSettings
+from meta.errors import BadInput
+from meta.model import NetworkGrant
+from meta.names import AgentName
+from meta.network.rule import Rule, beyond, parse_rule
+from reconciler.network.policy import Operator, default_rules
+
+AGENT_TOML = "agent.toml"
+GRANT = "grant"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """One rule of an agent. `source`: `agent.toml`, `@group` of it, `runtime NAME`, or `grant`.
+
+    A grant has its end in Unix seconds, and who gave it. `problem` says why the rule does not count, "" if it does.
+    """
+
+    rule: str
+    source: str
+    until: int | None = None
+    by: str = ""
+    problem: str = ""
+
+
+def reach_of(
+    agent: AgentName, settings: AgentSettings | None, operator: Operator, grants: Iterable[NetworkGrant], now: float
+) -> tuple[Reach, ...]:
+    """Return every rule of an agent, those of its configuration first. Grants that have ended are left out."""
+    rows = []
+    if settings is not None:
+        for entry in settings.network.allow:
+            rows += _entry(entry, operator)
+        runtime = f"runtime {settings.runtime}"
+        rows += [_row(rule, runtime, operator) for rule in default_rules(agent, settings, operator.file)]
+    for grant in grants:
+        if grant.until > now:
+            rows.append(_grant(grant, operator))
+    return tuple(rows)
+
+
+def rules_of(rows: Iterable[Reach]) -> list[Rule]:
+    """Return the rules that count."""
+    return [parse_rule(row.rule) for row in rows if not row.problem]
+
+
+def in_force(grants: Iterable[NetworkGrant], now: float) -> tuple[NetworkGrant, ...]:
+    """Return the grants that have not ended, soonest end first."""
+    return tuple(sorted((grant for grant in grants if grant.until > now), key=lambda grant: (grant.until, grant.rule)))
+
+
+def covering(rows: Sequence[Reach], host: str, port: int) -> Reach | None:
+    """Return the rule that lets the agent reach a canonical host at a port; of several, the one that ends last."""
+    matching = [row for row in rows if not row.problem and parse_rule(row.rule).covers(host, port)]
+    return max(matching, key=lambda row: float("inf") if row.until is None else row.until, default=None)
+
+
+def containing(rows: Sequence[Reach], rule: Rule) -> Reach | None:
+    """Return a rule of the configuration that a whole rule is within; None if there is none."""
+    for row in rows:
+        if row.until is None and not row.problem and not beyond([rule], [parse_rule(row.rule)]):
+            return row
+    return None
+
+
+def _entry(entry: str, operator: Operator) -> list[Reach]:
+    source = entry if entry.startswith("@") else AGENT_TOML
+    try:
+        return [_row(rule, source, operator) for rule in operator.file.expand([entry])]
+    except BadInput as error:
+        return [Reach(entry, source, problem=error.summary)]
+
+
+def _row(rule: Rule, source: str, operator: Operator) -> Reach:
+    return Reach(rule.text, source, problem=_beyond(rule, operator))
+
+
+def _grant(grant: NetworkGrant, operator: Operator) -> Reach:
+    try:
+        problem = _beyond(parse_rule(grant.rule), operator)
+    except BadInput as error:  # of a newer hive
+        problem = error.summary
+    return Reach(grant.rule, GRANT, grant.until, grant.by, problem)
+
+
+def _beyond(rule: Rule, operator: Operator) -> str:
+    return "beyond the operator's ceiling" if beyond([rule], operator.ceiling) else ""
