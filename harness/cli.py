@@ -23,6 +23,7 @@ _ENVIRONMENT = """environment (set by hive):
   HIVE_CONFIG (/config)     directory with agent.toml
   HIVE_RUN (/run/hive)      directory with mcp.sock, harness.sock and http.sock
   HIVE_EGRESS (/run/egress) directory with egress.sock, the way out of the container
+  HIVE_EGRESS_PORT          port of the way out on loopback; 0: any
   HIVE_PORT                 port of hive's tools on loopback, for the CLI
   HIVE_STATE (/state)       what the agent keeps across restarts
   HIVE_AGENTS (/agents)     proposed work trees, for the manager
@@ -48,6 +49,8 @@ def main() -> int:
     owners.add_argument("words", nargs=4, metavar=("STATE", "HARNESS", "CLI", "GROUP"))
     check = commands.add_parser("check", help="say if hive takes an agent.toml, before it is proposed")
     check.add_argument("paths", nargs="+", metavar="PATH", help="the file, or the folder that it is in")
+    connect = commands.add_parser("connect", help="carry ssh through the way out; hive sets it as git's ProxyCommand")
+    connect.add_argument("words", nargs=3, metavar=("PROXY", "HOST", "PORT"))
     arguments = parser.parse_args()
     match arguments.command:
         case "cli":
@@ -62,6 +65,10 @@ def main() -> int:
             from harness.prompts.check import main as check_settings
 
             return check_settings(arguments.paths)
+        case "connect":
+            from harness.relay.tunnel import main as connect_through
+
+            return connect_through(arguments.words)
         case _:
             return _serve()
 

@@ -14,8 +14,9 @@ from meta.names import AgentName, agent_name
 class Environment:
     """The values of the variables. `generation` and `nonce` are those of the launch. Paths are inside the container.
 
-    `port` is the port of hive's tools on loopback; 0: any. If the CLI has another uid than the harness, `own` is the
-    folder of what the harness keeps, within `state`, and `cli_files` that of the files that it writes for the CLI.
+    `port` is the port of hive's tools on loopback, `egress_port` that of the way out; 0: any. If the CLI has another
+    uid than the harness, `own` is the folder of what the harness keeps, within `state`, and `cli_files` that of the
+    files that it writes for the CLI.
     """
 
     agent: AgentName
@@ -29,6 +30,7 @@ class Environment:
     events_db: Path | None = None
     egress: Path = Path("/run/egress")
     port: int = 0
+    egress_port: int = 0
     own: Path | None = None
     cli_files: Path | None = None
 
@@ -78,6 +80,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         events_db=Path(variables["HYPERHIVE_EVENTS_DB"]) if variables.get("HYPERHIVE_EVENTS_DB") else None,
         egress=Path(variables.get("HIVE_EGRESS", "/run/egress")),
         port=_port(variables.get("HIVE_PORT", "0")),
+        egress_port=_port(variables.get("HIVE_EGRESS_PORT", "0")),
         own=Path(variables["HIVE_OWN"]) if variables.get("HIVE_OWN") else None,
         cli_files=Path(variables["HIVE_CLI_FILES"]) if variables.get("HIVE_CLI_FILES") else None,
     )

@@ -6,15 +6,14 @@ import errno
 import os
 import shlex
 import stat
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.own_command import own_command
 from meta.agent_toml.no_effect import describe_no_effect
 from meta.agent_toml.settings import SETTINGS_FILE, check_patterns, flatten, parse_settings
 from meta.errors import BadInput, HiveError
 
-_PROGRAM = "hive-harness"
 MOST = 1024 * 1024
 """Bytes of a file that are read. hive takes fewer."""
 
@@ -58,7 +57,4 @@ def main(words: Sequence[str]) -> int:
 
 def command() -> str:
     """Return the words by which a shell in this container runs `check`."""
-    program = Path(sys.argv[0])
-    installed = _PROGRAM in program.name  # nix has a wrapper of that name, which runs .hive-harness-wrapped
-    words = [str(program.with_name(_PROGRAM))] if installed else [sys.executable, "-P", "-m", "harness.cli"]
-    return shlex.join([*words, "check"])
+    return shlex.join([*own_command(), "check"])

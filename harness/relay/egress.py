@@ -1,8 +1,9 @@
 """The way out: a loopback port that carries bytes, unread, to `egress.sock` in the directory of HIVE_EGRESS.
 
-What listens there is hive's business, outside of the container. Only if nothing does is the request read, as far as
-its head, and answered with 503 and one line that says so: a CLI shows it, and `x-should-retry: false` keeps the
-Anthropic SDK from retries that cannot help. After too many connections a retry does help.
+What listens there is hive's business, outside of the container. A socket that answered before is waited for: a restart
+of `hive-egress` takes a second. Only if nothing listens is the request read, as far as its head, and answered with 503
+and one line that says so: a CLI shows it, and `x-should-retry: false` keeps the Anthropic SDK from retries that cannot
+help. After too many connections a retry does help.
 """
 
 from __future__ import annotations
@@ -14,15 +15,35 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from harness.relay.idle import Connection, Connections
-from harness.relay.listener import CHUNK, HOST, connect, linger, listening
+from harness.relay.listener import HOST, connect, linger, listening
 
 SOCKET = "egress.sock"
-CONNECTIONS = 128
-"""The limit of connections at the same time. Tools of an agent may open many, and leave them open: beyond the limit
-an idle one is closed, so that the CLI reaches its model."""
+CONNECTIONS = 256
+"""The limit of connections at the same time, as of `hive-egress`. Tools of an agent may open many, and leave them open:
+beyond the limit an idle one is closed, so that the CLI reaches its model."""
 PATIENCE = 1.0
-"""Seconds that a connection waits for a socket that does not answer."""
+"""Seconds that a connection waits for a socket that never answered."""
+RESTART_SECONDS = 20.0
+"""Seconds that it waits for one that answered before."""
 HEAD_SECONDS = 30.0
+CHUNK = 262_144
+"""Bytes that are read at a time: twice the throughput of 64 KiB."""
+
+
+class Misses:
+    """How many connections found no socket that answers, and whether one ever did."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.answered = False
+
+    def hit(self) -> None:
+        """Note a connection that was taken."""
+        self.answered = True
+
+    def miss(self) -> None:
+        """Note a connection for which nothing listened."""
+        self.count += 1
 
 
 @contextlib.asynccontextmanager
@@ -31,12 +52,15 @@ async def egress_relay(
     *,
     port: int = 0,
     patience: float = PATIENCE,
+    restart: float = RESTART_SECONDS,
     limit: int = CONNECTIONS,
     connections: Connections | None = None,
+    misses: Misses | None = None,
 ) -> AsyncIterator[str]:
-    """Relay inside the block; yield the base URL for the CLI. The socket may come and go at any time."""
+    """Relay inside the block; yield the URL of the proxy. The socket may come and go at any time. `port` is a wish."""
     path = directory / SOCKET
     kept = connections or Connections()
+    missed = misses or Misses()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with kept.add() as connection:
@@ -44,8 +68,10 @@ async def egress_relay(
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: Connection) -> None:
         try:
-            out_reader, out_writer = await connect(str(path), patience)
+            out_reader, out_writer = await connect(str(path), restart if missed.answered else patience, CHUNK)
+            missed.hit()
         except OSError as error:
+            missed.miss()
             await _answer(reader, writer, f"no way out of this container: {path} does not answer ({error.strerror})")
             return
         try:
@@ -59,7 +85,7 @@ async def egress_relay(
         reason = f"too many connections through the way out, at most {limit} at the same time"
         await _answer(reader, writer, reason, retry=True)
 
-    async with listening(serve, refuse, limit=limit, port=port, make_room=kept.close_idle) as chosen:
+    async with listening(serve, refuse, limit=limit, port=port, make_room=kept.close_idle, chunk=CHUNK) as chosen:
         yield f"http://{HOST}:{chosen}"
 
 

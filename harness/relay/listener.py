@@ -22,7 +22,13 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def listening(
-    serve: Serve, refuse: Serve, *, limit: int, port: int = 0, make_room: Callable[[], bool] = lambda: False
+    serve: Serve,
+    refuse: Serve,
+    *,
+    limit: int,
+    port: int = 0,
+    make_room: Callable[[], bool] = lambda: False,
+    chunk: int = CHUNK,
 ) -> AsyncIterator[int]:
     """Serve connections inside the block; yield the port. 0, or a port that is taken: the kernel chooses one.
 
@@ -41,7 +47,7 @@ async def listening(
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await _listen(accept, port)
+    server = await _listen(accept, port, chunk)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -51,14 +57,16 @@ async def listening(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _listen(accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None], port: int) -> asyncio.Server:
+async def _listen(
+    accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None], port: int, chunk: int
+) -> asyncio.Server:
     try:
-        return await asyncio.start_server(accept, HOST, port, limit=CHUNK)
+        return await asyncio.start_server(accept, HOST, port, limit=chunk)
     except OSError as error:
         if port == 0 or error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         log.warning("port %d is not free, taking another one", port)
-        return await asyncio.start_server(accept, HOST, 0, limit=CHUNK)
+        return await asyncio.start_server(accept, HOST, 0, limit=chunk)
 
 
 async def _session(serve: Serve, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -86,13 +94,13 @@ async def linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 rest -= len(data)
 
 
-async def connect(path: str, patience: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(path: str, patience: float, chunk: int = CHUNK) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to a unix socket. Retry for `patience` seconds, because its server may be restarting; then OSError."""
     loop = asyncio.get_running_loop()
     end, delay = loop.time() + patience, 0.02
     while True:
         try:
-            return await asyncio.open_unix_connection(path, limit=CHUNK)
+            return await asyncio.open_unix_connection(path, limit=chunk)
         except OSError:
             if loop.time() + delay > end:
                 raise

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.relay import egress, listener
-from harness.relay.egress import egress_relay
+from harness.relay.egress import Misses, egress_relay
 from harness.relay.idle import Connections
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -219,3 +219,24 @@ async def test_only_loopback_is_listened_on_and_a_port_that_is_taken_is_replaced
     async with egress_relay(way) as one, egress_relay(way, port=int(one.rsplit(":", 1)[1])) as two:
         assert one != two
         assert two.startswith(f"http://{listener.HOST}:")
+
+
+async def test_a_socket_that_answered_before_is_waited_for_longer_and_what_it_missed_is_counted(way: Path) -> None:
+    misses = Misses()
+    async with egress_relay(way, patience=0.01, restart=DEADLINE, misses=misses) as url:
+        reader, writer = await dial(url)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+        writer.close()
+        assert (misses.count, misses.answered) == (1, False)
+        async with outside(way, echo):
+            reader, writer = await dial(url)
+            writer.write(b"early")
+            assert await reader.readexactly(5) == b"early"
+            writer.close()
+        reader, writer = await dial(url)
+        writer.write(b"later")
+        async with outside(way, echo):
+            assert await reader.readexactly(5) == b"later"
+            writer.close()
+        assert (misses.count, misses.answered) == (1, True)
