@@ -6,15 +6,15 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.child import STARTER, start_child, start_login_watch
 from harness.compaction import NOTES_FILE, Compactor
 from harness.controls import Controls, LoginControl, NoLogin
-from harness.conversation import Agent, Conversation
+from harness.conversation import Agent, Conversation, News
 from harness.descendants import orphans
 from harness.enclosure import enclosed
 from harness.environment import Environment
@@ -25,7 +25,7 @@ from harness.in_flight import InFlight
 from harness.inbox import Inbox
 from harness.link import Link
 from harness.login.make import make_login
-from harness.loop import LoginMark, Loop, NoLoginMark, Outside
+from harness.loop import LoginMark, Loop, NoLoginMark, OpenWay, Outside, WayOut
 from harness.model import MODEL_FILE, Model
 from harness.program import PROBLEM_SECONDS, Program
 from harness.prompts.render import Places, render_prompt
@@ -58,6 +58,8 @@ class Parts:
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     lasting: bool = True
+    way_out: WayOut = field(default_factory=OpenWay)
+    news: Sequence[News] = ()
 
 
 async def take_turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link, bus: Bus) -> None:
@@ -90,7 +92,7 @@ async def make_parts(
     try:
         places = Places(environment.state, environment.agents)
         prompt = render_prompt(environment.agent, settings, manager=environment.manager, places=places)
-        enclosure = await stack.enter_async_context(enclosed(environment, settings, os.environ))
+        enclosure, way_out = await stack.enter_async_context(enclosed(environment, settings, os.environ))
         spec = RuntimeSpec(environment.agent, environment.manager, settings, enclosure, prompt)
         runtime = make_runtime(spec, environment, HiveTools(inbox, settings, environment))
     except HiveError as error:
@@ -101,7 +103,7 @@ async def make_parts(
     watch = start_login_watch if os.environ.get(STARTER) else None
     login = make_login(settings, enclosure.home, enclosure.env, start_child, watch)
     stack.push_async_callback(login.driver.close)
-    return Parts(bus, runtime, login.credentials, login.driver, login.watch)
+    return Parts(bus, runtime, login.credentials, login.driver, login.watch, way_out=way_out, news=(way_out,))
 
 
 async def run(
@@ -111,12 +113,12 @@ async def run(
     bus, runtime = parts.bus, parts.runtime
     model = Model(model_file(environment), settings.model)
     session = Session(environment.kept, settings.runtime)
-    program = Program(runtime, model, link.about)
+    program = Program(runtime, model, link.about, lambda: parts.way_out.key)
     compactor = Compactor(runtime, bus, settings.limits, environment.state / NOTES_FILE)
-    agent = Agent(environment.generation, settings)
+    agent = Agent(environment.generation, settings, parts.news)
     in_flight = InFlight(inbox, link)
     conversation = Conversation(agent, runtime, in_flight, gate, bus, session, model, compactor)
-    outside = Outside(parts.credentials, parts.clock, parts.random)
+    outside = Outside(parts.credentials, parts.clock, parts.random, parts.way_out)
     loop = Loop(in_flight, gate, conversation, program, bus, outside)
     controls = Controls(loop, gate, conversation, model, program, bus, link.send, parts.login)
     link.handle(Control, controls.handle)

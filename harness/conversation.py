@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from harness.compaction import Compactor, Shorter, Trigger, is_full
 from harness.event_sink import EventSink
@@ -31,12 +32,23 @@ Way = Callable[[str | None, str | None, Trigger, Stop], Awaitable[Shorter]]
 """A way to make a conversation shorter, given its name, the model, the trigger and the request to stop."""
 
 
+class News(Protocol):
+    """What the agent must know of its container at the beginning of a turn."""
+
+    def lines(self) -> Sequence[str]:
+        """Return it, in words of hive. Empty: there is nothing."""
+
+    def told(self) -> None:
+        """Note that a turn ended well that began with what `lines` returned last."""
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     """What does not change while the harness runs."""
 
     generation: str
     settings: AgentSettings
+    news: Sequence[News] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +191,8 @@ class Conversation:
 
     async def _attempt(self, message: MessageResponse, around: Around, stop: Stop) -> Attempt:
         changes = self._session.changes(self._agent.generation, self._flat)
-        text = wake(message, replace(around, changes=changes, notes=self._notes))
+        news = [line for source in self._agent.news for line in source.lines()]
+        text = wake(message, replace(around, changes=changes, news=news, notes=self._notes))
         request = TurnRequest(message, text, self._session.id, self._model.name)
         return await take_turn(self._runtime, request, self._bus, self._agent.settings.limits, stop)
 
@@ -189,6 +202,8 @@ class Conversation:
         if outcome.ok:
             self._notes = None
             self._session.remember(self._agent.generation, self._flat)
+            for source in self._agent.news:
+                source.told()
             tokens = outcome.tokens
             self._context = tokens.context
             if self._compacted and self._shortest is None:

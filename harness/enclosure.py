@@ -12,15 +12,17 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from harness.environment import Environment
-from harness.relay.egress import egress_relay
+from harness.own_command import own_command
+from harness.relay.egress import Misses, egress_relay
 from harness.relay.mcp import mcp_relay
 from harness.runtimes.base import Enclosure
 from harness.runtimes.start_files import SHARED
+from harness.way_out.way_out import WayOut
 from meta.agent_toml.settings import AgentSettings
+from meta.network.variables import BUNDLE, OTHER_BUNDLES, ca_variables, proxy_variables
 
 WORK = "work"
 """The folder of the state in which the CLI runs. It stays, as the conversations about it do."""
-LOOPBACK = "127.0.0.1,localhost,::1"
 PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "HIVE_AGENT", "HIVE_LABEL")
 """Variables that the backend sets for the harness, and that are true for the CLI too."""
 
@@ -28,8 +30,8 @@ PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "HIVE_AGENT", "HIVE_LABEL")
 @contextlib.asynccontextmanager
 async def enclosed(
     environment: Environment, settings: AgentSettings, variables: Mapping[str, str]
-) -> AsyncIterator[Enclosure]:
-    """Open both relays inside the block; yield the enclosure. `variables` is the harness's own environment.
+) -> AsyncIterator[tuple[Enclosure, WayOut]]:
+    """Open both relays inside the block; yield the enclosure and the way out. `variables` is the harness's environment.
 
     OSError if a folder cannot be made.
     """
@@ -41,13 +43,16 @@ async def enclosed(
     with tempfile.TemporaryDirectory(prefix="hive-cli-", dir=environment.cli_files) as files:
         if environment.cli_files is not None:  # its group is the CLI's
             Path(files).chmod(SHARED)
+        misses = Misses()
         async with (
             mcp_relay(environment.tools, port=environment.port) as mcp,
-            egress_relay(environment.egress) as model_url,
+            egress_relay(environment.egress, port=environment.egress_port, misses=misses) as url,
         ):
-            env = {**_fixed(environment), **passed, **settings.env}
-            secrets = variables.get("CREDENTIALS_DIRECTORY")
-            yield Enclosure(home, work, Path(files), env, mcp, model_url, Path(secrets) if secrets else None)
+            way_out = WayOut(environment.egress, url, settings.runtime, environment.kept, misses)
+            proxy = proxy_variables(int(url.rpartition(":")[2]), own_command())
+            env = {**_fixed(environment), **_authorities(), **passed, **settings.env, **proxy}
+            secrets = Path(variables["CREDENTIALS_DIRECTORY"]) if variables.get("CREDENTIALS_DIRECTORY") else None
+            yield Enclosure(home, work, Path(files), env, mcp, way_out.reach, secrets), way_out
 
 
 def _fixed(environment: Environment) -> dict[str, str]:
@@ -59,6 +64,8 @@ def _fixed(environment: Environment) -> dict[str, str]:
         "LOGNAME": "agent",
         "SHELL": "/bin/sh",
         "EMAIL": f"{environment.agent}@hive",  # git's, until the agent sets user.email
-        "NO_PROXY": LOOPBACK,
-        "no_proxy": LOOPBACK,
     }
+
+
+def _authorities() -> dict[str, str]:
+    return ca_variables(path for path in (BUNDLE, *OTHER_BUNDLES) if Path(path).exists())

@@ -14,7 +14,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from harness.connect import Backoff
@@ -48,12 +48,48 @@ SETTLE_SECONDS = 30.0
 LONGEST_SLEEP = 30.0
 """Seconds until the clock is looked at again: it may have been set, or the host may have slept."""
 
+_WITHOUT_WAY = frozenset({Ending.PARKED, Ending.CRASHED, Ending.REFUSED, Ending.NEEDS_LOGIN})
+"""Endings of which a way out that does not answer may be the cause."""
+_LOST = "the way out did not answer during the turn; it goes on"
+
 _UNSETTLED = Wait(
     TurnState.PARKED,
     "hive does not take the end of the turn: it is down, or its disk may be full, see `hive doctor`; it is asked again",
 )
 
+WAY_OUT_SECONDS = 1.0
+"""Seconds between two looks at a way out that does not answer, or is held."""
+
 T = TypeVar("T")
+
+
+class WayOut(Protocol):
+    """The way to the model's API."""
+
+    @property
+    def known(self) -> bool:
+        """Return True once it is known which keys are outside."""
+
+    @property
+    def key(self) -> str:
+        """Return the kind of the key outside that the CLI uses. Empty: it needs a login."""
+
+    @property
+    def misses(self) -> int:
+        """Return how many connections from inside found nothing that answers."""
+
+    async def look(self, *, fresh: bool = False) -> str:
+        """Return why no turn may begin, "" if one may."""
+
+
+class OpenWay:
+    """The way of a runtime that calls no model."""
+
+    known, key, misses = True, "", 0
+
+    async def look(self, *, fresh: bool = False) -> str:
+        """Return that a turn may begin."""
+        return ""
 
 
 class LoginMark(Protocol):
@@ -78,6 +114,7 @@ class Outside:
     credentials: LoginMark
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
+    way_out: WayOut = field(default_factory=OpenWay)
 
 
 class Loop:
@@ -104,6 +141,10 @@ class Loop:
         self._between = asyncio.Lock()
         self._checked = False
         self._missing: str | None = None
+        self._blocked: Wait | None = None
+        """The wait for the way out."""
+        self._misses = 0
+        """Those of the way out when the turn began."""
         self._mark: object = None
         self._login_again = self._login_earliest = 0.0
         self._exchanged = False
@@ -158,11 +199,12 @@ class Loop:
     def set_login(self, missing: str | None) -> None:
         """Take the news of who watches the credentials: why the CLI has no login, or None.
 
-        Without one no turn begins. A turn that runs goes on.
+        Without one, and without a key outside, no turn begins. A turn that runs goes on.
         """
         self._missing = missing
         wait = self._gate.waiting
-        if missing is not None and not self._gate.busy:
+        waits_for_way = wait is not None and wait == self._blocked
+        if missing is not None and self._needs_login and not waits_for_way and not self._gate.busy:
             self._gate.wait(Wait(TurnState.NEEDS_LOGIN, missing))
         elif missing is None and wait is not None and wait.state is TurnState.NEEDS_LOGIN:
             self._gate.wait(None)
@@ -176,13 +218,32 @@ class Loop:
             await self._check(changed)
         elif self._gate.held:
             await self._wait(changed)
-        elif self._missing is not None:
-            self._gate.wait(Wait(TurnState.NEEDS_LOGIN, self._missing))
+        elif not await self._is_open():
+            pass  # the gate has the reason
         else:
             if self._recv is None:
                 self._recv = asyncio.ensure_future(self._in_flight.recv())
             await _first(changed, None, self._recv)
         return self._received()
+
+    @property
+    def _needs_login(self) -> bool:
+        way_out = self._outside.way_out
+        return self._missing is not None and way_out.known and not way_out.key
+
+    async def _is_open(self) -> bool:
+        """Look at the way out. Return False, with the reason in the gate, if no turn can reach the model."""
+        why = await self._outside.way_out.look()
+        self._program.report()
+        if why:
+            self._gate.wait(self._block(why))
+        elif self._missing is not None and self._needs_login:
+            self._gate.wait(Wait(TurnState.NEEDS_LOGIN, self._missing))
+        return not (why or self._needs_login)
+
+    def _block(self, why: str) -> Wait:
+        self._blocked = Wait(TurnState.PARKED, why)
+        return self._blocked
 
     def _received(self) -> MessageResponse | None:
         if self._recv is None or not self._recv.done():
@@ -226,17 +287,36 @@ class Loop:
             await self._silence()
         if wait is None:
             await _first(changed, None, self._recv)
-        elif self._is_over(wait, now):
+        elif wait == self._blocked:
+            await self._wait_for_way(changed)
+        elif self._is_over(wait, now) or await self._has_key(wait):
             log.info("going on: %s is over", wait.state)
             self._checked = self._program.problem is None
             self._gate.wait(None)
         else:
             await _first(changed, self._pause(wait, now), self._recv)
 
+    async def _wait_for_way(self, changed: asyncio.Event) -> None:
+        """Wait a moment for the way out, and go on if it answers. What it says meanwhile is shown."""
+        if why := await self._outside.way_out.look():
+            self._gate.wait(self._block(why))
+            await _first(changed, WAY_OUT_SECONDS, self._recv)
+        else:
+            log.info("going on: the way out is open")
+            self._blocked = None
+            self._gate.wait(None)
+
+    async def _has_key(self, wait: Wait) -> bool:
+        """Look for a key outside while the agent needs a login."""
+        if wait.state is not TurnState.NEEDS_LOGIN:
+            return False
+        await self._outside.way_out.look()
+        return bool(self._outside.way_out.key)
+
     def _is_over(self, wait: Wait, now: float) -> bool:
         if wait.until is not None:
             return now >= wait.until
-        if self._missing is not None:
+        if self._needs_login:
             return False
         if now >= self._login_again:
             return True
@@ -263,6 +343,8 @@ class Loop:
 
     async def _handle(self, message: MessageResponse) -> None:
         async with self._between:
+            if not self._gate.held:
+                await self._is_open()
             waiting = await self._choose(message)
             begins = not (self._gate.held or self._gate.draining or self._in_flight.uncertain)
             while begins and waiting and (waiting := await self._turn(waiting[0], waiting[1:])):
@@ -294,7 +376,7 @@ class Loop:
         does not know that: they need turns before anything is acknowledged.
         """
         self._quiet = self._exchanged = False
-        self._mark = self._outside.credentials.mark()
+        self._mark, self._misses = self._outside.credentials.mark(), self._outside.way_out.misses
         stop, wait = self._gate.begin(TurnState.THINKING), None
         again = ", delivered before" if message.redelivered else ""
         log.info("turn on message %d from %r, %d characters%s", message.id, message.sender, len(message.body), again)
@@ -332,8 +414,16 @@ class Loop:
         return ()
 
     async def _follow(self, message: MessageResponse, outcome: TurnOutcome, stop: Stop) -> Next:
-        """Return what follows. A CLI that crashed because it cannot run at all is no failed turn."""
+        """Return what follows. A CLI that crashed because it cannot run at all is no failed turn.
+
+        Nor is a turn without a way out: its message waits for that alone.
+        """
         now = self._outside.clock()
+        if outcome.ending in _WITHOUT_WAY and (why := await self._lost()):
+            return Next(Action.RELEASE, self._history, self._block(why))
+        if outcome.ending is Ending.NEEDS_LOGIN and self._outside.way_out.key:
+            reason = f"the key outside is refused: {outcome.reason}"
+            outcome = replace(outcome, ending=Ending.PARKED, reason=reason, person=True)
         if outcome.ending is Ending.CRASHED and (problem := await self._program.check()) is not None:
             self._bus.emit(Note(text=problem))
             outcome = replace(outcome, ending=Ending.PARKED, reason=problem, until=now + PROBLEM_SECONDS)
@@ -347,6 +437,11 @@ class Loop:
         if follows.note:
             self._bus.emit(Note(text=follows.note))
         return follows
+
+    async def _lost(self) -> str:
+        """Return why the turn had no way out, "" if it had one."""
+        why = await self._outside.way_out.look(fresh=True)
+        return why or (_LOST if self._outside.way_out.misses > self._misses else "")
 
 
 def _log_end(message: MessageResponse, outcome: TurnOutcome) -> None:

@@ -21,12 +21,18 @@ PROBLEM_SECONDS = 60.0
 
 
 class Program:
-    """The CLI of a runtime. `report` takes what hive is told, after each change."""
+    """The CLI of a runtime. `report` takes what hive is told, after each change.
 
-    def __init__(self, runtime: Runtime, model: Model, report: Callable[[About], None]) -> None:
+    `key` returns the kind of the key outside by which it reaches its model, "" without one.
+    """
+
+    def __init__(
+        self, runtime: Runtime, model: Model, report: Callable[[About], None], key: Callable[[], str] = str
+    ) -> None:
         self._runtime = runtime
         self._model = model
         self._report = report
+        self._key = key
         self._version = ""
         self.problem: str | None = None
         """Why the CLI cannot run, and what helps."""
@@ -58,5 +64,6 @@ class Program:
                 model=(self._model.name or self._runtime.default_model)[:200],
                 override=self._model.override[:200],
                 problem=self.problem or "",
+                key=self._key(),
             )
         )

@@ -18,6 +18,7 @@ SENDER_LIMIT = 100
 NOTES_LIMIT = 32_000
 """Characters of the agent's own notes that a new conversation begins with."""
 CHANGES_SHOWN = 20
+NEWS_SHOWN = 40
 CHANGE_LIMIT = 1_000
 """Characters of one change of the configuration."""
 
@@ -32,6 +33,7 @@ class Around:
     """What the model must know beside the message. `mark` is unknown to every sender.
 
     `unread` counts the other messages that wait; None: unknown. `changes` are those of the configuration, in words.
+    `news` are lines of hive about the container: what was refused, a workspace that is not there yet.
     `notes` are the agent's own, with which a new conversation begins.
     """
 
@@ -39,6 +41,7 @@ class Around:
     unread: int | None = None
     changes: Sequence[str] = field(default=())
     notes: str | None = None
+    news: Sequence[str] = field(default=())
 
 
 def wake(message: MessageResponse, around: Around) -> str:
@@ -50,6 +53,8 @@ def wake(message: MessageResponse, around: Around) -> str:
     text = " ".join(parts)
     if around.notes is not None:
         text = f"{_notes(around.notes, around.mark)}\n\n{text}"
+    if around.news:
+        text = f"{_news(around.news)}\n\n{text}"
     if around.changes:
         text = f"{_changes(around.changes)}\n\n{text}"
     return f"{text}\n\n{_frame(message, around.mark)}"
@@ -93,6 +98,11 @@ def _changes(changes: Sequence[str]) -> str:
     if len(changes) > CHANGES_SHOWN:
         lines.append(f"- and {len(changes) - CHANGES_SHOWN} more settings of agent.toml")
     return "\n".join(["Your configuration changed:", *lines])
+
+
+def _news(news: Sequence[str]) -> str:
+    lines = [one_line(line, CHANGE_LIMIT) for line in news[:NEWS_SHOWN]]
+    return "\n".join(["hive says:", *(f"- {line}" for line in lines)])
 
 
 def _who(sender: str) -> str:

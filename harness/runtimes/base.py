@@ -6,7 +6,7 @@ Everything that the CLI writes goes to the Sink, line by line; a turn ends with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,10 @@ from meta.wire.agent import MessageResponse
 from meta.wire.live import AnyItem
 
 Number = TypeVar("Number", int, float)
+
+
+DUMMY = "a-key-outside-of-the-container"
+"""What a CLI gets in place of a key that stays outside: it wants one."""
 
 
 class Ending(StrEnum):
@@ -161,12 +165,40 @@ class McpEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelApi:
+    """Where the CLI asks its model: `url` on loopback; None: its vendor, through the proxy. `kind`: the key outside.
+
+    Without a key outside (`kind` is empty) the CLI has a login.
+    """
+
+    url: str | None = None
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What the way out offers now. `routes` has the URL of a key outside by its kind (meta.network.routes).
+
+    `env` are variables for them. `root`: what answers outside is no `hive-egress`, and takes requests at this URL.
+    """
+
+    root: str | None = None
+    routes: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def api(self, kinds: Iterable[str]) -> ModelApi:
+        """Return where the model is, for a CLI that can use keys of these kinds. The first that there is counts."""
+        kind = next((kind for kind in kinds if kind in self.routes), None)
+        return ModelApi(self.root) if kind is None else ModelApi(self.routes[kind], kind)
+
+
+@dataclass(frozen=True, slots=True)
 class Enclosure:
     """Where and with what the CLI runs. Paths are inside the container.
 
-    `home` and `work` belong to the CLI. `model_url` is the base URL of the model's API on loopback (the relay to
-    /run/egress), None if the runtime talks to its own. `env` is the whole environment of the CLI but for what its
-    adapter adds; no secret is in it. `files` is a folder only for files that the adapter writes at its start.
+    `home` and `work` belong to the CLI. `env` is the whole environment of the CLI but for what its adapter adds; no
+    secret is in it. `files` is a folder only for files that the adapter writes at its start. `reach` returns what the
+    way out offers at this moment: a CLI that was started with another one is started anew before a turn.
     `credentials` has the agent's secrets, one file each.
     """
 
@@ -175,7 +207,7 @@ class Enclosure:
     files: Path
     env: Mapping[str, str]
     mcp: McpEndpoint | None = None
-    model_url: str | None = None
+    reach: Callable[[], Reach] = Reach
     credentials: Path | None = None
 
 

@@ -26,6 +26,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _OURS = re.compile(
     r"""HIVE_.*|HYPERHIVE_.*|LD_.*|PATH|HOME|USER|LOGNAME|SHELL|CREDENTIALS_DIRECTORY   # of hive and the container
     |(?:HTTPS?|ALL|NO|FTP)_PROXY                            # of the way out; a proxy would take loopback along, too
+    |NODE_USE_ENV_PROXY|GIT_SSH_COMMAND|GIT_CONFIG_(?:COUNT|PARAMETERS|(?:KEY|VALUE)_\d+)
     |ANTHROPIC_(?:BASE_URL|UNIX_SOCKET)|OPENAI_BASE_URL|GOOGLE_GEMINI_BASE_URL
     |CLAUDE_CONFIG_DIR|CODEX_HOME|OPENCODE_CONFIG(?:_DIR)?  # of the login, and of what hive configures""",
     re.IGNORECASE | re.VERBOSE,

@@ -112,7 +112,8 @@ class About(_Line):
     """The runtime that the harness drives. Sent after the hello and after each change.
 
     `program` is the CLI's version, "" if there is none or it does not start; then `problem` says why and what helps.
-    `override` is the operator's model, which hides the one of agent.toml. `model` is what the next turn has.
+    `override` is the operator's model, which hides the one of agent.toml. `model` is what the next turn has. `key` is
+    the kind of the key outside of the container by which the CLI reaches its model; "": it has a login, or needs none.
     """
 
     up: Literal["about"] = "about"
@@ -121,6 +122,7 @@ class About(_Line):
     model: Annotated[str, Field(max_length=200)] = ""
     override: Annotated[str, Field(max_length=200)] = ""
     problem: Reason = ""
+    key: Identifier = ""
 
 
 class Event(_Line):

@@ -35,12 +35,12 @@ from meta.agent_toml.settings import AgentSettings
 
 async def main():
     settings = AgentSettings.model_validate({{"runtime": "claude"}})
-    async with enclosed(read_environment(os.environ), settings, os.environ) as around:
+    async with enclosed(read_environment(os.environ), settings, os.environ) as (around, _):
         headers = {{"Authorization": f"Bearer {{around.mcp.token}}"}}
         hive = {{"type": "http", "url": around.mcp.url, "headers": headers, "alwaysLoad": True}}
         servers = around.files / "mcp.json"
         servers.write_text(json.dumps({{"mcpServers": {{"hive": hive}}}}))
-        env = {{**around.env, "ANTHROPIC_BASE_URL": around.model_url, "ANTHROPIC_API_KEY": "dummy"}}
+        env = {{**around.env, "ANTHROPIC_BASE_URL": around.reach().root, "ANTHROPIC_API_KEY": "dummy"}}
         env |= {{"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}}
         words = ["claude", "-p", "--output-format", "stream-json", "--verbose", "--model", "{MODEL}"]
         words += ["--strict-mcp-config", "--mcp-config", str(servers), "--setting-sources", ""]
@@ -91,7 +91,7 @@ def test_a_turn_reaches_the_model_and_the_tools_of_hive(lab: Lab, api: FakeMessa
     assert sent[0] is False
     assert who[1][0].startswith("alice (agent)")
     assert shell[0] is False
-    assert shell[1][0].startswith("/programs/bin/claude\n0\n/state/work\n")
+    assert shell[1][0].startswith("/programs/bin/claude\n4\n/state/work\n")
     assert "it is built" in lab.inbox("manager")
 
 

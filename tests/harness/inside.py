@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.assembly import Parts, report_states, run
 from harness.controls import NoLogin
+from harness.conversation import News
 from harness.environment import Environment
 from harness.events.bus import Bus
 from harness.events.store import EventStore
@@ -20,7 +21,7 @@ from harness.gate import Gate
 from harness.hold import PauseMemory
 from harness.inbox import Inbox
 from harness.link import Link
-from harness.loop import LoginMark, NoLoginMark
+from harness.loop import LoginMark, NoLoginMark, OpenWay, WayOut
 from meta.agent_toml.settings import AgentSettings, parse_settings
 from meta.names import AgentName
 from meta.wire.agent import RequeueInflight
@@ -41,6 +42,8 @@ class Inside:
     credentials: LoginMark = field(default_factory=NoLoginMark)
     clock: Callable[[], float] | None = None
     generation: str = "g1"
+    way_out: WayOut = field(default_factory=OpenWay)
+    news: Sequence[News] = ()
     set_login: Callable[[str | None], None] = lambda _: None
 
     async def _watch(self, report: Callable[[str | None], None]) -> None:
@@ -66,7 +69,17 @@ class Inside:
         store = EventStore(environment.events)
         link, inbox = Link(environment, gate, Bus(store)), Inbox(environment.broker, manager=False)
         clock = self.clock or time.time
-        parts = Parts(self.events, self.runtime, self.credentials, NoLogin(), self._watch, clock, lambda: 0.0)
+        parts = Parts(
+            self.events,
+            self.runtime,
+            self.credentials,
+            NoLogin(),
+            self._watch,
+            clock,
+            lambda: 0.0,
+            way_out=self.way_out,
+            news=self.news,
+        )
         linked = asyncio.create_task(link.run())
         await link.acknowledged.wait()
         report_states(gate, self.events)

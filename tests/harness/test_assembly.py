@@ -16,7 +16,9 @@ from harness.events.bus import Bus
 from harness.events.store import EventStore
 from harness.gate import Gate
 from harness.link import Link
+from harness.relay.egress import Misses
 from harness.runtimes.base import Enclosure
+from harness.way_out.way_out import WayOut
 from meta.agent_toml.settings import AgentSettings, parse_settings
 from meta.names import AgentName
 from meta.wire.link import TurnState
@@ -32,10 +34,12 @@ async def test_an_agent_whose_folders_cannot_be_made_is_parked_until_they_can(
     full = True
 
     @asynccontextmanager
-    async def enclosed(_: Environment, __: AgentSettings, ___: Mapping[str, str]) -> AsyncIterator[Enclosure]:
+    async def enclosed(
+        _: Environment, __: AgentSettings, ___: Mapping[str, str]
+    ) -> AsyncIterator[tuple[Enclosure, WayOut]]:
         if full:
             raise OSError(28, "No space left on device")
-        yield Enclosure(base, base, base, {})
+        yield Enclosure(base, base, base, {}), WayOut(base / "egress", "http://127.0.0.1:9", "acp", base, Misses())
 
     runtime = ScriptedRuntime()
     monkeypatch.setattr("harness.assembly.enclosed", enclosed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +46,7 @@ class AcpRuntime:
         self._process: Process | None = None
         self._session: str | None = None
         self._model: str | None = None
+        self._env: Mapping[str, str] = {}
         self._stop = asyncio.Event()
         self._busy = False
         self._has_noted = False
@@ -142,7 +143,9 @@ class AcpRuntime:
         launch = launch_of(self._preset, self._spec, wanted.model)
         self._note_rules(sink)
         process = self._process
-        if process is not None and (not process.running or wanted.model != self._model):
+        if process is not None and process.running and wanted.model == self._model and launch.env != self._env:
+            sink.note(f"the way to the model's API changed: {self.name} is started again")
+        if process is not None and (not process.running or (wanted.model, launch.env) != (self._model, self._env)):
             await self.close()
             process = None
         if process is None:
@@ -172,7 +175,7 @@ class AcpRuntime:
     async def _start(self, launch: Launch, wanted: Wanted, reader: Reader, sink: Sink) -> Process:
         write_files(launch)
         self._process = process = await start_process(launch, self._preset, self._spec)
-        self._model, self._session = wanted.model, None
+        self._model, self._session, self._env = wanted.model, None, launch.env
         process.begin(reader, sink)
         await introduce(process, self._preset)
         return process

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.runtimes.acp.table import Handed, Placed, Policy, Preset
-from harness.runtimes.base import RuntimeSpec
+from harness.runtimes.base import DUMMY, ModelApi, RuntimeSpec
 from harness.runtimes.start_files import write_private
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import BadInput
+from meta.network.routes import MODEL_ROUTES
 
 Json = dict[str, Any]
+
+_VENDORS = {"anthropic": "anthropic", "openai": "openai", "google": "gemini"}
+"""The kind of key for each vendor, as opencode names it in a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +37,9 @@ def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
     settings, enclosure = spec.settings, spec.enclosure
     argv = (*(settings.command or (preset.program,)), *preset.words)
     prompt = enclosure.files / f"{preset.name}-prompt.md" if preset.system_prompt == "file" and spec.prompt else None
+    reach = enclosure.reach()
     values = {
-        "model": model or "",
-        "provider": (model or "").split("/")[0],
-        "model_url": enclosure.model_url or "",
+        **_model_values(reach.api(_kinds(preset, model)), model),
         "prompt_file": str(prompt or ""),
         "rules": "yes" if settings.permissions.allow or settings.permissions.deny else "",
     }
@@ -45,7 +48,7 @@ def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
             f"{preset.name} has no model, and would use a hosted one of its maker",
             f"set `model` in agent.toml, or `hive model {spec.agent} NAME`",
         )
-    env = {**preset.env, **enclosure.env, **settings.env, "HOME": str(enclosure.home)}
+    env = {**preset.env, **enclosure.env, **settings.env, **reach.env, "HOME": str(enclosure.home)}
     for placed in preset.placed:
         if values[placed.needs]:
             _place(env, placed, values)
@@ -62,6 +65,28 @@ def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
         texts[file] = policy_text(preset.policy, allow if rules.allow else None, deny)
         argv = (*argv, preset.policy.word, str(file))
     return Launch(argv, env, texts, session)
+
+
+def _kinds(preset: Preset, model: str | None) -> tuple[str, ...]:
+    """Return the kinds of keys that the agent can use, for one that serves many vendors those of its model's alone."""
+    kinds = MODEL_ROUTES.get(preset.name, ())
+    if len(kinds) < 3:
+        return kinds
+    vendor = _VENDORS.get((model or "").split("/")[0], "")
+    return tuple(kind for kind in kinds if kind == vendor)
+
+
+def _model_values(api: ModelApi, model: str | None) -> dict[str, str]:
+    dummy = DUMMY if api.kind else ""
+    return {
+        "model": model or "",
+        "provider": (model or "").split("/")[0],
+        "model_url": api.url or "",
+        "version": "/v1beta" if api.kind == "gemini" else "/v1",
+        "key": dummy,
+        "anthropic": dummy if api.kind == "anthropic" else "",
+        "anthropic-token": dummy if api.kind == "anthropic-token" else "",
+    }
 
 
 def _in_its_words(preset: Preset, settings: AgentSettings, words: Sequence[str]) -> list[str]:

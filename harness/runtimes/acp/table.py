@@ -21,11 +21,12 @@ from meta.agent_toml.tools import TOOLS, Tools
 class Placed:
     """A value of hive and its place: a variable, or with `path` a key in the JSON object of a variable.
 
-    Texts in `value` may contain {model}, {provider} (the model's part before "/"), {model_url} and {prompt_file}. It
-    is placed if `needs` has a value; "rules" has one if there are `permissions`.
+    Texts in `value` may contain {model}, {provider} (the model's part before "/"), {model_url}, {version} (of the API
+    in its path), {key} (a dummy) and {prompt_file}. It is placed if `needs` has a value. "rules" has one if there are
+    `permissions`, "key" if there is a key outside, "anthropic" and "anthropic-token" if it is of that kind.
     """
 
-    needs: Literal["model", "model_url", "prompt_file", "rules"]
+    needs: Literal["model", "model_url", "prompt_file", "rules", "key", "anthropic", "anthropic-token"]
     variable: str
     value: Any
     path: tuple[str, ...] = ()
@@ -173,6 +174,9 @@ _CODEX = Preset(
             {"name": "hive", "base_url": "{model_url}/v1", "wire_api": "responses", "requires_openai_auth": True},
             ("model_providers", "hive"),
         ),
+        Placed("key", "CODEX_CONFIG", "OPENAI_API_KEY", ("model_providers", "hive", "env_key")),
+        Placed("key", "CODEX_CONFIG", False, ("model_providers", "hive", "requires_openai_auth")),
+        Placed("key", "OPENAI_API_KEY", "{key}"),
     ),
     # Without this a failed turn is a text and `usage: null`: no telling a limit from a wrong request.
     client_meta={"jetbrains": {"air": {"version": 1, "capabilities": ["sessionFailure"]}}},
@@ -215,6 +219,7 @@ _GEMINI = Preset(
     placed=(
         Placed("model", "GEMINI_MODEL", "{model}"),
         Placed("model_url", "GOOGLE_GEMINI_BASE_URL", "{model_url}"),
+        Placed("key", "GEMINI_API_KEY", "{key}"),
     ),
     mode="yolo",
     replay="after",
@@ -251,9 +256,10 @@ _OPENCODE = Preset(
         Placed(
             "model_url",
             "OPENCODE_CONFIG_CONTENT",
-            "{model_url}/v1",
+            "{model_url}{version}",
             ("provider", "{provider}", "options", "baseURL"),
         ),
+        Placed("key", "OPENCODE_CONFIG_CONTENT", "{key}", ("provider", "{provider}", "options", "apiKey")),
         Placed("prompt_file", "OPENCODE_CONFIG_CONTENT", ["{prompt_file}"], ("instructions",)),
         # the agent writes the configuration of its working directory and the plugins
         Placed("rules", "OPENCODE_DISABLE_PROJECT_CONFIG", "true"),
@@ -282,6 +288,8 @@ _CLAUDE_ACP = Preset(
     placed=(
         Placed("model", "ANTHROPIC_MODEL", "{model}"),
         Placed("model_url", "ANTHROPIC_BASE_URL", "{model_url}"),
+        Placed("anthropic", "ANTHROPIC_API_KEY", "{key}"),
+        Placed("anthropic-token", "CLAUDE_CODE_OAUTH_TOKEN", "{key}"),
     ),
     mode="bypassPermissions",
     system_prompt="append",

@@ -164,10 +164,12 @@ class ClaudeRuntime:
     async def _ready(self, session: str | None, model: str, sink: Sink) -> Cli:
         """Return a process for the conversation and the model: the one that runs, or a new one."""
         await self._stop_idle()
-        cli = self._cli
-        if cli is not None and cli.child.running and cli.session == session and await self._use(cli, model, sink):
+        cli, env = self._cli, arguments.environment(self._spec)
+        if cli is not None and cli.child.running and cli.env != env:
+            sink.note("the way to the model's API changed: claude is started again")
+        elif cli is not None and cli.child.running and cli.session == session and await self._use(cli, model, sink):
             return cli
-        if cli is not None and not cli.child.running:
+        elif cli is not None and not cli.child.running:
             sink.note(f"claude ended between two turns, exit code {await cli.child.wait()}: it is started again")
         await self.close()
         if session is not None and not _SESSION.fullmatch(session):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.prompts.permissions import CLAUDE_SETTINGS, claude_settings
-from harness.runtimes.base import RuntimeSpec
+from harness.runtimes.base import DUMMY, ModelApi, RuntimeSpec
 from meta.agent_toml.settings import McpServer
+from meta.network.routes import MODEL_ROUTES
 
 PROGRAM = "claude"
 DEFAULT_MODEL = "haiku"
@@ -36,6 +37,9 @@ FIXED: Mapping[str, str] = {
     "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",  # their end begins turns of which hive knows nothing, also in a pause
 }
 """Variables that it may not change."""
+
+DUMMIES: Mapping[str, str] = {"anthropic": "ANTHROPIC_API_KEY", "anthropic-token": "CLAUDE_CODE_OAUTH_TOKEN"}
+"""The variable of the dummy for each kind of key outside."""
 
 MCP_FILE, SETTINGS_FILE, PROMPT_FILE = "claude-mcp.json", CLAUDE_SETTINGS, "claude-prompt.md"
 
@@ -94,12 +98,18 @@ def launch(
 
 def environment(spec: RuntimeSpec) -> dict[str, str]:
     """Return the whole environment of the CLI. No secret is in it."""
-    home = spec.enclosure.home
-    fixed = {**FIXED, "HOME": str(home)}
-    if spec.enclosure.model_url is not None:
-        fixed["ANTHROPIC_BASE_URL"] = spec.enclosure.model_url
+    home, reach = spec.enclosure.home, spec.enclosure.reach()
+    fixed = {**FIXED, "HOME": str(home), **reach.env, **_model(reach.api(MODEL_ROUTES["claude"]))}
     defaults = {**DEFAULTS, "CLAUDE_CONFIG_DIR": str(home / ".claude")}
     return {**defaults, **spec.enclosure.env, **spec.settings.env, **fixed}
+
+
+def _model(api: ModelApi) -> dict[str, str]:
+    """Return the variables for the model's API. A dummy of the key's kind stands for a key outside: the CLI wants one,
+    and asks in another way with each kind.
+    """
+    variables = {} if api.url is None else {"ANTHROPIC_BASE_URL": api.url}
+    return variables if not api.kind else {**variables, DUMMIES[api.kind]: DUMMY}
 
 
 def _servers(spec: RuntimeSpec, servers: Mapping[str, McpServer]) -> dict[str, Any]:

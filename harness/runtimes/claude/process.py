@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,13 +26,17 @@ _DENIED = "hive: agent.toml does not allow this tool (permissions.allow), and no
 class Cli:
     """A process for one conversation. `model` is the one that it was last told to use."""
 
-    def __init__(self, child: Child, session: str, model: str, meter: Meter, *, streaming: bool) -> None:
+    def __init__(
+        self, child: Child, session: str, model: str, meter: Meter, env: Mapping[str, str], *, streaming: bool
+    ) -> None:
         self.child = child
         self.session = session
         self.model = model
         self.meter = meter
         self.known = False
         """The CLI has the conversation on its disk."""
+        self.env = env
+        """What it was started with."""
         self.streaming = streaming
         """It takes one text after another. Otherwise it does one turn and ends."""
 
@@ -88,7 +93,7 @@ async def start_cli(how: Launch, folder: Path, session: str, model: str, meter: 
     except OSError as error:
         raise TransientError(f"cannot write the files of claude in {folder}: {error.strerror}") from error
     child = await start_child(how.argv, how.env, how.cwd)
-    return Cli(child, session, model, meter, streaming=STREAM_INPUT in how.argv)
+    return Cli(child, session, model, meter, how.env, streaming=STREAM_INPUT in how.argv)
 
 
 async def read_version(how: Launch, seconds: float) -> str:

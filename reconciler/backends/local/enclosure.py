@@ -23,6 +23,7 @@ from meta.errors import HiveError, Refused
 from meta.layout import Layout
 from meta.model import ContainerSettings, Role
 from meta.names import AgentName
+from meta.network.variables import PORT
 from meta.process import agent_programs, sandbox
 from meta.process.agent_programs import AgentProgram
 from meta.process.privilege import ROOT_REMEDY, privilege
@@ -34,13 +35,14 @@ INSIDE = {
     "HIVE_CONFIG": "/config",
     "HIVE_RUN": "/run/hive",
     "HIVE_EGRESS": "/run/egress",
+    "HIVE_EGRESS_PORT": str(PORT),
     "HIVE_STATE": "/state",
     "HIVE_AGENTS": "/agents",
     "HIVE_APPLIED": "/applied",
     "HIVE_META": "/meta",
     "HOME": "/home/agent",
 }
-"""The paths in the sandbox."""
+"""The paths in the sandbox, and the port of the way out: the sandbox has a network namespace of its own."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The end of the agent's PATH. The daemon's names the folders of the session that started it."""

@@ -11,17 +11,20 @@ import pytest
 
 from harness.runtimes.acp.launch import Launch, launch_of
 from harness.runtimes.acp.table import PRESETS
+from harness.runtimes.base import DUMMY, Reach
 from meta.errors import BadInput
 
 if TYPE_CHECKING:
     from tests.harness.runtimes.acp.conftest import Stage
 
 URL = "http://127.0.0.1:9"
+STAND_IN = Reach(root=URL)
 
 
-def launch(stage: Stage, name: str, model: str | None = None, **settings: Any) -> Launch:
+def launch(stage: Stage, name: str, model: str | None = None, reach: Reach = STAND_IN, **settings: Any) -> Launch:
     spec = stage.spec(name, prompt="You are alice.", **settings)
-    return launch_of(PRESETS[name], replace(spec, enclosure=replace(spec.enclosure, model_url=URL)), model)
+    enclosure = replace(spec.enclosure, reach=lambda: reach)
+    return launch_of(PRESETS[name], replace(spec, enclosure=enclosure), model)
 
 
 def test_codex_gets_the_model_and_a_provider_at_hives_url(stage: Stage) -> None:
@@ -121,3 +124,43 @@ def test_with_rules_opencode_does_not_read_the_configuration_of_its_working_dire
     assert (how.env["OPENCODE_DISABLE_PROJECT_CONFIG"], how.env["OPENCODE_PURE"]) == ("true", "true")
     assert json.loads(how.env["OPENCODE_CONFIG_CONTENT"])["default_agent"] == "build"
     assert "OPENCODE_DISABLE_PROJECT_CONFIG" not in launch(stage, "opencode", "p/m").env
+
+
+KEYS = Reach(
+    routes={kind: f"{URL}/{kind}" for kind in ("anthropic", "openai", "gemini")}, env={"GIT_CONFIG_COUNT": "0"}
+)
+
+
+def test_with_a_key_outside_each_agent_gets_its_route_and_a_dummy(stage: Stage) -> None:
+    codex = launch(stage, "codex", "m", KEYS).env
+    provider = json.loads(codex["CODEX_CONFIG"])["model_providers"]["hive"]
+    assert provider["base_url"] == f"{URL}/openai/v1"
+    assert (provider["env_key"], provider["requires_openai_auth"], codex["OPENAI_API_KEY"]) == (
+        "OPENAI_API_KEY",
+        False,
+        DUMMY,
+    )
+    gemini = launch(stage, "gemini", None, KEYS).env
+    assert (gemini["GOOGLE_GEMINI_BASE_URL"], gemini["GEMINI_API_KEY"]) == (f"{URL}/gemini", DUMMY)
+    claude = launch(stage, "claude-acp", None, KEYS).env
+    assert (claude["ANTHROPIC_BASE_URL"], claude["ANTHROPIC_API_KEY"]) == (f"{URL}/anthropic", DUMMY)
+    token = launch(stage, "claude-acp", None, Reach(routes={"anthropic-token": URL})).env
+    assert (token["CLAUDE_CODE_OAUTH_TOKEN"], "ANTHROPIC_API_KEY" in token) == (DUMMY, False)
+    assert claude["GIT_CONFIG_COUNT"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("model", "url"),
+    [("anthropic/m", "/anthropic/v1"), ("openai/m", "/openai/v1"), ("google/m", "/gemini/v1beta"), ("own/m", None)],
+)
+def test_opencode_gets_the_key_of_its_models_vendor(stage: Stage, model: str, url: str | None) -> None:
+    config = json.loads(launch(stage, "opencode", model, KEYS).env["OPENCODE_CONFIG_CONTENT"])
+    provider = model.split("/")[0]
+    wanted = {provider: {"options": {"baseURL": f"{URL}{url}", "apiKey": DUMMY}}} if url else None
+    assert config.get("provider") == wanted
+
+
+def test_without_a_route_an_agent_asks_its_vendor_and_has_a_login(stage: Stage) -> None:
+    how = launch(stage, "codex", "m", Reach())
+    assert "model_provider" not in json.loads(how.env["CODEX_CONFIG"])
+    assert "OPENAI_API_KEY" not in how.env
