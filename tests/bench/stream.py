@@ -81,7 +81,7 @@ def many(lines: Sequence[bytes]) -> list[bytes]:
 
 async def read_claude(child: Child, recorder: Recorder) -> None:
     """Read as a turn of the adapter does."""
-    cli = Cli(child, "s", "haiku", Meter(0.0), streaming=True)
+    cli = Cli(child, "s", "haiku", Meter(0.0), {}, streaming=True)
     while (parsed := await cli.read()) is not None:
         recorder.line(parsed.items, parsed.line, repeated=parsed.repeated)
         for fact in parsed.facts:

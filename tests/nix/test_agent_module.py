@@ -15,6 +15,7 @@ from meta.agent_toml.runtimes import RuntimeName
 from meta.agent_toml.settings import AgentSettings, flatten, parse_settings
 from meta.errors import BadInput
 from meta.names import RESERVED, AgentName
+from meta.network.variables import PORT
 from meta.process.seccomp.unit import settings
 from reconciler.privileged.conf import binds
 from tests.nix.agent_files import BAD, GOOD
@@ -128,6 +129,7 @@ def test_the_harness_is_told_who_and_where_it_is(found: Any) -> None:
     assert environment["HIVE_CONFIG"] == "/etc/hive"
     assert (environment["HIVE_STATE"], environment["HIVE_RUN"]) == ("/state", "/run/hive")
     assert environment["HOME"] == "/home/agent"
+    assert environment["HIVE_EGRESS_PORT"] == str(PORT)
     assert values(found["systems"]["alice"]["unit"], "EnvironmentFile") == ["/run/hive/launch.env"]
     assert '"HIVE_ROLE=manager"' in values(found["systems"]["manager"]["unit"], "Environment")
 

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,10 +18,13 @@ import typer
 from api.cli.client.http import Client
 from api.cli.command import RUN, AgentArgument, command
 from meta.errors import Conflict, PermanentError, Refused
+from meta.network.variables import BUNDLE, OTHER_BUNDLES, PORT, ca_variables, proxy_variables
 from meta.process.ownership import require_own, require_own_entries
 from meta.process.seccomp.unit import settings
 
 BASH = "/run/current-system/sw/bin/bash"
+HARNESS = "/run/current-system/sw/bin/hive-harness"
+"""The harness's program in a container of backend nixos."""
 
 
 def register(app: typer.Typer) -> None:
@@ -124,9 +128,25 @@ def container_command(enclosure: list[str], program: list[str], *, own_uid: bool
         argv += ["--bounding-set=-all", "--reuid", uid, "--regid", uid, "--clear-groups"]
     positions = [at for at, word in enumerate(enclosure) if word == "--setenv"]
     variables = {enclosure[at + 1]: enclosure[at + 2] for at in positions}
+    variables |= _way_out(enclosure, variables)
     variables |= {key: os.environ[key] for key in ("TERM", "COLORTERM") if key in os.environ}
     home = variables.get("HOME", "/")
     return [*argv, "--", _tool("env"), "-i", f"--chdir={home}", *(f"{k}={v}" for k, v in variables.items()), *program]
+
+
+def _way_out(enclosure: list[str], variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the way out, as the agent's CLI has them. An older run has none."""
+    port = variables.get("HIVE_EGRESS_PORT", "")
+    if not port.isdecimal():
+        return {}
+    bundles = (path for path in (BUNDLE, *OTHER_BUNDLES) if Path(path).exists())  # the container has the host's
+    return {**ca_variables(bundles), **proxy_variables(int(port), harness_words(enclosure))}
+
+
+def harness_words(enclosure: list[str]) -> list[str]:
+    """Return the words that run `hive-harness` in the container, from those that started it there."""
+    begin = max((at for at, word in enumerate(enclosure) if word == "--"), default=-1)
+    return enclosure[begin + 1 : -1] if enclosure[-1:] == ["serve"] else [HARNESS]
 
 
 def _uid_of(enclosure: list[str]) -> str:
@@ -166,5 +186,6 @@ def nixos_command(agent: str, user: str, program: list[str], *, terminal: bool) 
     script = 'exec "$@"' if program else 'cd; exec "$BASH" -l'
     how = "--pty" if terminal else "--pipe"
     words = ["systemd-run", f"--machine={agent}", f"--uid={user}", "--quiet", "--wait", "--collect", how]
+    words += [f"--setenv={name}={value}" for name, value in proxy_variables(PORT, [HARNESS]).items()]
     words += [f"--property={key}={value}" for key, value in {**settings(), "NoNewPrivileges": "true"}.items()]
     return [*words, "--", BASH, "-lc", script, "hive", *program]

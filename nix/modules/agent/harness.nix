@@ -25,6 +25,9 @@ in
     # The binds belong to the container's root at first; the home becomes the user's. /state: see starter.nix.
     systemd.tmpfiles.rules = [ "d ${home} 0700 ${cfg.user} users - -" ];
 
+    # `hive shell` and `hive workspace` run it, and git's ssh goes through the way out by it
+    environment.systemPackages = [ cfg.package ];
+
     # hive reads a container's log from its unit on the host, so the journal must go to the console.
     environment.etc."systemd/journald.conf.d/hive.conf".text = ''
       [Journal]
@@ -48,6 +51,8 @@ in
         HIVE_RUN = "/run/hive";
         HIVE_STATE = "/state";
         HIVE_AGENTS = "/agents";
+        # the port of the way out: the container has a network namespace of its own (meta.network.variables.PORT)
+        HIVE_EGRESS_PORT = "3128";
         HOME = home;
       }
       // cfg.environment;

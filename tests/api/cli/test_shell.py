@@ -11,6 +11,7 @@ import pytest
 
 from api.cli.commands.shell import container_command, nixos_command
 from meta.errors import Refused
+from meta.network.variables import proxy_variables
 from meta.process.sandbox import Sandbox
 from meta.process.seccomp.unit import settings
 from tests.support.in_sandbox import command
@@ -39,6 +40,20 @@ def test_rights_are_given_up_before_the_agents_environment_is_set() -> None:
     assert argv[argv.index("--reuid") + 1] == "70000"
     assert argv.index("LD_PRELOAD=x") > at
     assert argv[-1] == "ls"
+
+
+def test_a_shell_has_the_way_out_of_the_agents_cli() -> None:
+    harness = ["/usr/bin/python3", "-P", "-m", "harness.cli"]
+    started = [*ENCLOSURE, "--clear-groups", "--", *harness, "serve"]
+    argv = container_command(
+        ["bwrap", "--setenv", "HIVE_EGRESS_PORT", "3128", *started], ["ls"], own_uid=True, terminal=False
+    )
+    for name, value in proxy_variables(3128, harness).items():
+        assert f"{name}={value}" in argv
+    older = container_command(started, ["ls"], own_uid=True, terminal=False)
+    assert not [word for word in older if "proxy" in word.lower()]
+    nixos = nixos_command("alice", "agent", ["ls"], terminal=False)
+    assert "--setenv=https_proxy=http://127.0.0.1:3128" in nixos[: nixos.index("--")]
 
 
 @pytest.mark.parametrize("started", [["bwrap", "--", "sh"], ["bwrap", "--", "setpriv", "--reuid", "0"], ["--reuid"]])
