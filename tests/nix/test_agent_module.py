@@ -15,14 +15,13 @@ from meta.agent_toml.runtimes import RuntimeName
 from meta.agent_toml.settings import AgentSettings, flatten, parse_settings
 from meta.errors import BadInput
 from meta.names import RESERVED, AgentName
-from meta.network.variables import PORT
 from meta.process.seccomp.unit import settings
 from reconciler.privileged.conf import binds
 from tests.nix.agent_files import BAD, GOOD
 from tests.nix.evaluate import HERE, ROOT, Evaluator
 from tests.nix.generate import SECCOMP, seccomp
 
-PACKAGES = (58, 33)
+PACKAGES = (58, 34)
 """How many packages the stub counts in a container without hive and in an agent's, as nix/tests/real-tree.sh does."""
 
 
@@ -129,7 +128,6 @@ def test_the_harness_is_told_who_and_where_it_is(found: Any) -> None:
     assert environment["HIVE_CONFIG"] == "/etc/hive"
     assert (environment["HIVE_STATE"], environment["HIVE_RUN"]) == ("/state", "/run/hive")
     assert environment["HOME"] == "/home/agent"
-    assert environment["HIVE_EGRESS_PORT"] == str(PORT)
     assert values(found["systems"]["alice"]["unit"], "EnvironmentFile") == ["/run/hive/launch.env"]
     assert '"HIVE_ROLE=manager"' in values(found["systems"]["manager"]["unit"], "Environment")
 
@@ -220,7 +218,7 @@ def test_an_agents_system_knows_that_nspawn_mounts_for_it(found: Any) -> None:
 def test_an_agents_system_has_no_packages_for_people_desktops_and_machines(found: Any) -> None:
     full = set(found["bare"])
     slim = set(found["systems"]["alice"]["slim"]["packages"])
-    assert slim - full == {"git", "jq"}
+    assert slim - full == {"git", "hive-harness", "jq"}
     dropped = {"perl", "strace", "man-db", "nano", "sudo", "nixos-rebuild", "logrotate", "shared-mime-info"}
     assert dropped <= full - slim
     assert (len(full), len(slim)) == PACKAGES

@@ -51,8 +51,6 @@ in
         HIVE_RUN = "/run/hive";
         HIVE_STATE = "/state";
         HIVE_AGENTS = "/agents";
-        # the port of the way out: the container has a network namespace of its own (meta.network.variables.PORT)
-        HIVE_EGRESS_PORT = "3128";
         HOME = home;
       }
       // cfg.environment;
