@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _SERVER = '[mcp_servers."{}"]\ncommand = ["x"]\n'
+_WORKSPACE = '[[workspace]]\nurl = "https://git.example.org/x"\n'
 _RULE = '[[script]]\nwhen = "a"\n'
 
 GOOD = (
@@ -31,6 +32,10 @@ GOOD = (
     f'[[script]]\nwhen = "{"a" * 500}"\n',
     '[start]\nexit = 0\nfault = "mute"\ndelay = 3600\n',
     "[start]\ndelay = 0.25\n",
+    'network = { allow = ["crates.io", "*.github.com", "git.example.org:22", "_x.a:*", "*", "*:443", "@py-3"] }\n',
+    'network = { allow = ["192.0.2.7:443", "[2001:db8::1]:443", "[2001:db8::1]"], defaults = false }\n',
+    '[[workspace]]\nurl = "https://git.example.org:8443/team/tools.git"\nbranch = "feature/one"\npath = "team/tools"\n',
+    '[[workspace]]\nurl = "git@git.example.org:tools.git"\n[[workspace]]\nurl = "ssh://git@git.example.org:22/b.git"\n',
 )
 
 BAD = (
@@ -105,4 +110,28 @@ BAD = (
     '[start]\nfault = "never"\n',
     "[start]\ndelay = 3601\n",
     "[start]\ndelay = -1\n",
+    'network = { allow = "crates.io" }\n',
+    'network = { allow = ["Crates.io"] }\n',
+    'network = { allow = ["https://crates.io"] }\n',
+    'network = { allow = ["crates.io:0"] }\n',
+    'network = { allow = ["a.*.io"] }\n',
+    'network = { allow = ["crates.io."] }\n',
+    'network = { allow = ["@"] }\n',
+    'network = { allow = ["@Python"] }\n',
+    'network = { defaults = "no" }\n',
+    'network = { deny = ["a.b"] }\n',
+    f"network = {{ allow = [{', '.join(f'{chr(34)}a{number}.b{chr(34)}' for number in range(129))}] }}\n",
+    '[[workspace]]\npath = "x"\n',
+    '[[workspace]]\nurl = "http://git.example.org/x"\n',
+    '[[workspace]]\nurl = "https://ada:pw@git.example.org/x"\n',
+    '[[workspace]]\nurl = "file:///etc"\n',
+    '[[workspace]]\nurl = "ext::sh -c id"\n',
+    '[[workspace]]\nurl = "-oProxyCommand=id:x"\n',
+    _WORKSPACE + 'branch = "-b"\n',
+    _WORKSPACE + 'branch = "a b"\n',
+    _WORKSPACE + 'path = "/etc"\n',
+    _WORKSPACE + 'path = "../x"\n',
+    _WORKSPACE + 'path = "a/.git"\n',
+    _WORKSPACE + "depth = 1\n",
+    "".join(f'{_WORKSPACE}path = "w{number}"\n' for number in range(17)),
 )

@@ -128,6 +128,7 @@ def test_the_harness_is_told_who_and_where_it_is(found: Any) -> None:
     assert environment["HIVE_CONFIG"] == "/etc/hive"
     assert (environment["HIVE_STATE"], environment["HIVE_RUN"]) == ("/state", "/run/hive")
     assert environment["HOME"] == "/home/agent"
+    assert environment["HIVE_EGRESS_PORT"] == "3128"
     assert values(found["systems"]["alice"]["unit"], "EnvironmentFile") == ["/run/hive/launch.env"]
     assert '"HIVE_ROLE=manager"' in values(found["systems"]["manager"]["unit"], "Environment")
 
@@ -219,6 +220,7 @@ def test_an_agents_system_has_no_packages_for_people_desktops_and_machines(found
     full = set(found["bare"])
     slim = set(found["systems"]["alice"]["slim"]["packages"])
     assert slim - full == {"git", "hive-harness", "jq"}
+    assert {"curl", "openssh"} <= slim, "a workspace is cloned with git, over https or ssh"
     dropped = {"perl", "strace", "man-db", "nano", "sudo", "nixos-rebuild", "logrotate", "shared-mime-info"}
     assert dropped <= full - slim
     assert (len(full), len(slim)) == PACKAGES

@@ -41,6 +41,13 @@ deny = ["Bash"]
 turns = 1
 tokens = 2
 dollars = 3.5
+[network]
+allow = ["crates.io", "git.example.org:22", "@python"]
+defaults = false
+[[workspace]]
+url = "https://git.example.org/tools.git"
+branch = "main"
+path = "tools"
 [mcp_servers.files]
 command = ["srv"]
 env = { KEY = "v" }

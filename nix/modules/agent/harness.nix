@@ -51,6 +51,8 @@ in
         HIVE_RUN = "/run/hive";
         HIVE_STATE = "/state";
         HIVE_AGENTS = "/agents";
+        # fixed, because the network namespace is the container's own: tools find the way out at the same place for ever
+        HIVE_EGRESS_PORT = "3128";
         HOME = home;
       }
       // cfg.environment;

@@ -64,6 +64,40 @@ let
   rules = types.listOf (
     types.addCheck types.str (rule: rule != "" && builtins.stringLength rule <= 500)
   );
+  # the forms of meta/agent_toml/network.py and workspace.py
+  reachable = types.strMatching (import ./rule-form.nix).entry // {
+    description = "host, host:port, *.host or @group";
+  };
+  cloned =
+    let
+      host = "([A-Za-z0-9_][A-Za-z0-9._-]*|\\[[0-9A-Fa-f:.]+])";
+      port = "(:[1-9][0-9]{0,4})?";
+      user = "[A-Za-z0-9_][A-Za-z0-9._-]*@";
+      path = "[A-Za-z0-9._~%+@=,/-]+";
+    in
+    types.strMatching "https://${host}${port}/${path}|ssh://(${user})?${host}${port}/${path}|${user}${host}:${path}"
+    // {
+      description = "https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH";
+    };
+  branch = types.addCheck types.str (
+    name: builtins.match "[!-~]+" name != null && builtins.match "[-/.].*" name == null
+  );
+  part = "[A-Za-z0-9_.][A-Za-z0-9_.+-]*";
+  place = types.addCheck types.str (
+    path:
+    path == ""
+    || (
+      builtins.match "${part}(/${part})*" path != null
+      && builtins.match "(.*/)?([.]|[.][.]|[.]git)(/.*)?" (lib.toLower path) == null
+    )
+  );
+  workspace = table {
+    url = required cloned "The repo, by https or ssh, without a login in it.";
+    branch = maybe branch "The branch; null: the one of the remote's HEAD.";
+    path = option place "" "Where it lies in the folder of workspaces; empty: the last part of the URL.";
+  };
+  atMost =
+    limit: type: types.addCheck (types.listOf type) (entries: builtins.length entries <= limit);
   url = types.addCheck types.str (
     text: builtins.match "https://[!-~]+|http://(localhost|127[.][0-9.]+|\\[::1])([:/?][!-~]*)?" text != null
   );
@@ -148,6 +182,13 @@ let
       silence_seconds = option (moreThanNone (seconds 86400)) 600 "Seconds without a line of the coding agent and without a running tool until it counts as dead.";
       tool_seconds = option (moreThanNone (seconds 86400)) 1800 "The same while a tool runs.";
     };
+    network = {
+      allow =
+        option (atMost 128 reachable) [ ]
+          "What the agent may reach by the way out: hosts (ports 443 and 80), host:port, *.host, and groups of the operator.";
+      defaults = option types.bool true "Whether it may reach the hosts of its runtime without naming them.";
+    };
+    workspace = option (atMost 16 workspace) [ ] "Repos that are cloned at the agent's first start.";
     mcp_servers = mkOption {
       type = types.addCheck (types.attrsOf server) (
         servers: builtins.all serverName (builtins.attrNames servers)

@@ -19,13 +19,11 @@ let
       description = what;
     };
 
-  # the forms; whether a host or an address is a clean one hive-egress itself says
-  host = "([*][.])?[a-z0-9]([a-z0-9._-]*[a-z0-9])?|\\[[0-9a-f:.]+]";
-  port = "[1-9][0-9]{0,4}";
-  entry = matching "host, host:port, *.host or @group" "(@[a-z0-9-]{1,32}|(${host})(:(${port}|[*]))?)";
-  rule = matching "host, host:port or *.host" "(${host})(:(${port}|[*]))?";
+  form = import ../agent/rule-form.nix;
+  entry = matching "host, host:port, *.host or @group" form.entry;
+  rule = matching "host, host:port or *.host" form.rule;
   address = matching "IP address" "[0-9]{1,3}([.][0-9]{1,3}){3}|[0-9a-f:.]*:[0-9a-f:.]*";
-  isName = name: builtins.match "[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?" name != null;
+  isName = name: builtins.match form.group name != null;
   agent = matching "name of an agent, or *" "[*]|[a-z]([a-z0-9-]{0,9}[a-z0-9])?";
 
   credential = {
@@ -107,7 +105,7 @@ in
       description = "Names for lists of hosts: `@python` in agent.toml. hive has none of its own.";
     };
     private = mkOption {
-      type = types.listOf (matching "host:port" "(${host}):${port}");
+      type = types.listOf (matching "host:port" "(${form.host}):${form.port}");
       default = [ ];
       example = [ "registry.corp:443" ];
       description = "Hosts that may have a private address or one of this host, each at one port. All others are refused, also if an agent's list has them.";
