@@ -7,6 +7,12 @@
     ready()
     assert host.succeed("systemctl show hive.service -P User").strip() == "hive"
     assert host.succeed("stat -c %a:%U /run/hive-privileged/socket").strip() == "600:hive"
+    host.wait_for_unit("hive-egress.service")
+    assert host.succeed("systemctl show hive-egress.service -P User").strip() == "hive-egress"
+    assert host.succeed("stat -c %a:%U:%G /run/hive-egress").strip() == "750:hive-egress:hive-egress"
+    assert host.succeed("stat -c %a:%U /run/hyperhive/egress/manager").strip() == "750:hive-egress"
+    host.fail("runuser -u ada -- ls /run/hive-egress")
+    host.succeed("systemd-analyze security hive-egress.service --threshold=20 --no-pager")
     assert agent("manager")["phase"] == "running"
     host.fail("runuser -l bob -c 'hive list'")
     host.fail("runuser -u ada -- test -r /var/lib/hyperhive/hive.db")

@@ -39,7 +39,13 @@ def test_the_flake_offers_what_it_says(found: Any) -> None:
 def test_an_operator_needs_the_module_and_one_line(found: Any) -> None:
     host = found["host"]
     assert host["failed"] == []
-    assert host["units"] == ["container@.service", "hive-privileged.service", "hive-privileged.socket", "hive.service"]
+    assert host["units"] == [
+        "container@.service",
+        "hive-egress.service",
+        "hive-privileged.service",
+        "hive-privileged.socket",
+        "hive.service",
+    ]
     assert host["hyperhive"].startswith("path:")
     assert "/nix/templates" not in host["hyperhive"]
     assert host["toplevel"] == "nixos-system-nixos-stub"
@@ -51,7 +57,7 @@ def test_an_agent_is_a_nixos_system_with_the_module(found: Any) -> None:
 
 def test_the_package_is_an_environment_in_which_python_finds_hive(found: Any) -> None:
     package = found["package"]
-    assert package["programs"] == ["hive", "hive-harness", "hive-privileged"]
+    assert package["programs"] == ["hive", "hive-egress", "hive-harness", "hive-privileged"]
     assert package["meta"]["mainProgram"] == "hive"
     assert {"meta", "reconciler", "harness", "api", "pyproject.toml", "LICENSE"} <= set(package["source"])
     assert "tests" not in package["source"]
