@@ -39,6 +39,8 @@ class Upstream:
         self.requests: list[Seen] = []
         self.connections: list[str] = []
         """The names of the servers that got a connection, in order."""
+        self.files: dict[str, bytes] = {}
+        """The bodies of some paths. HEAD and GET answer with them, and with 404 for other paths once there are some."""
         self._ends: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
@@ -134,7 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         data = f"{self._here.name} {self.headers['host']}\n".encode()
         status = 200
-        if path == "/size":
+        if self._here.upstream.files and path not in ("/size", "/go"):
+            data, status = self._here.upstream.files.get(path, b""), 200 if path in self._here.upstream.files else 404
+        elif path == "/size":
             data = b"x" * int(query)
         elif path == "/go":
             status = 302
