@@ -16,8 +16,9 @@ from pathlib import Path
 WAY_OUT = "/run/egress/egress.sock"
 
 
-def exchange(*parts: str, eof: bool = False, path: str = WAY_OUT, wait: float = 5.0) -> str:
-    """Send each part once the answer to the one before has a head. Return what came, until an answer is complete.
+def exchange(*parts: str, eof: bool = False, until: str = "", path: str = WAY_OUT, wait: float = 5.0) -> str:
+    """Send each part once the answer to the one before has a head. Return what came, until an answer is complete or
+    has `until` in it.
 
     Bytes are latin-1. With `eof` the last part is the end of what is sent, and what comes is read to its end.
     """
@@ -32,7 +33,7 @@ def exchange(*parts: str, eof: bool = False, path: str = WAY_OUT, wait: float = 
                 sock.sendall(part.encode("latin-1"))
             if eof:
                 sock.shutdown(socket.SHUT_WR)
-            while eof or not _complete(answer):
+            while eof or not (until.encode("latin-1") in answer if until else _complete(answer)):
                 answer += _more(sock)
         except OSError as error:
             answer += f"\n[{type(error).__name__}]".encode()

@@ -145,6 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if path == "/go":
             self.send_header("location", query)
+        self.send_header("content-type", "application/octet-stream" if "." in path.rpartition("/")[2] else "text/html")
         self.send_header("content-length", str(len(data)))
         self.end_headers()
         if self.command != "HEAD":

@@ -101,9 +101,9 @@ class Inside:
         self.words.flush()
         return json.loads(self.answers.readline())
 
-    def exchange(self, *parts: str, eof: bool = False) -> str:
+    def exchange(self, *parts: str, eof: bool = False, until: str = "") -> str:
         """Send each part on one connection of alice's way out; return what came. `eof`: to the end of both."""
-        return str(self.run(f"result = exchange(*{parts!r}, eof={eof})"))
+        return str(self.run(f"result = exchange(*{parts!r}, eof={eof}, until={until!r})"))
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ def test_the_sandbox_has_its_own_socket_alone_and_no_names(world: World) -> None
 
 
 # through the socket
+SERVER_HELLO = "\x16\x03"
 
 
 def hello(name: str | None) -> str:
@@ -76,11 +77,11 @@ def get(url: str, host: str, *headers: str, method: str = "GET", body: str = "")
 
 
 def test_what_is_on_the_list_is_reached(world: World) -> None:
-    greeting = world.inside.exchange(connect("good.example:443"), hello("good.example"))
+    greeting = world.inside.exchange(connect("good.example:443"), hello("good.example"), until=SERVER_HELLO)
     assert greeting.startswith("HTTP/1.1 200 ")
-    assert "\r\n\r\n\x16\x03" in greeting
+    assert SERVER_HELLO in greeting
     assert "http 93.184.216.34 good.example" in world.inside.exchange(get("http://good.example/", "good.example"))
-    assert "SSH-2.0-upstream" in world.inside.exchange(connect("ssh.example:22"), "SSH-2.0-me\r\n", eof=True)
+    assert "SSH-2.0-upstream" in world.inside.exchange(connect("ssh.example:22"), "SSH-2.0-me\r\n", until="me\r\n")
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,10 @@ TRICKS = {
     "the address of a listed host": asks(NO, f"{PUBLIC}:443"),
     "the IPv6 address of a listed host": asks(NO, f"[{PUBLIC_6}]:443"),
     "the host's loopback by a name of its own": asks(NO, f"localhost:{SERVICE}"),
-    "a listed address of the cloud's metadata": asks(OWN, f"{METADATA}:80"),
+    "a listed address of the cloud's metadata": Trick(OWN, (get(f"http://{METADATA}/latest/", METADATA),)),
     "a listed address of the host's loopback": asks(OWN, f"127.0.0.1:{SERVICE}"),
-    "a listed name of the cloud's metadata": asks(OWN, "metadata.example:80"),
+    "a listed name of the cloud's metadata": Trick(OWN, (get("http://metadata.example/latest/", "metadata.example"),)),
+    "a tunnel to the cloud's metadata": Trick(OWN, (connect("metadata.example:80"), get("/", "metadata.example"))),
     "a listed name of the host's loopback": asks(OWN, f"loop.example:{SERVICE}"),
     "a listed name of the host's IPv6 loopback": asks(OWN, f"six-loop.example:{SERVICE}"),
     "a listed name of the host itself": asks(OWN, f"own.example:{SERVICE}"),
@@ -117,7 +119,7 @@ TRICKS = {
     "a listed name of loopback within IPv6": asks(OWN, "mapped.example:443"),
     "a listed name of loopback within 6to4": asks(OWN, "sixto4.example:443"),
     "a listed name of loopback within NAT64": asks(OWN, "nat64.example:443"),
-    "a port that the operator did not open": asks(OWN, "corp.example:80"),
+    "a port that the operator did not open": Trick(OWN, (get("http://corp.example/", "corp.example"),)),
     "loopback as one number": asks(BAD, "2130706433:8080", "HTTP/1.1 4"),
     "loopback in hexadecimal": asks(BAD, "0x7f.0.0.1:8080", "HTTP/1.1 4"),
     "loopback in octal": asks(BAD, "0177.0.0.1:8080", "HTTP/1.1 4"),
@@ -216,15 +218,15 @@ def test_a_trick_is_refused_and_counted_and_reaches_nothing(world: World, name: 
     before, reached = world.verdicts(), list(world.upstream.requests)
     answer = world.inside.exchange(*trick.parts)
     assert trick.said in answer
-    assert "\x16\x03" not in answer
+    assert SERVER_HELLO not in answer
     assert (world.verdicts() - before)[trick.verdict] == 1
     assert world.upstream.requests == reached
 
 
 def test_a_name_that_turns_private_is_refused_from_then_on(world: World) -> None:
     asked = len(world.names.asked)
-    first = world.inside.exchange(connect("flip.example:443"), hello("flip.example"))
-    assert "\x16\x03" in first
+    first = world.inside.exchange(connect("flip.example:443"), hello("flip.example"), until=SERVER_HELLO)
+    assert SERVER_HELLO in first
     assert world.names.asked[asked:] == ["flip.example"]
     assert world.inside.exchange(connect("flip.example:443")).startswith("HTTP/1.1 403 ")
     assert world.upstream.reached(f"https {PRIVATE}") == 0

@@ -59,7 +59,7 @@ class Tool:
 
 PHRASE = "other.example:443-is-not-on-the-list-of-alice"
 NUMBER = "CONNECT tunnel failed, response 403"
-PIP = ("-m", "pip", "download", "-q", "--retries=0", "--no-deps", "--no-cache-dir", "--disable-pip-version-check")
+PIP = ("-m", "pip", "download", "--retries=1", "--no-deps", "--no-cache-dir", "--disable-pip-version-check")
 URLLIB = "import urllib.request as u; print(u.urlopen('https://{host}/file').read())"
 NODE = "fetch('https://{host}/file').then(r => r.text()).catch(e => {{ console.log(e.cause); process.exit(1) }})"
 TOOLS = {
@@ -68,7 +68,7 @@ TOOLS = {
     "pip": Tool((sys.executable, *PIP, "-i", "https://{host}/simple/", "made"), PHRASE, True),
     "urllib": Tool((sys.executable, "-c", URLLIB), PHRASE, True),
     "httpx": Tool((sys.executable, "-c", "import httpx; httpx.get('https://{host}/file')"), PHRASE),
-    "wget": Tool(("wget", "-nv", "-O-", "--tries=1", "--ca-certificate={ca}", "https://{host}/file"), "403"),
+    "wget": Tool(("wget", "-nv", "-O-", "--tries=1", "--ca-certificate={ca}", "https://{host}/file"), PHRASE),
     "npm": Tool(("npm", "pack", "--registry=https://{host}/npm/", "--cache={folder}/npm", "made"), PHRASE),
     "node": Tool(("node", "-e", NODE), "Request was cancelled"),
     "cargo": Tool(("cargo", "fetch", "--config=net.retry=0", "--manifest-path={folder}/{host}/Cargo.toml"), NUMBER),
@@ -227,7 +227,7 @@ def wheel() -> dict[str, bytes]:
 
 def package() -> dict[str, bytes]:
     """Return a registry of npm with one package."""
-    data = tarred("package/package.json", json.dumps({"name": "made", "version": "0.1.0"}))
+    data = tarred({"package/package.json": json.dumps({"name": "made", "version": "0.1.0"})})
     dist = {
         "tarball": f"https://{HOST}/npm/made.tgz",
         "integrity": f"sha512-{base64.b64encode(hashlib.sha512(data).digest()).decode()}",
@@ -239,7 +239,8 @@ def package() -> dict[str, bytes]:
 
 def crate() -> dict[str, bytes]:
     """Return a registry of cargo with one crate."""
-    data = tarred("made-0.1.0/Cargo.toml", '[package]\nname = "made"\nversion = "0.1.0"\nedition = "2021"\n')
+    manifest = '[package]\nname = "made"\nversion = "0.1.0"\nedition = "2021"\n'
+    data = tarred({"made-0.1.0/Cargo.toml": manifest, "made-0.1.0/src/lib.rs": ""})
     checksum = hashlib.sha256(data).hexdigest()
     line = {"name": "made", "vers": "0.1.0", "deps": [], "cksum": checksum, "features": {}, "yanked": False}
     return {
@@ -263,11 +264,12 @@ def module() -> dict[str, bytes]:
     }
 
 
-def tarred(name: str, text: str) -> bytes:
-    """Return a compressed archive of one file."""
+def tarred(files: dict[str, str]) -> bytes:
+    """Return a compressed archive."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz") as archive:
-        entry = tarfile.TarInfo(name)
-        entry.size = len(text)
-        archive.addfile(entry, io.BytesIO(text.encode()))
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
     return data.getvalue()
