@@ -18,7 +18,8 @@ from meta.errors import HiveError
 from meta.process.trial import tried
 from tests.e2e.interruption import Interrupted, end_processes, ignore_signals, interruptible
 from tests.e2e.real_turn import programs, real_turn
-from tests.e2e.talking import ALICE, talk
+from tests.e2e.talking import ALICE, BOB, talk
+from tests.e2e.way_out import way_out
 from tests.e2e.words import SETTINGS, WAIT, Story, Unexpected, check
 
 __all__ = ["MUTE", "SETTINGS", "SLOW", "UNWANTED", "WAIT", "Story", "Unexpected", "check", "tell"]
@@ -40,6 +41,7 @@ def tell(story: Story) -> None:
     crashes(story)
     story.healthy("manager")  # its harness may still be on its way back to the new daemon
     talk(story, 6)
+    way_out(story, 7, BOB)
     real_turn(story)
     rows = story.json("plan")
     check(all(row["step"] == "none" for row in rows), f"the plan is not empty: {rows}")

@@ -149,6 +149,14 @@ class Story:
 
         self.until("the daemon answers", answers)
 
+    def network(self, text: str) -> None:
+        """Write the operator's file for the way out."""
+        file = self.state / "network.toml"
+        new = file.with_name("network.toml.new")
+        new.write_text(text, encoding="utf-8")
+        new.chmod(0o600)
+        new.replace(file)
+
     def quiet(self, *words: str) -> bool:
         """Whether `hive` succeeds."""
         command = [sys.executable, "-m", "api.cli.main", *words]
