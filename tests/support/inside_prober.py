@@ -16,11 +16,11 @@ from pathlib import Path
 WAY_OUT = "/run/egress/egress.sock"
 
 
-def exchange(*parts: str, eof: bool = False, until: str = "", path: str = WAY_OUT, wait: float = 5.0) -> str:
+def exchange(*parts: str, until: str = "", path: str = WAY_OUT, wait: float = 5.0) -> str:
     """Send each part once the answer to the one before has a head. Return what came, until an answer is complete or
     has `until` in it.
 
-    Bytes are latin-1. With `eof` the last part is the end of what is sent, and what comes is read to its end.
+    Bytes are latin-1.
     """
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(wait)
@@ -31,9 +31,7 @@ def exchange(*parts: str, eof: bool = False, until: str = "", path: str = WAY_OU
                 while number and answer.count(b"\r\n\r\n") < number:
                     answer += _more(sock)
                 sock.sendall(part.encode("latin-1"))
-            if eof:
-                sock.shutdown(socket.SHUT_WR)
-            while eof or not (until.encode("latin-1") in answer if until else _complete(answer)):
+            while not (until.encode("latin-1") in answer if until else _complete(answer, len(parts))):
                 answer += _more(sock)
         except OSError as error:
             answer += f"\n[{type(error).__name__}]".encode()
@@ -51,10 +49,11 @@ class Ended(OSError):
     """The other side ended."""
 
 
-def _complete(answer: bytes) -> bool:
+def _complete(answer: bytes, count: int) -> bool:
+    """Return True if there is an answer to each part, the last one with its whole body."""
     head, end, body = answer.rpartition(b"HTTP/1.1 ")[2].partition(b"\r\n\r\n")
     length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-    return bool(end) and length is not None and len(body) >= int(length[1])
+    return answer.count(b"HTTP/1.1 ") >= count and bool(end) and length is not None and len(body) >= int(length[1])
 
 
 def dial(family: int, kind: int, address: object) -> str:

@@ -101,9 +101,9 @@ class Inside:
         self.words.flush()
         return json.loads(self.answers.readline())
 
-    def exchange(self, *parts: str, eof: bool = False, until: str = "") -> str:
-        """Send each part on one connection of alice's way out; return what came. `eof`: to the end of both."""
-        return str(self.run(f"result = exchange(*{parts!r}, eof={eof}, until={until!r})"))
+    def exchange(self, *parts: str, until: str = "") -> str:
+        """Send each part on one connection of alice's way out; return what came, until `until` or a whole answer."""
+        return str(self.run(f"result = exchange(*{parts!r}, until={until!r})"))
 
 
 @dataclass(frozen=True)

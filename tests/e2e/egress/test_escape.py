@@ -146,7 +146,7 @@ TRICKS = {
     ),
     # plain HTTP
     "another host by absolute form": Trick(NO, (get("http://evil.example/", "evil.example"),)),
-    "another host behind a listed Host": Trick(NO, (get("http://evil.example/", "good.example"),)),
+    "another host behind a listed Host": Trick(Verdict.HOST_HEADER, (get("http://evil.example/", "good.example"),)),
     "a listed user before another host": Trick(
         BAD, (get("http://good.example@evil.example/", "good.example"),), "HTTP/1.1 4"
     ),
@@ -248,18 +248,19 @@ def test_a_request_in_the_body_of_another_stays_a_body(world: World) -> None:
     inner = "GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n\r\n"
     length = f"Content-Length: {len(inner)}"
     before = len(world.upstream.requests)
-    world.inside.run(
-        f"result = exchange({get('http://good.example/', 'good.example', length, body=inner)!r}, eof=True)"
-    )
-    (seen,) = world.upstream.requests[before:]
-    assert (seen.headers["host"], seen.body) == ("good.example", inner.encode())
+    outer = get("http://good.example/", "good.example", length, method="POST", body=inner)
+    answer = world.inside.exchange(outer, get("http://good.example/last", "good.example"))
+    assert answer.count("HTTP/1.1 ") == 2
+    seen = [(request.headers["host"], request.path, request.body) for request in world.upstream.requests[before:]]
+    assert seen == [("good.example", "/", inner.encode()), ("good.example", "/last", b"")]
 
 
 def test_the_second_request_of_a_connection_is_judged_like_the_first(world: World) -> None:
     before = len(world.upstream.requests)
     both = get("http://good.example/", "good.example") + get("http://evil.example/", "evil.example")
-    answer = world.inside.exchange(both, eof=True)
-    assert answer.count("HTTP/1.1 200") == 1
+    answer = world.inside.exchange(both, until="HTTP/1.1 403")
+    assert answer.startswith("HTTP/1.1 200")
+    assert "evil.example:80-is-not-on-the-list-of-alice" in answer
     assert [seen.headers["host"] for seen in world.upstream.requests[before:]] == ["good.example"]
 
 
