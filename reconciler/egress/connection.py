@@ -39,6 +39,15 @@ async def serve_connection(client: socket.socket, gate: AgentGate, carrier: Carr
             await _serve(client, gate, carrier, data, target)
 
 
+async def refuse_connection(client: socket.socket, denied: Denied) -> None:
+    """Answer a connection that is not served, once its request is there: before, the client would not read it."""
+    with contextlib.closing(client), contextlib.suppress(OSError, EOFError, TimeoutError, Denied):
+        async with asyncio.timeout(ANSWER_SECONDS):
+            if is_connect(data := await _read_until_known(client)):
+                await _read_target(client, data)
+        await _answer(client, refusal_answer(denied))
+
+
 async def _serve(client: socket.socket, gate: AgentGate, carrier: Carrier, data: bytes, target: Target | None) -> None:
     if target is None:
         await _forward(client, gate, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -61,7 +62,7 @@ class AgentGate:
         self.book = book
         self.upstreams = Upstreams(self.dial_upstream)
         """Its connections to the upstreams of its routes."""
-        self.pacer = Pace(self._bytes_per_second, time.monotonic)
+        self.pacer = Pace(self._bytes_per_second, asyncio.get_running_loop().time)
 
     @property
     def agent(self) -> AgentName:
@@ -212,11 +213,15 @@ class AgentGate:
         try:
             return Dialled(name, await connect(fine, port), private)
         except OSError as error:
-            raise Denied(Verdict.UNREACHABLE, one_line(f"{name}:{port}-does-not-answer: {error.strerror}")) from error
+            raise Denied(Verdict.UNREACHABLE, f"{name}:{port}-does-not-answer: {_reason(error)}") from error
 
     def _bytes_per_second(self) -> int | None:
         rates = [rate for rate in (self._policy.bytes_per_second, self._network.file.bytes_per_second) if rate]
         return min(rates, default=None)
+
+
+def _reason(error: OSError) -> str:
+    return "no reason is known" if error.errno is None else os.strerror(error.errno)
 
 
 def _private(name: str, port: int, kinds: list[str]) -> str:

@@ -32,6 +32,8 @@ SMALL_CHUNK = 16 * 1024
 _LEAST_CHUNK = 1024
 STALLED_LIMIT = 32 * 2**20
 """Bytes that wait for slow peers, of all agents. Beyond it every chunk is a small one."""
+REFUSED_AT_ONCE = 32
+"""Connections beyond an agent's limit that get an answer. Those beyond it are closed at once."""
 LINES_PER_SECOND = 10.0
 LINES_AT_ONCE = 200.0
 """Lines of the log about one agent. What is beyond is counted in one line."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import time
@@ -18,12 +17,12 @@ from meta.network.policy import AgentPolicy, Policy
 from meta.network.report import ConnectionRecord, Report
 from meta.network.verdict import Verdict
 from reconciler.egress.changes import Changes
-from reconciler.egress.connection import serve_connection
+from reconciler.egress.connection import refuse_connection, serve_connection
 from reconciler.egress.control import Control
 from reconciler.egress.counters import Book
 from reconciler.egress.gate import AgentGate
-from reconciler.egress.head import refusal_answer
 from reconciler.egress.keys import KeyFiles
+from reconciler.egress.limits import REFUSED_AT_ONCE
 from reconciler.egress.log import ConnectionLog, write_line
 from reconciler.egress.network_file import NetworkFile
 from reconciler.egress.options import Options
@@ -68,6 +67,7 @@ class Server:
         self._pushing = asyncio.Lock()
         self._gates: dict[AgentName, AgentGate] = {}
         self._clients: dict[AgentName, set[asyncio.Task[None]]] = {}
+        self._refused: dict[AgentName, set[asyncio.Task[None]]] = {}
         self._saved = self._swept = 0.0
         self._saved_number = 0
 
@@ -102,7 +102,7 @@ class Server:
         """End all connections, remove the sockets, and keep the counters."""
         await self._control.close()
         self._sockets.close()
-        tasks = [task for tasks in self._clients.values() for task in tasks]
+        tasks = [task for tasks in (*self._clients.values(), *self._refused.values()) for task in tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -140,7 +140,7 @@ class Server:
     def _obey(self, policy: Policy) -> None:
         for agent in self._gates.keys() - policy.agents.keys():
             self._gates.pop(agent).obey(AgentPolicy())
-            for task in self._clients.pop(agent, set()):
+            for task in self._clients.pop(agent, set()) | self._refused.pop(agent, set()):
                 task.cancel()
         for agent, row in policy.agents.items():
             if gate := self._gates.get(agent):
@@ -165,16 +165,23 @@ class Server:
         if len(tasks) >= gate.policy.connections:
             denied = Denied(Verdict.LIMIT, f"{agent}-has-{len(tasks)}-connections (the limit of its policy)")
             gate.refuse(TUNNEL, "", 0, denied)
-            with contextlib.closing(client), contextlib.suppress(OSError):
-                client.send(refusal_answer(denied))
+            self._refuse(agent, client, denied)
             return
         task = asyncio.create_task(serve_connection(client, gate, self._carrier))
         tasks.add(task)
-        task.add_done_callback(lambda ended: self._ended(agent, ended))
+        task.add_done_callback(lambda ended: self._ended(agent, tasks, ended))
 
-    def _ended(self, agent: AgentName, task: asyncio.Task[None]) -> None:
-        if agent in self._clients:
-            self._clients[agent].discard(task)
+    def _refuse(self, agent: AgentName, client: socket.socket, denied: Denied) -> None:
+        refused = self._refused.setdefault(agent, set())
+        if len(refused) >= REFUSED_AT_ONCE:
+            client.close()
+            return
+        task = asyncio.create_task(refuse_connection(client, denied))
+        refused.add(task)
+        task.add_done_callback(lambda ended: self._ended(agent, refused, ended))
+
+    def _ended(self, agent: AgentName, tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+        tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             self._log(f"{agent} a connection ended by a fault of hive-egress: {type(error).__name__}")
 

@@ -82,6 +82,9 @@ class _Flow:
             self._hold(memoryview(bytes(data[sent:])))
 
     def _read(self) -> None:
+        if seconds := self._tunnel.pace.take(0):
+            self._pause(seconds)
+            return
         buffer = self._tunnel.carrier.buffer(self._tunnel.pace.chunk())
         try:
             count = self._source.recv_into(buffer)
@@ -102,21 +105,11 @@ class _Flow:
             data = self._tunnel.pass_guard(bytes(data))
         if data:
             self.send(data)
-        self._slow_down(count)
 
-    def _slow_down(self, count: int) -> None:
-        seconds = self._tunnel.pace.take(count)
-        if not seconds or self._tunnel.done.done():
-            return
+    def _pause(self, seconds: float) -> None:
+        """Read nothing until the agent's limit of bytes per second allows it."""
         self._loop.remove_reader(self._source)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._resume)
-
-    def _resume(self) -> None:
-        self._timer = None
-        if not self._held and not self._at_end:
-            self.start()
+        self._timer = self._loop.call_later(seconds, self.start)
 
     def _hold(self, data: memoryview) -> None:
         self._held = data
@@ -140,7 +133,7 @@ class _Flow:
         self._loop.remove_writer(self._sink)
         if self._at_end:
             self._end()
-        elif self._timer is None:
+        else:
             self.start()
 
     def _end(self) -> None:
@@ -244,8 +237,10 @@ class Tunnel:
 
     def _sent(self, count: int) -> None:
         self._entry.sent += count
+        self.pace.take(count)
         self.touch()
 
     def _received(self, count: int) -> None:
         self._entry.received += count
+        self.pace.take(count)
         self.touch()

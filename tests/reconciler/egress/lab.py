@@ -72,12 +72,21 @@ class Lab:
         self.upstream = Upstream()
         self.lines: list[str] = []
         self.now = NOON
+        self._writers: list[asyncio.StreamWriter] = []
         self.server: Server = None  # type: ignore[assignment]  # by `start`
 
     async def start(self) -> None:
         """Start a server on the same state."""
         self.server = Server(self.options, self.names, self.lines.append, lambda: self.now)
         await self.server.start()
+
+    async def close(self) -> None:
+        """End the clients, and the server."""
+        for writer in self._writers:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        await self.server.close()
 
     def configure(self, text: str) -> None:
         """Replace the operator's file."""
@@ -106,6 +115,7 @@ class Lab:
     async def ask(self, request: bytes, agent: AgentName = ALICE) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Send bytes on the socket of an agent."""
         reader, writer = await asyncio.open_unix_connection(self.folder(agent) / "egress.sock")
+        self._writers.append(writer)
         writer.write(request)
         return reader, writer
 
@@ -161,6 +171,6 @@ async def running_lab(folder: Path) -> AsyncIterator[Lab]:
     try:
         yield lab
     finally:
-        await lab.server.close()
+        await lab.close()
         upstream.close()
         await upstream.wait_closed()
