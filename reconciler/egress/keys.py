@@ -30,11 +30,11 @@ class _Kept:
     problem: str = ""
 
 
-class KeyFiles:
+class Keys:
     """The keys of files. `credentials` is systemd's directory of them, whose modes are systemd's business."""
 
     def __init__(self, credentials: Path | None = None) -> None:
-        self._credentials = credentials or _credentials_directory()
+        self._credentials = credentials
         self._kept: dict[str, _Kept] = {}
 
     def key(self, route: Route) -> str:
@@ -85,12 +85,6 @@ class KeyFiles:
         if status.st_mode & _OTHERS:
             return f"{file}: others may read or change it, mode {stat.S_IMODE(status.st_mode):04o}; chmod 0600"
         return ""
-
-
-def _credentials_directory() -> Path | None:
-    """Return the directory that systemd's LoadCredential= made for this process."""
-    path = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    return Path(path) if path.startswith("/") else None
 
 
 def _version(status: os.stat_result) -> _Version:

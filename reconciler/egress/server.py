@@ -106,6 +106,8 @@ class Server:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for gate in self._gates.values():
+            gate.upstreams.close()
         save_counters(self._options.state, self._encode_books())
 
     async def set_policy(self, policy: Policy) -> str:

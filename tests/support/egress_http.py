@@ -18,7 +18,7 @@ from meta.network.routes import Route
 from meta.network.rule import canonical_host, parse_rule
 from meta.network.verdict import Verdict
 from reconciler.egress.forward import serve_port_80, serve_requests
-from reconciler.egress.keys import KeyFiles
+from reconciler.egress.keys import Keys
 from reconciler.egress.pool import Upstreams
 from reconciler.egress.ports import TUNNEL, Denied
 from tests.support.own_ca import client_context
@@ -55,7 +55,7 @@ class FakeGate:
     booked: list[Booked] = field(default_factory=list)
     metered: list[Metered] = field(default_factory=list)
     dialled: list[tuple[str, int]] = field(default_factory=list)
-    keys: KeyFiles = field(default_factory=KeyFiles)
+    keys: Keys = field(default_factory=Keys)
     booked_task: asyncio.Task[object] | None = None
     carried: int = 0
 

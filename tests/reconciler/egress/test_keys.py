@@ -10,7 +10,7 @@ import pytest
 
 from meta.network.routes import KINDS, Route
 from meta.network.verdict import Verdict
-from reconciler.egress.keys import KEY_LIMIT, KeyFiles
+from reconciler.egress.keys import KEY_LIMIT, Keys
 from reconciler.egress.ports import Denied
 
 
@@ -28,7 +28,7 @@ def write(path: Path, content: bytes, mode: int = 0o600) -> Path:
 @pytest.mark.parametrize("content", [b"sk-key", b"sk-key\n", b"sk-key\r\n", b"  sk-key \n"])
 def test_a_key_is_the_one_line_of_its_file(content: bytes, tmp_path: Path) -> None:
     file = route(write(tmp_path / "key", content))
-    keys = KeyFiles()
+    keys = Keys()
     assert (keys.key(file), keys.problem(file)) == ("sk-key", "")
 
 
@@ -50,7 +50,7 @@ def test_a_file_that_may_not_be_used_is_a_problem_with_a_remedy(
     content: bytes, mode: int, problem: str, tmp_path: Path
 ) -> None:
     file = route(write(tmp_path / "key", content, mode))
-    keys = KeyFiles()
+    keys = Keys()
     assert problem in keys.problem(file)
     with pytest.raises(Denied) as denied:
         keys.key(file)
@@ -63,7 +63,7 @@ def test_a_missing_file_and_what_is_no_file_are_problems_and_nothing_waits(tmp_p
     os.mkfifo(tmp_path / "pipe", 0o600)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
-        keys = KeyFiles()
+        keys = Keys()
         problems = [keys.problem(route(tmp_path / name)) for name in ("missing", "pipe", "socket", ".")]
     assert problems[0].startswith(f"{tmp_path}/missing: No such file")
     assert problems[1] == f"{tmp_path}/pipe: it is not a regular file"
@@ -74,18 +74,18 @@ def test_a_missing_file_and_what_is_no_file_are_problems_and_nothing_waits(tmp_p
 def test_a_file_of_another_user_is_a_problem(tmp_path: Path) -> None:
     file = write(tmp_path / "key", b"secret")
     os.chown(file, 1234, 1234)
-    assert "it belongs to uid 1234" in KeyFiles().problem(route(file))
+    assert "it belongs to uid 1234" in Keys().problem(route(file))
 
 
 def test_the_mode_of_a_file_in_systemd_s_directory_is_systemd_s_business(tmp_path: Path) -> None:
     file = route(write(tmp_path / "key", b"sk-key", 0o440))
-    assert KeyFiles(tmp_path).key(file) == "sk-key"
-    assert KeyFiles(tmp_path / "other").problem(file)
+    assert Keys(tmp_path).key(file) == "sk-key"
+    assert Keys(tmp_path / "other").problem(file)
 
 
 def test_a_file_that_changes_is_read_again_and_one_that_gets_better_too(tmp_path: Path) -> None:
     path = write(tmp_path / "key", b"one", 0o644)
-    keys = KeyFiles()
+    keys = Keys()
     assert keys.problem(route(path))
     path.chmod(0o600)
     assert keys.key(route(path)) == "one"
@@ -100,7 +100,7 @@ def test_a_file_that_changes_is_read_again_and_one_that_gets_better_too(tmp_path
 def test_a_link_to_a_key_is_followed_and_what_it_leads_to_is_checked(tmp_path: Path) -> None:
     target = write(tmp_path / "target", b"one")
     (tmp_path / "key").symlink_to(target)
-    keys = KeyFiles()
+    keys = Keys()
     assert keys.key(route(tmp_path / "key")) == "one"
     target.chmod(0o644)
     assert keys.problem(route(tmp_path / "key"))
