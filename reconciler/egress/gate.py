@@ -58,7 +58,6 @@ class AgentGate:
         self._keys = keys
         self._resolver = resolver
         self._clock = clock
-        self.upstreams = Upstreams(self.dial_upstream)
         self._dials = asyncio.Semaphore(DIALS_PER_AGENT)
         self.book = book
         self.upstreams = Upstreams(self.dial_upstream)

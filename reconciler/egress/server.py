@@ -21,7 +21,7 @@ from reconciler.egress.connection import refuse_connection, serve_connection
 from reconciler.egress.control import Control
 from reconciler.egress.counters import Book
 from reconciler.egress.gate import AgentGate
-from reconciler.egress.keys import KeyFiles
+from reconciler.egress.keys import Keys
 from reconciler.egress.limits import REFUSED_AT_ONCE
 from reconciler.egress.log import ConnectionLog, write_line
 from reconciler.egress.network_file import NetworkFile
@@ -57,7 +57,7 @@ class Server:
         self._changes = Changes()
         self._carrier = Carrier()
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-        self._keys = KeyFiles(None if credentials is None else Path(credentials))
+        self._keys = Keys(None if credentials is None else Path(credentials))
         self._network = NetworkFile(options.network, options.ceiling)
         self._sockets = AgentSockets(options.sockets, self._accept)
         uids = () if options.daemon_uid is None else (options.daemon_uid,)
