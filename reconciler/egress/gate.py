@@ -79,6 +79,11 @@ class AgentGate:
         self._policy = policy
         self.review()
 
+    def close(self) -> None:
+        """End all that it has open: the agent is gone."""
+        self.obey(AgentPolicy())
+        self.upstreams.close()
+
     def review(self) -> None:
         """End the connections that are no longer allowed, and forget the refusals of what is allowed now."""
         now = self._clock()

@@ -141,7 +141,7 @@ class Server:
 
     def _obey(self, policy: Policy) -> None:
         for agent in self._gates.keys() - policy.agents.keys():
-            self._gates.pop(agent).obey(AgentPolicy())
+            self._gates.pop(agent).close()
             for task in self._clients.pop(agent, set()) | self._refused.pop(agent, set()):
                 task.cancel()
         for agent, row in policy.agents.items():

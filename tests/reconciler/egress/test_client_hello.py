@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,6 +77,7 @@ def test_what_follows_a_hello_is_not_looked_at() -> None:
         (built(b"", behind=b"x"), "behind the extensions"),
         (b"\x16\x03\x01" + block(2, REAL[5:20]) + b"\x14\x03\x01\x00\x01\x01", "no record"),
     ],
+    ids=count(),
 )
 def test_bytes_that_are_no_hello_are_refused(data: bytes, why: str) -> None:
     with pytest.raises(NotHello, match=why):

@@ -12,7 +12,9 @@ from meta.network.policy import AgentPolicy, Policy
 from meta.network.rule import parse_rule
 from meta.network.verdict import Verdict
 from reconciler.egress import resolver
+from reconciler.egress.limits import RESOLUTIONS_PER_AGENT
 from reconciler.egress.options import Options
+from reconciler.egress.ports import Denied
 from tests.reconciler.egress.lab import ALICE, BOB, Lab
 
 PUBLIC = "93.184.215.14"
@@ -165,7 +167,7 @@ async def test_a_resolver_that_hangs_holds_its_own_agent_only(way_out: Lab) -> N
     await way_out.push(f"up.example:{way_out.upstream.port}")
 
     assert "200" in await way_out.status(f"up.example:{way_out.upstream.port}")
-    assert lookup.asked == resolver.RESOLUTIONS_PER_AGENT
+    assert lookup.asked == RESOLUTIONS_PER_AGENT
     for question in questions:
         question.cancel()
     lookup.release.set()
@@ -187,7 +189,7 @@ async def test_refusals_of_many_hosts_are_bounded(way_out: Lab) -> None:
     await way_out.push()
     gate = way_out.server._gates[ALICE]
     for number in range(300):
-        with pytest.raises(resolver.Denied):
+        with pytest.raises(Denied):
             gate.decide(f"h{number}.example", 443)
 
     refusals = way_out.report().refusals
@@ -198,7 +200,8 @@ async def test_refusals_of_many_hosts_are_bounded(way_out: Lab) -> None:
 
 async def test_an_agent_has_its_own_rules(way_out: Lab) -> None:
     port = way_out.upstream.port
-    way_out.folder(ALICE), way_out.folder(BOB)
+    for agent in (ALICE, BOB):
+        way_out.folder(agent)
     rules = {ALICE: AgentPolicy((parse_rule(f"up.example:{port}"),)), BOB: AgentPolicy()}
     await way_out.server.set_policy(Policy(rules))
 
@@ -234,7 +237,7 @@ class StuckLookup:
 
     def __call__(self, host: str, port: int) -> list[str]:
         self.asked += 1
-        if self.asked == resolver.RESOLUTIONS_PER_AGENT:
+        if self.asked == RESOLUTIONS_PER_AGENT:
             self._loop.call_soon_threadsafe(self.full.set)
         self.release.wait(30)
         return []

@@ -81,7 +81,7 @@ async def test_a_directory_that_cannot_be_entered_is_a_problem_of_its_agent_only
         (tmp_path / agent).mkdir()
     sockets = AgentSockets(tmp_path, lambda agent, client: client.close())
     try:
-        os.open = deny  # type: ignore[assignment]
+        os.open = deny
         sockets.serve([ALICE, BOB])
     finally:
         os.open = os_open
