@@ -101,8 +101,13 @@ async def _forward(client: socket.socket, gate: AgentGate, head: bytes, host: st
             await forward.serve_port_80(streams, gate, host, head)
         else:
             await forward.serve_requests(streams, gate, head)
-    finally:
+        # the caller closes the socket under the transport, which may still have bytes for a client that reads slowly
         streams[1].close()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await streams[1].wait_closed()
+    finally:
+        streams[1].transport.abort()
 
 
 async def _read_until_known(client: socket.socket) -> bytes:
