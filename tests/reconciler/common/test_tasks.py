@@ -25,6 +25,8 @@ STARTERS: Mapping[str, str] = {
     "reconciler/proposals/watch.py _WatchSet.__init__": "the end of it ends Watch.run",
     "reconciler/observe/sender.py Sender.start": "sends lines, each within a deadline",
     "reconciler/loop/queue.py Queue.add": "works on one agent until nothing is due; errors are counted and backed off",
+    "reconciler/egress/exchange.py Exchange._both_ways": AWAITED,
+    "reconciler/egress/exchange.py Exchange._carry": AWAITED,
     "reconciler/messaging/receivers.py Receivers._start_release": ENDS,
     "reconciler/store/database.py Database.submit": "commits until nothing waits; its errors are raised in the callers",
     "reconciler/events/feed.py Events._changed": "publishes until nothing waits; an error is logged",
