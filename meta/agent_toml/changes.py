@@ -55,8 +55,8 @@ def describe_changes(before: Flat, after: Flat) -> list[str]:
     """Return what changed, one text for each key; those with which the agent may do more come first.
 
     What it may newly reach is not marked: which hosts these are depends on the operator's file too, and
-    `meta.network.reach_words` has the words for them. A text may have several lines. With an empty `before` (a new agent)
-    return what differs from the defaults, and the runtime.
+    `meta.network.reach_words` has the words for them. A text may have several lines. With an empty `before` (a new
+    agent) return what differs from the defaults, and the runtime.
     """
     if not before:
         default = flatten(AgentSettings())

@@ -19,6 +19,7 @@ from dataclasses import asdict
 from typing import Any
 
 from meta.errors import BadInput
+from meta.network.records import by_key, count, each, record, text, texts
 from meta.network.report import AgentReport, ConnectionRecord, Metered, Refusal, Report
 from meta.network.verdict import Verdict
 
@@ -39,7 +40,7 @@ def decode_line(line: bytes) -> dict[str, Any]:
     try:
         document = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"not JSON: {error}") from error
+        raise BadInput(f"not JSON: {str(error)[:200]}") from error
     if not isinstance(document, dict):
         raise BadInput("not an object")
     return document
@@ -52,12 +53,13 @@ def encode_report(report: Report) -> dict[str, object]:
 
 def decode_report(document: object) -> Report:
     """Return the report of a document. Raise BadInput."""
-    try:
-        row = dict(document)  # type: ignore[call-overload]
-        agents = {str(name): _agent(value) for name, value in row.pop("agents").items()}
-        return Report(**{**row, "agents": agents, "problems": tuple(row["problems"])})
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise BadInput(f"no report of hive-egress: {error}") from error
+    return record(Report, document, agents=by_key(str, _agent), routes=by_key(str, text), problems=texts)
+
+
+def version_of(document: object) -> int | None:
+    """Return the version of the protocol in the report of any hive-egress, None if it has none."""
+    version = document.get("version") if isinstance(document, dict) else None
+    return version if isinstance(version, int) else None
 
 
 def encode_connections(records: list[ConnectionRecord]) -> list[dict[str, object]]:
@@ -67,16 +69,26 @@ def encode_connections(records: list[ConnectionRecord]) -> list[dict[str, object
 
 def decode_connections(documents: object) -> list[ConnectionRecord]:
     """Return the connections of documents. Raise BadInput."""
-    try:
-        rows = [dict(row) for row in documents]  # type: ignore[attr-defined]
-        return [ConnectionRecord(**{**row, "verdict": Verdict(row["verdict"])}) for row in rows]
-    except (TypeError, ValueError, KeyError) as error:
-        raise BadInput(f"no connections of hive-egress: {error}") from error
+    return list(each(_connection)(documents))
 
 
-def _agent(value: Any) -> AgentReport:
-    row = dict(value)
-    refusals = tuple(Refusal(**{**each, "verdict": Verdict(each["verdict"])}) for each in row.pop("refusals"))
-    verdicts = {Verdict(name): count for name, count in row.pop("verdicts").items()}
-    metered = {day: Metered(**each) for day, each in row.pop("metered").items()}
-    return AgentReport(**row, verdicts=verdicts, refusals=refusals, metered=metered)
+def _agent(value: object) -> AgentReport:
+    return record(
+        AgentReport,
+        value,
+        verdicts=by_key(Verdict, count),
+        refusals=each(_refusal),
+        metered=by_key(str, _metered),
+    )
+
+
+def _refusal(value: object) -> Refusal:
+    return record(Refusal, value, verdict=Verdict)
+
+
+def _metered(value: object) -> Metered:
+    return record(Metered, value)
+
+
+def _connection(value: object) -> ConnectionRecord:
+    return record(ConnectionRecord, value, verdict=Verdict)

@@ -24,6 +24,8 @@ POLICY_LIMIT = 8 * 2**20
 """Bytes of a policy, line end included."""
 RULES_LIMIT = 512
 """Rules of one agent, groups expanded."""
+TIME_LIMIT = 2.0**53
+"""Unix seconds, at most."""
 CONNECTIONS = 256
 """Connections of one agent at the same time, unless the operator's file says otherwise."""
 
@@ -86,7 +88,7 @@ def decode_policy(data: bytes) -> Policy:
         raise BadInput(f"a policy of {len(data)} bytes, the limit is {POLICY_LIMIT}")
     try:
         return policy_of(json.loads(data))
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, OverflowError) as error:
         raise BadInput(f"no policy: {error}") from error
 
 
@@ -99,7 +101,7 @@ def policy_of(document: object) -> Policy:
 def _encode_agent(policy: AgentPolicy) -> dict[str, object]:
     return {
         "rules": [rule.text for rule in policy.rules],
-        "grants": [{"rule": grant.rule.text, "until": grant.until} for grant in policy.grants],
+        "grants": [{"rule": grant.rule.text, "until": float(grant.until)} for grant in policy.grants],
         "routes": sorted(policy.routes),
         "held": policy.held,
         "connections": policy.connections,
@@ -126,13 +128,27 @@ def _decode_agent(value: object, name: str) -> AgentPolicy:
         raise BadInput(f"{name}: limits are at least 1")
     grants = [_exactly(grant, {"rule": str, "until": (int, float)}, name) for grant in row["grants"]]
     return AgentPolicy(
-        tuple(map(parse_rule, rules)),
-        tuple(Grant(parse_rule(grant["rule"]), float(grant["until"])) for grant in grants),
+        tuple(_rule(text, name) for text in rules),
+        tuple(Grant(_rule(grant["rule"], name), _time(grant["until"], name)) for grant in grants),
         frozenset(routes),
         row["held"],
         row["connections"],
         row["bytes_per_second"],
     )
+
+
+def _rule(text: str, where: str) -> Rule:
+    rule = parse_rule(text)
+    if rule.text != text:
+        raise BadInput(f"{where}: {text[:80]!r} has another spelling: {rule.text!r}")
+    return rule
+
+
+def _time(value: float, where: str) -> float:
+    """Return a Unix time. What never comes would be a grant without an end."""
+    if not 0 <= value < TIME_LIMIT:
+        raise BadInput(f"{where}: until is no time")
+    return float(value)
 
 
 def _exactly(value: object, keys: Mapping[str, type | tuple[type, ...]], where: str) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def _covers_host(pattern: str, host: str) -> bool:
 def _split(text: str) -> tuple[str, tuple[int, ...]]:
     """Return the host of `host`, `host:port`, `[address]:port`, and the ports."""
     if "/" in text:
-        raise BadInput(f"{_quote(text)} is no rule", "write the host alone, without https:// and without a path")
+        raise BadInput(f"{_quote(text)} is no rule", "write the host alone, without https://, a path or a network")
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):

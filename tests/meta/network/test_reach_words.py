@@ -6,8 +6,8 @@ import pytest
 
 from meta.network.operator_file import OperatorFile, parse_operator_file
 from meta.network.reach import Reach
-from meta.network.rule import parse_rule
 from meta.network.reach_words import ReachWords, newly_reachable, rule_words
+from meta.network.rule import parse_rule
 
 OF_FILE = "private by the operator's network.toml"
 NOT_NAMED = "a private address that the operator's network.toml does not name, so it is refused"
