@@ -396,7 +396,8 @@ class AgentUsage:
     """What the turns of one agent took, by model, its budget, and what of that it used today.
 
     `over` says why its budget is used up, and `until` until when, in Unix seconds; null while it is not. `notes` say
-    which part of the budget its runtime cannot be held to.
+    which part of the budget its runtime cannot be held to. `metered_tokens` are those that hive-egress counted, and so
+    no claim of the agent; null if it counted none.
     """
 
     agent: AgentName
@@ -406,6 +407,7 @@ class AgentUsage:
     over: str | None = None
     until: float | None = None
     notes: tuple[str, ...] = ()
+    metered_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class Alarm:
 @dataclass(frozen=True, slots=True)
 class Alarms:
     """The alarms of the daemon: about its background tasks, meta, the disk, file descriptors, stale locks in meta,
-    databases set aside, a missing manager, and the watch on proposed repos.
+    databases set aside, a missing manager, the watch on proposed repos, and the way out.
     """
 
     tasks: tuple[Alarm, ...] = ()
@@ -37,6 +37,7 @@ class Alarms:
     set_aside: tuple[Alarm, ...] = ()
     no_manager: tuple[Alarm, ...] = ()
     watching: tuple[Alarm, ...] = ()
+    way_out: tuple[Alarm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ KINDS = (
     Kind("database-set-aside", Severity.HIGH, sources.set_aside),
     Kind("meta-lock", Severity.HIGH, sources.locks),
     Kind("no-manager", Severity.HIGH, sources.no_manager),
+    Kind("way-out", Severity.HIGH, sources.way_out),
     Kind("rollout-failed", Severity.HIGH, sources.rollout),
     Kind("agent-failed", Severity.HIGH, sources.failed),
     Kind("deploy-failed", Severity.HIGH, sources.failed_deploys),

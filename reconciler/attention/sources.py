@@ -83,6 +83,12 @@ def watching(facts: Facts) -> Iterator[Draft]:
     return _alarms(facts.alarms.watching, "proposed repos cannot be watched, hive looks every second", "hive doctor")
 
 
+def way_out(facts: Facts) -> Iterator[Draft]:
+    """Yield what is wrong with the way out of the agents: hive-egress, the operator's file, a key."""
+    for alarm in facts.alarms.way_out:
+        yield Draft(_digest(alarm.text), "the agents' way out has a problem", "hive doctor", alarm.text)
+
+
 def rollout(facts: Facts) -> Iterator[Draft]:
     """Yield the rebuild of all agents that ended at one that failed."""
     last = facts.rollout

@@ -62,6 +62,7 @@ from reconciler.store.seen_tips import SeenTips
 from reconciler.telemetry.metrics import Metrics
 from reconciler.upkeep.disk.guard import Disk
 from reconciler.usage.budgets import Budgets
+from reconciler.usage.metered import MeteredTokens
 from reconciler.usage.records import TurnRecords
 from reconciler.world import World
 
@@ -254,8 +255,9 @@ async def _spending(
     holds: Holds,
 ) -> Spending:
     """Make what counts turns, and hold the agents whose budgets were used up when the last daemon ended."""
-    rounds = here.background.rounds("budgets")
-    budgets = Budgets(database, store.settings.of, roster.names, holds, rounds)
+    rounds, metrics = here.background.rounds("budgets"), store.metrics
+    budgets = Budgets(database, store.settings.of, roster.names, holds, rounds, changed=lambda: way_out.wake())
     await budgets.load()
     way_out = make_way_out(here, meta, store.repos, roster, launch, budgets)
-    return Spending(TurnRecords(database, store.metrics.turns, budgets.judge), budgets, way_out)
+    way_out.listen(MeteredTokens(database, roster.has, budgets.judge, metrics.egress.count_tokens).take)
+    return Spending(TurnRecords(database, metrics.turns, budgets.judge), budgets, way_out)

@@ -202,6 +202,7 @@ def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: 
         core.declared,
         spending.budgets,
         spending.records,
+        spending.way_out,
     )
     status = StatusQuery(
         world,
@@ -220,7 +221,7 @@ def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: 
         diffs=DiffsQuery(world, apply, deploys, logs),
         digest=DigestQuery(store.events, world.clock),
         logs=LogsQuery(world, deploys),
-        metrics=MetricsQuery(world, loop, status, core.discovery),
+        metrics=MetricsQuery(world, loop, status, core.discovery, spending.way_out),
         usage=UsageQuery(spending.records, spending.budgets, store.settings, world.clock),
         network=NetworkQuery(
             world, store.settings, core.way_out, store.requests, roster.names, core.way_out.conditions

@@ -59,6 +59,11 @@ class Policies:
         """True if an agent may reach anything."""
         return any(each.rules or each.grants or each.routes for each in self.policy.agents.values())
 
+    @property
+    def operator_problem(self) -> str:
+        """What is wrong with the operator's file or ceiling, "" if nothing is."""
+        return self._sources.operator.problem
+
     async def read(self) -> Policy:
         """Return the policy of now."""
         with contextlib.suppress(HiveError):  # what was read last stays in force; other lines say so

@@ -94,8 +94,12 @@ class EgressProcess:
         self._adopted: int | None = None
         self._started = float("-inf")
         self._quick = 0
-        self.starts = 0
+        self._starts = 0
+
+    @property
+    def starts(self) -> int:
         """How often this daemon started it."""
+        return self._starts
 
     async def revive(self, client: EgressClient) -> Report:
         """Return the report of a hive-egress that runs, started now if none does. Raise TransientError."""
@@ -137,7 +141,7 @@ class EgressProcess:
         except OSError as error:
             raise disk_error("cannot start hive-egress", error) from error
         self._started, self._adopted = self._clock(), pid
-        self.starts += 1
+        self._starts += 1
         log.info("hive-egress started (pid %d)", pid)
         with contextlib.suppress(NotFound):  # it ended already
             if (report := await self._answer(client, identity(pid))) is not None:

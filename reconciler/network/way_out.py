@@ -41,6 +41,10 @@ OnReport = Callable[[Report], Awaitable[None]]
 class Process(Protocol):
     """The hive-egress that the daemon starts (reconciler.network.process)."""
 
+    @property
+    def starts(self) -> int:
+        """How often this daemon started it."""
+
     async def revive(self, client: EgressClient) -> Report:
         """Start it unless it runs, and return its first report. Raise TransientError."""
 
@@ -77,6 +81,11 @@ class WayOut:
     def problem(self) -> str:
         """Why there is no way out now, with the remedy; "" if there is one."""
         return self._problem
+
+    @property
+    def starts(self) -> int:
+        """How often this daemon started hive-egress."""
+        return self._process.starts if self._process is not None else 0
 
     @property
     def policy(self) -> Policy:
@@ -119,6 +128,18 @@ class WayOut:
         Raise TransientError if hive-egress does not answer.
         """
         return await self._client.connections(agent, after)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what is wrong with the way out of all agents, one line each."""
+        if self._problem:
+            return (f"the way out: {self._problem}; agents wait for it, and go on by themselves",)
+        operator, report = self._policies.operator_problem, self._report
+        own = (f"the way out: {operator}",) if operator else ()
+        if report is None:
+            return own
+        keys = (f"the key {name} of the way out: {problem}" for name, problem in report.routes.items() if problem)
+        others = (f"hive-egress: {problem}" for problem in report.problems if not operator or problem not in operator)
+        return (*own, *keys, *others)
 
     def conditions(self, agent: AgentName) -> tuple[str, ...]:
         """Return what is wrong with the agent's way out, one line each."""

@@ -14,12 +14,19 @@ DAY = 86_400
 class Sums:
     """What the turns of one day took. `turns` leaves out those that ended because of an outage, a limit or a login.
 
-    `tokens` are those that the model read and wrote, without what its provider's cache had.
+    `tokens` are those that the model read and wrote, without what its provider's cache had, as the agent claims;
+    `metered` the same as hive-egress counted them, 0 if the key of the model's API is not outside.
     """
 
     turns: int = 0
     tokens: int = 0
     dollars: float = 0.0
+    metered: int = 0
+
+    @property
+    def spent(self) -> int:
+        """The tokens that count: what was metered, if the agent claims less."""
+        return max(self.tokens, self.metered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +52,8 @@ def judge(budget: Budget, sums: Sums, now: float) -> Over | None:
     reasons = []
     if budget.turns is not None and sums.turns >= budget.turns:
         reasons.append(f"{sums.turns} of {budget.turns} turns")
-    if budget.tokens is not None and sums.tokens >= budget.tokens:
-        reasons.append(f"{sums.tokens} of {budget.tokens} tokens")
+    if budget.tokens is not None and sums.spent >= budget.tokens:
+        reasons.append(f"{sums.spent} of {budget.tokens} tokens")
     if budget.dollars is not None and sums.dollars >= budget.dollars:
         reasons.append(f"${sums.dollars:.2f} of ${budget.dollars:.2f}")
     return Over(f"today's budget is used up: {', '.join(reasons)}", midnight_after(now)) if reasons else None

@@ -12,6 +12,7 @@ from reconciler.attention.facts import Alarm, Alarms, Facts
 from reconciler.common.tasks import Background
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.questions import Questions
+from reconciler.network.way_out import WayOut
 from reconciler.observe.declared import DeclaredMemory
 from reconciler.plan.rollout import PATIENCE
 from reconciler.proposals.discovery import Discovery
@@ -59,6 +60,7 @@ class AttentionFacts:
     declared: DeclaredMemory
     budgets: Budgets
     turns: TurnRecords
+    way_out: WayOut
 
     def alarms(self, shown: Mapping[AgentName, object]) -> Alarms:
         """Return the alarms. `shown` has the agents of the status."""
@@ -74,6 +76,7 @@ class AttentionFacts:
             set_aside=tuple(_set_aside(self.world.layout.database)),
             no_manager=() if MANAGER in shown else (Alarm("manager", self._no_manager()),),
             watching=tuple(Alarm("proposed", note) for note in self.discovery.notes()),
+            way_out=tuple(Alarm("way-out", note) for note in self.way_out.notes()),
         )
 
     def _meta(self) -> Iterator[Alarm]:
@@ -94,6 +97,7 @@ class AttentionFacts:
             *self.locks.conditions(agent),
             *self.declared.conditions(agent),
             *self.turns.conditions(agent),
+            *self.way_out.conditions(agent),
         )
         return AgentTroubles(conditions, self.discovery.refused(agent))
 

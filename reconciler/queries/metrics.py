@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from meta.errors import HiveError
 from reconciler.attention.registry import count_kinds
 from reconciler.loop.loop import Reconciler
+from reconciler.network.way_out import WayOut
 from reconciler.proposals.discovery import Discovery
 from reconciler.queries.status import StatusQuery
 from reconciler.store import damaged
+from reconciler.telemetry.egress import EgressView
 from reconciler.telemetry.metrics import Snapshot, database_bytes, disk_bytes
 from reconciler.world import World
 
@@ -25,6 +27,7 @@ class MetricsQuery:
     loop: Reconciler
     status: StatusQuery
     discovery: Discovery
+    way_out: WayOut
 
     async def __call__(self) -> bytes:
         """Return every metric as text. If the agents cannot be read, their gauges are left out."""
@@ -50,4 +53,5 @@ class MetricsQuery:
             watching=not self.discovery.notes(),
             set_aside=len(damaged.files(layout.database)),
             attention=count_kinds(seen.rows),
+            egress=EgressView(self.way_out.report, not self.way_out.problem, self.way_out.starts),
         )

@@ -195,7 +195,7 @@ def _notes(alarms: Alarms, of_backend: Iterable[str], rollout: Rollout | None) -
     for alarm in (*alarms.tasks, *alarms.meta, *alarms.disk, *alarms.descriptors, *alarms.locks, *alarms.set_aside):
         yield alarm.text
     yield from of_backend
-    for alarm in (*alarms.no_manager, *alarms.watching):
+    for alarm in (*alarms.no_manager, *alarms.watching, *alarms.way_out):
         yield alarm.text
     if rollout is not None:
         yield f"rebuild --all: {rollout.describe()}"

@@ -1,4 +1,7 @@
-"""What the turns of agents took, by agent and model, beside their budgets. All figures are the agents' claim."""
+"""What the turns of agents took, by agent and model, beside their budgets.
+
+All figures are the agents' claim, but for what hive-egress metered.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from meta.agent_toml.no_effect import describe_no_effect
 from meta.agent_toml.settings import AgentSettings, flatten
 from meta.errors import TransientError
 from meta.names import AgentName
+from meta.network.report import Metered
 from reconciler.observe.settings import DeployedSettings
 from reconciler.plan.budget import DAY, Sums, day_of
 from reconciler.store.usage import DaySum, Turn
@@ -38,23 +42,30 @@ class UsageQuery:
         models: defaultdict[str, list[ModelUsage]] = defaultdict(list)
         for row in await self.turns.totals(agent, begin):
             models[row.agent].append(_model(row))
-        today = await self.turns.day(now)
-        names = {*models, *(name for name in self.budgets.over if agent in (None, name)), *([agent] if agent else [])}
-        agents = [await self._agent(AgentName(name), models[name], today.get(name, Sums())) for name in sorted(names)]
+        today, metered = await self.turns.day(now), await self.turns.metered(begin)
+        asked = {name for name in (*metered, *self.budgets.over) if agent in (None, name)}
+        names = sorted({*models, *asked, *([agent] if agent else [])})
+        agents = [
+            await self._agent(AgentName(name), models[name], today.get(name, Sums()), metered.get(name))
+            for name in names
+        ]
         turns = await self.turns.newest(agent, newest) if agent is not None and newest else []
         return UsageReport(begin, agents, [_turn(turn) for turn in turns])
 
-    async def _agent(self, agent: AgentName, models: list[ModelUsage], today: Sums) -> AgentUsage:
+    async def _agent(
+        self, agent: AgentName, models: list[ModelUsage], today: Sums, metered: Metered | None
+    ) -> AgentUsage:
         over, settings = self.budgets.over.get(agent), await self._settings(agent)
         budget = settings.budget if settings is not None else None
         return AgentUsage(
             agent=agent,
             models=models,
             budget=BudgetUse() if budget is None else BudgetUse(budget.turns, budget.tokens, budget.dollars),
-            today=BudgetUse(today.turns, today.tokens, today.dollars),
+            today=BudgetUse(today.turns, today.spent, today.dollars),
             over=over.reason if over is not None else None,
             until=over.until if over is not None else None,
             notes=_notes(settings),
+            metered_tokens=None if metered is None else metered.input + metered.output,
         )
 
     async def _settings(self, agent: AgentName) -> AgentSettings | None:

@@ -140,7 +140,8 @@ def oddities(connection: sqlite3.Connection, agent: str, day: int) -> tuple[int,
 def prune(connection: sqlite3.Connection, now: float) -> None:
     """Remove what is older than it is kept, and the oldest turns of each agent that has more than ROWS_MOST."""
     connection.execute("DELETE FROM turns WHERE at < ?", (now - KEEP_DAYS * DAY,))
-    connection.execute("DELETE FROM turn_days WHERE day < ?", (day_of(now) - SUMS_DAYS,))
+    for table in ("turn_days", "metered_days"):
+        connection.execute(f"DELETE FROM {table} WHERE day < ?", (day_of(now) - SUMS_DAYS,))  # noqa: S608 - constants
     query = "SELECT agent FROM turns GROUP BY agent HAVING count(*) > ?"
     for (agent,) in connection.execute(query, (ROWS_MOST,)).fetchall():
         connection.execute(
@@ -153,11 +154,13 @@ def prune(connection: sqlite3.Connection, now: float) -> None:
 def sums(connection: sqlite3.Connection, day: int) -> dict[str, Sums]:
     """Return the sums of a day, of each agent that has any."""
     rows = connection.execute(
-        "SELECT CAST(agent AS BLOB), sum(turns), sum(input_tokens) + sum(output_tokens), sum(cost) FROM turn_days "
-        "WHERE day = ? GROUP BY agent",
+        "SELECT CAST(agent AS BLOB), sum(turns), sum(tokens), sum(cost), sum(metered) FROM ("
+        "SELECT agent, turns, input_tokens + output_tokens AS tokens, cost, 0 AS metered FROM turn_days WHERE day = ?1 "
+        "UNION ALL SELECT agent, 0, 0, 0.0, input_tokens + output_tokens FROM metered_days WHERE day = ?1"
+        ") GROUP BY agent",
         (day,),
     )
-    return {text(row[0], "the agent of a sum"): Sums(row[1], row[2], row[3]) for row in rows}
+    return {text(row[0], "the agent of a sum"): Sums(*row[1:]) for row in rows}
 
 
 def totals(connection: sqlite3.Connection, agent: str | None, since: float) -> list[DaySum]:
@@ -218,7 +221,7 @@ def _tools(value: str) -> dict[str, int]:
 
 def forget(connection: sqlite3.Connection, agent: str) -> None:
     """Remove everything about an agent."""
-    for table in ("turns", "turn_days", "over_budget"):
+    for table in ("turns", "turn_days", "metered_days", "over_budget"):
         connection.execute(f"DELETE FROM {table} WHERE agent = ?", (agent,))  # noqa: S608 - constants
 
 

@@ -29,6 +29,7 @@ from meta.names import AgentName
 from reconciler.plan import steps
 from reconciler.plan.phases import PHASES
 from reconciler.telemetry.descriptors import Descriptors
+from reconciler.telemetry.egress import EgressMetrics, EgressView
 from reconciler.telemetry.pauses import Pauses
 from reconciler.telemetry.turns import TurnCounters
 from reconciler.views import Status
@@ -57,7 +58,7 @@ class Snapshot:
 
     `disk`: (free, whole) bytes of the state directory's file system; `database`: bytes. `dead`: dead letters by inbox.
     `refused`: branches whose commit was refused, by agent. `set_aside`: damaged databases. `attention`: rows of the
-    attention list by kind and severity.
+    attention list by kind and severity. `egress`: the way out.
     """
 
     status: Status
@@ -70,6 +71,7 @@ class Snapshot:
     watching: bool = True
     set_aside: int = 0
     attention: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    egress: EgressView = field(default_factory=EgressView)
 
 
 class MessageCounters:
@@ -160,6 +162,7 @@ class Metrics:
             self.notifications.labels(outcome)
         self.messages = MessageCounters(here)
         self.turns = TurnCounters(here)
+        self.egress = EgressMetrics(here)
 
     def _gauges(self) -> None:
         here = self.registry
@@ -257,6 +260,7 @@ class Metrics:
     def forget(self, agent: AgentName) -> None:
         """Remove the series of a purged agent."""
         self.turns.forget(agent)
+        self.egress.forget(agent)
         if agent in self._agents:
             self._agents.discard(agent)
             for counter in (self.turns_killed, self.turns_stuck, self.crashes):
@@ -273,6 +277,7 @@ class Metrics:
         self.turn_age.clear()
         for gauge in (*of_agents, self.dead, self.refused_tips, self.attention):
             gauge.clear()
+        self.egress.show(EgressView(), ())
         self.snapshot_ok.set(snapshot is not None)
         self.queue_depth.set(queue)
         longest = self.pauses.longest()
@@ -310,6 +315,7 @@ class Metrics:
 
     def _show_troubles(self, snapshot: Snapshot) -> None:
         status = snapshot.status
+        self.egress.show(snapshot.egress, (agent.agent for agent in status.agents))
         for agent in status.agents:
             self.refused_tips.labels(agent.agent).set(snapshot.refused.get(agent.agent, 0))
         self.unwatched.set(not snapshot.watching)

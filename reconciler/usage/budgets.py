@@ -45,7 +45,10 @@ class BudgetHolds(Protocol):
 
 
 class Budgets:
-    """The budgets of all agents. `names` returns the agents that exist. Call `load` first."""
+    """The budgets of all agents. `names` returns the agents that exist. Call `load` first.
+
+    `changed` is called after each change of `over`.
+    """
 
     def __init__(
         self,
@@ -55,8 +58,10 @@ class Budgets:
         holds: BudgetHolds,
         rounds: Rounds | None = None,
         clock: Callable[[], float] = time.time,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._db = db
+        self._changed = changed
         self._settings = settings
         self._names = names
         self._holds = holds
@@ -149,9 +154,11 @@ class Budgets:
             self._over[agent] = after = Overrun(before.since if before else now, over.until, over.reason)
             if after != before:
                 self._holds.set_over_budget(agent, over.until, over.reason)
+                self._changed()
         elif before is not None:
             del self._over[agent]
             self._holds.clear_over_budget(agent)
+            self._changed()
         if self._over.get(agent) == self._recorded.get(agent):
             return
         await self._db.write(partial(_mark, agent=agent, over=over, at=now))

@@ -9,9 +9,11 @@ from functools import partial
 from typing import Any
 
 from meta.names import AgentName
+from meta.network.report import Metered
 from meta.wire.live import Usage
 from reconciler.common.token_bucket import Bucket
 from reconciler.plan.budget import Sums, day_of
+from reconciler.store import metered as metered_rows
 from reconciler.store import usage as rows
 from reconciler.store.database import Database
 from reconciler.store.usage import DaySum, Turn
@@ -94,6 +96,10 @@ class TurnRecords:
     async def day(self, at: float) -> dict[str, Sums]:
         """Return the sums of the day (UTC) of a Unix time, of each agent that has any."""
         return await self._db.read(partial(rows.sums, day=day_of(at)))
+
+    async def metered(self, since: float) -> dict[str, Metered]:
+        """Return what hive-egress metered since the day (UTC) of a Unix time, of each agent that has any."""
+        return await self._db.read(partial(metered_rows.totals, since=day_of(since)))
 
     async def newest(self, agent: AgentName, limit: int) -> list[Turn]:
         """Return the newest turns of an agent, the newest first."""

@@ -78,6 +78,8 @@ def _show_budget(agent: Row) -> None:
     if parts:
         over = f"; used up until {times.local_time(agent['until'])}" if agent["over"] is not None else ""
         console.write(f"\nbudget of {agent['agent']} today: {', '.join(parts)}{over}")
+    if agent.get("metered_tokens") is not None:
+        console.write(f"\nmetered for {agent['agent']} outside of it: {agent['metered_tokens']} tokens")
     for note in agent.get("notes", ()):  # an older daemon has none
         console.write(f"  {note}")
 

@@ -59,6 +59,7 @@ CASES: dict[str, Facts] = {
     "database-set-aside": Facts(alarms=Alarms(set_aside=(Alarm("hive.db.corrupt-1", "it was damaged", NOW - 9),))),
     "meta-lock": Facts(alarms=Alarms(locks=(Alarm("meta", "/s/meta/.git/index.lock was left"),))),
     "no-manager": Facts(alarms=Alarms(no_manager=(Alarm("manager", "there is no manager"),))),
+    "way-out": Facts(alarms=Alarms(way_out=(Alarm("way-out", "hive-egress does not answer"),))),
     "rollout-failed": Facts(rollout=ROLLOUT),
     "agent-failed": Facts(agents=(agent("failed", reason=EVIL, remedy="`hive restart alice`"),)),
     "deploy-failed": Facts(agents=(agent("running"),), failed=(failed_deploy(4),)),
@@ -112,6 +113,7 @@ COMMANDS = {
     "stale-proposal": "hive diff 7",
     "agent-condition": "hive plan alice",
     "watching": "hive doctor",
+    "way-out": "hive doctor",
     "messages": "hive inbox",
 }
 READING = {"status", "doctor", "logs", "plan", "diff", "questions", "pending", "dead-letters", "inbox", "usage"}
