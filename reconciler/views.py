@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meta.git.diff import FileChange
-from meta.model import DeployKind
+from meta.model import DeployKind, NetworkGrant
 from meta.names import AgentName, ProposalId, Sha
 from reconciler.plan.rollout import Rollout
 
@@ -190,6 +190,8 @@ class AgentStatus:
     """Why the CLI does not start, in the agent's own words."""
     declared: str = ""
     """How the host's configuration stands to git, if it declares the agent: `agrees`, `git moved`, `conflict`, ..."""
+    grants: tuple[NetworkGrant, ...] = ()
+    """What it may reach for a time, soonest end first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from meta.model import Deploy
 from meta.names import AgentName, ProposalId
 from reconciler.plan.rollout import Rollout
 from reconciler.store.messages.text import DeadLetterHead
+from reconciler.store.network_requests import NetworkRequest
 from reconciler.store.questions import Question
 from reconciler.store.usage import Overrun
 from reconciler.views import AgentStatus, Card, RefusedTip
@@ -48,7 +49,7 @@ class Facts:
     for which that failed by itself. `questions` are open ones to the operator. `unread` is the number of unread
     messages to the operator, and the time of the oldest. `refused` are branches whose commit is no proposal. `errors`
     has the error of each agent whose steps fail again and again, `conditions` what else is known about agents' repos
-    and files, `over_budget` the agents whose budget of the day is used up. `rollout` is the last one if it failed.
+    and files, `over_budget` the agents whose budget of the day is used up. `requests` are pending: for hosts. `rollout` is the last one if it failed.
     `unlisted` counts what was not read because a list has a limit.
     `now` is the moment.
     """
@@ -65,6 +66,7 @@ class Facts:
     refused: tuple[RefusedTip, ...] = ()
     rollout: Rollout | None = None
     over_budget: Mapping[AgentName, Overrun] = field(default_factory=dict)
+    requests: tuple[NetworkRequest, ...] = ()
     alarms: Alarms = Alarms()
     unlisted: int = 0
     now: float = 0.0

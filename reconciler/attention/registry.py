@@ -54,6 +54,7 @@ KINDS = (
     Kind("agent-over-budget", Severity.NORMAL, sources.over_budget),
     Kind("question", Severity.NORMAL, sources.questions),
     Kind("proposal", Severity.NORMAL, sources.proposals),
+    Kind("network-request", Severity.NORMAL, sources.network_requests),
     Kind("dead-letter", Severity.NORMAL, sources.dead_letters),
     Kind("refused-push", Severity.NORMAL, sources.refused),
     Kind("agent-parked", Severity.LOW, sources.parked),

@@ -251,6 +251,16 @@ def questions(facts: Facts) -> Iterator[Draft]:
         yield Draft(str(each.id), title, command, each.question, AgentName(each.asker), each.asked_at)
 
 
+def network_requests(facts: Facts) -> Iterator[Draft]:
+    """Yield the pending requests of agents for a host. The host is the agent's word, so it is not in the title."""
+    for each in facts.requests:
+        agent = AgentName(each.agent)
+        title = f"{agent} asks for a host (request {each.id}), which waits for your decision"
+        how = f"`hive network allow {agent} {each.id} --for 1h` or `hive network deny {agent} {each.id}`"
+        detail = f"{each.rule}: {each.why}"
+        yield Draft(str(each.id), title, f"hive network {agent}", detail, agent, each.asked_at, how)
+
+
 def dead_letters(facts: Facts) -> Iterator[Draft]:
     """Yield the messages that were given up."""
     for letter in facts.dead_letters:

@@ -203,6 +203,7 @@ def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: 
         spending.budgets,
         spending.records,
         spending.way_out,
+        store.requests,
     )
     status = StatusQuery(
         world,

@@ -12,6 +12,8 @@ from reconciler.attention.facts import Alarm, Alarms, Facts
 from reconciler.common.tasks import Background
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.questions import Questions
+from reconciler.network.refused import wanted_lines
+from reconciler.network.requests import Requests
 from reconciler.network.way_out import WayOut
 from reconciler.observe.declared import DeclaredMemory
 from reconciler.plan.rollout import PATIENCE
@@ -35,15 +37,19 @@ QUESTION_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class AgentTroubles:
-    """What is known about an agent's repos and files: conditions, and branches whose commit was refused."""
+    """What is known about an agent's repos and files: conditions, and branches whose commit was refused.
+
+    `wanted`: hosts that it wanted lately and may not reach.
+    """
 
     conditions: tuple[str, ...] = ()
     refused: tuple[RefusedTip, ...] = ()
+    wanted: tuple[str, ...] = ()
 
     @property
     def lines(self) -> tuple[str, ...]:
         """All of it as lines for the status."""
-        return (*self.conditions, *describe_refusals(self.refused))
+        return (*self.conditions, *describe_refusals(self.refused), *self.wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class AttentionFacts:
     budgets: Budgets
     turns: TurnRecords
     way_out: WayOut
+    requests: Requests
 
     def alarms(self, shown: Mapping[AgentName, object]) -> Alarms:
         """Return the alarms. `shown` has the agents of the status."""
@@ -99,7 +106,12 @@ class AttentionFacts:
             *self.turns.conditions(agent),
             *self.way_out.conditions(agent),
         )
-        return AgentTroubles(conditions, self.discovery.refused(agent))
+        return AgentTroubles(conditions, self.discovery.refused(agent), self._wanted(agent))
+
+    def _wanted(self, agent: AgentName) -> tuple[str, ...]:
+        report = self.way_out.report
+        each = report.agents.get(agent) if report is not None else None
+        return wanted_lines(agent, each, self.world.clock()) if each is not None else ()
 
     async def read(
         self,
@@ -131,6 +143,7 @@ class AttentionFacts:
             refused=tuple(refused),
             rollout=rollout,
             over_budget=dict(self.budgets.over),
+            requests=tuple(await self.requests.pending()),
             alarms=alarms,
             now=now,
             unlisted=max(0, status.questions - len(questions)) + max(0, status.dead_letters - len(letters)) + more,

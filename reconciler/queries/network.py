@@ -10,13 +10,13 @@ from meta.errors import HiveError, NotFound
 from meta.model import NetworkGrant
 from meta.names import AgentName
 from meta.network.report import AgentReport
-from meta.network.words import wanted_rule
 from reconciler.network.policy import Operator
 from reconciler.network.ports import Obeyed
 from reconciler.network.reach import reach_of
+from reconciler.network.refused import refused_hosts
 from reconciler.network.requests import NetworkRequest, Requests
 from reconciler.network.suggest import suggest
-from reconciler.network.views import Connections, NetworkView, RefusedHost, Suggestion
+from reconciler.network.views import Connections, NetworkView, Suggestion
 from reconciler.observe.settings import DeployedSettings
 from reconciler.world import World
 
@@ -87,13 +87,3 @@ class NetworkQuery:
             return await self.settings.of(agent)
         except HiveError:
             return None  # `problems` says so
-
-
-def refused_hosts(report: AgentReport) -> tuple[RefusedHost, ...]:
-    """Return what the operator could allow, the most wanted first."""
-    rows = [
-        RefusedHost(each.host, each.port, wanted_rule(each.host, each.port), each.count, each.first, each.last)
-        for each in report.refusals
-        if each.verdict.may_be_asked and each.host != "*"
-    ]
-    return tuple(sorted(rows, key=lambda row: (-row.count, row.host, row.port)))

@@ -15,6 +15,7 @@ from reconciler.attention.holding import Holding
 from reconciler.attention.registry import collect
 from reconciler.attention.row import Attention, Row, count, listed
 from reconciler.loop.loop import Look, Reconciler
+from reconciler.network.reach import in_force
 from reconciler.plan.observed import AgentObserved, LinkView
 from reconciler.plan.plan import open_ids
 from reconciler.plan.rollout import Rollout
@@ -154,6 +155,7 @@ class StatusQuery:
             paused=look.desired.run_of(name).paused,
             declared=self.facts.declared.standing(name),
             disk_limit_mib=entry.settings.limits.disk_mib if entry else None,
+            grants=in_force(look.desired.run_of(name).grants, self.clock()),
         )
 
     async def _with_link(self, row: AgentStatus, link: LinkView) -> AgentStatus:

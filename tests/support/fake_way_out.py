@@ -38,7 +38,7 @@ class FakeWayOut:
         sources = Sources(
             refresh=meta.read,
             names=daemon.service.names,
-            settings=daemon.service.network.settings,
+            settings=daemon.service.network.settings.of,
             grants=lambda agent: meta.known().run_of(agent).grants,
             held=lambda _: "",
             operator=daemon.world.network,

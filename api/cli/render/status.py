@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from api.cli.render import console, tables, texts, times
+from api.cli.render.users import with_names
 
 HEADINGS = (
     *("AGENT", "PHASE", "SINCE", "TURN", "WANTED", "DEPLOYED", "COMMIT"),
@@ -118,6 +119,9 @@ def details(agent: Row) -> Iterator[str]:
     if hidden := agent.get("model_hidden"):
         override = agent["model_override"]
         yield f"the model {override} that you set hides {hidden} of agent.toml; `hive model {name} --default` ends that"
+    for grant in agent.get("grants", ()):
+        by = with_names(grant["by"])
+        yield f"it may reach {grant['rule']} until {times.short_time(grant['until'])}, allowed by {by}"
     if problem := agent.get("runtime_problem"):
         yield f"its CLI does not start, it says: {quoted(problem)}"
 

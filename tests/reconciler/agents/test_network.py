@@ -9,8 +9,8 @@ import pytest
 
 from meta.agent_toml.settings import SETTINGS_FILE
 from meta.desired.reader import RUN
-from meta.errors import BadInput, Conflict, HiveError, NotFound, Occupied, Refused, TransientError
-from meta.names import OPERATOR, AgentName
+from meta.errors import BadInput, Conflict, NotFound, Occupied, Refused, TransientError
+from meta.names import OPERATOR, AgentName, Sha
 from meta.network.verdict import Verdict
 from reconciler.agents.network import Grants
 from reconciler.network.answers import Answers
@@ -198,7 +198,7 @@ async def test_what_agent_toml_allows_needs_no_grant(way: Way) -> None:
         await way.grants.allow(ALICE, "a.example.org:443", 60, BY)
     with pytest.raises(Conflict, match="not allowed for a time but for good"):
         await way.grants.revoke(ALICE, "a.example.org", BY)
-    with pytest.raises(Conflict, match="allowed already$"):
+    with pytest.raises(Conflict, match=r"allowed already$"):
         await way.grants.request(ALICE, "a.example.org", 80, "x")
 
 
@@ -233,7 +233,7 @@ async def test_a_denial_is_one_message_and_asking_again_at_once_gets_the_same_an
     assert await way.mail() == ["Your request 1: crates.io:443 is denied: use the mirror."]
     with pytest.raises(Conflict, match="request 1 was denied already"):
         await way.grants.deny(ALICE, 1, BY)
-    with pytest.raises(Refused, match="denied a moment ago. Your request 1"):
+    with pytest.raises(Refused, match=r"denied a moment ago\. Your request 1"):
         await way.grants.request(ALICE, "crates.io", 443, "please")
     way.now += 601
     assert (await way.grants.request(ALICE, "crates.io", 443, "please")).id == 2
@@ -284,7 +284,7 @@ async def test_for_good_is_a_proposal_that_keeps_the_file_as_it_is_written(way: 
     assert allowed.until is None
     (card,) = await way.daemon.service.cards.pending()
     assert (card.id, card.description) == (allowed.proposal, "allow crates.io")
-    text = await way.world.applied(ALICE).read(card.fetched_sha, SETTINGS_FILE)
+    text = await way.world.applied(ALICE).read(Sha(card.fetched_sha or ""), SETTINGS_FILE)
     assert text.decode() == '# mine\n[network]\nallow = [\n  "a.example", # forge\n  "crates.io",\n]\n'
     with pytest.raises(Occupied, match="still waits"):
         await way.grants.propose(ALICE, "other.example", BY)

@@ -17,6 +17,7 @@ from reconciler.attention.sources import LONG_WAIT
 from reconciler.plan.rollout import Rollout
 from reconciler.store.database import Database
 from reconciler.store.messages.text import DeadLetterHead
+from reconciler.store.network_requests import NetworkRequest
 from reconciler.store.questions import Question
 from reconciler.store.usage import Overrun
 from reconciler.views import AgentStatus, Card, RefusedTip
@@ -74,6 +75,7 @@ CASES: dict[str, Facts] = {
     "agent-over-budget": Facts(over_budget={ALICE: Overrun(NOW - 60, NOW + 60, EVIL)}),
     "question": Facts(questions=(question(3, EVIL),)),
     "proposal": Facts(proposals=(card(7, EVIL),)),
+    "network-request": Facts(requests=(NetworkRequest(3, "alice", "crates.io", 443, EVIL, 1, int(NOW), int(NOW)),)),
     "dead-letter": Facts(dead_letters=(DeadLetterHead(12, EVIL, "alice", int(NOW) - 7),)),
     "refused-push": Facts(refused=(TIP,)),
     "agent-parked": Facts(
@@ -107,6 +109,7 @@ COMMANDS = {
     "agent-over-budget": "hive usage alice",
     "question": "hive questions 3",
     "proposal": "hive diff 7",
+    "network-request": "hive network alice",
     "dead-letter": "hive dead-letters",
     "refused-push": "hive pending",
     "agent-parked": "hive plan alice",
@@ -116,7 +119,7 @@ COMMANDS = {
     "way-out": "hive doctor",
     "messages": "hive inbox",
 }
-READING = {"status", "doctor", "logs", "plan", "diff", "questions", "pending", "dead-letters", "inbox", "usage"}
+READING = {"status", "doctor", "logs", "plan", "diff", "questions", "pending", "dead-letters", "inbox", "usage", "network"}
 """The commands that change nothing."""
 
 
