@@ -91,9 +91,13 @@ class RequestNetwork(Wire):
     """The arguments of the tool `request_network`. It is on no line socket."""
 
     cmd: Literal["request_network"] = "request_network"
-    host: str = Field(max_length=HOST_LIMIT, description="the name of one host, like crates.io; no URL")
-    port: int = Field(443, ge=1, le=65_535, description="443 for https, 80 for http, 22 for ssh")
-    why: str = Field(max_length=TEXT_LIMIT, description="what you need it for, for the person who decides")
+    host: str = Field(max_length=HOST_LIMIT, description="the name of one host, no URL", examples=["crates.io"])
+    port: int = Field(443, ge=1, le=65_535, description="443 for https, 80 for http, 22 for ssh", examples=[443])
+    why: str = Field(
+        max_length=TEXT_LIMIT,
+        description="what you need it for: a person reads it and decides",
+        examples=["cargo build fetches the crates of Cargo.lock"],
+    )
 
 
 def _asked(_call: Call, request: NetworkRequest) -> str:

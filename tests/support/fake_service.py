@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from meta.agent_toml.seed import Start
 from meta.agent_toml.settings import AgentSettings, Budget
@@ -54,6 +54,7 @@ from reconciler.views import (
     Status,
     TurnResult,
 )
+from tests.support.fake_network import FakeNetwork
 
 SHA = "1" * 40
 SHOWN = "f00f00f00f00f00f00f0"
@@ -105,6 +106,7 @@ class FakeService:
         self.shown: dict[int, Card] = {}
         self.calls: list[tuple[object, ...]] = []
         self.asked = asyncio.Event()
+        self.network = FakeNetwork(self.known, self.record)
 
     def attach(self, database: Database, states: Path) -> None:
         """The real questions, reminders and loose ends on `database`; /state of each agent is below `states`."""
@@ -155,6 +157,8 @@ class FakeService:
             logs=part(deploys="log", last="logs", after="logs_after"),
             metrics=part(call="metrics"),
             usage=self.usage,
+            network=cast("Any", self.network),
+            grants=cast("Any", self.network),
             proposals=part(propose="propose", approve="approve", deny="deny", cancel="cancel", retry="retry"),
             discovery=part(refused="refused", waiting="waiting"),
             settings=part(text="settings", propose="propose_settings"),
@@ -193,6 +197,8 @@ class FakeService:
             notifier=part(test="test_notify"),
             disk=part(borrow="borrow", take_back="take_back"),
             locks=part(),
+            way_out=part(),
+            answers=part(),
         )
 
     def record(self, call: tuple[object, ...]) -> None:

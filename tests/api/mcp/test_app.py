@@ -18,7 +18,7 @@ from tests.api.conftest import Hive
 from tests.support.fake_service import ALICE, SHA
 from tests.support.mcp_client import MODES, Mode, Polls, call, connected, raw_call, texts
 
-OF_AGENTS = {"send", "recv", "ask", "answer", "remind", "loose_ends", "cancel_loose_end", "whoami"}
+OF_AGENTS = {"send", "recv", "ask", "answer", "remind", "loose_ends", "cancel_loose_end", "whoami", "request_network"}
 OF_THE_MANAGER = {"request_spawn", "request_apply_commit", "kill", "start", "restart", "update", "get_logs"}
 
 

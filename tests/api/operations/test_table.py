@@ -86,6 +86,14 @@ EXAMPLES: dict[str, Json] = {
     "turn_new_session": {"agent": "alice"},
     "model": {"agent": "alice"},
     "set_model": {"agent": "alice", "name": "opus"},
+    "network": {"agent": "alice"},
+    "network_requests": {},
+    "network_connections": {"agent": "alice", "after": 1},
+    "network_suggest": {"agent": "alice", "group": "python"},
+    "network_allow": {"agent": "alice", "rule": "crates.io", "seconds": 60},
+    "network_deny": {"agent": "alice", "request": 3},
+    "network_revoke": {"agent": "alice", "rule": "crates.io"},
+    "request_network": {"host": "crates.io", "port": 443, "why": "to build"},
     "change": {"agent": "alice", "from": "1"},
     "settings": {"agent": "alice"},
     "edit": {"agent": "alice", "text": "label = 'new'"},
@@ -251,6 +259,7 @@ async def test_http_has_the_routes_of_the_table_and_no_more(hive: Hive) -> None:
 
 def test_the_tools_are_those_of_the_principal() -> None:
     everybody = {"send", "recv", "ask", "answer", "remind", "loose_ends", "cancel_loose_end", "whoami"}
+    everybody |= {"request_network"}
     lifecycle = {"request_spawn", "request_apply_commit", "kill", "start", "restart", "update", "get_logs"}
     assert set(tools_of(Role.AGENT)) == everybody
     assert set(tools_of(Role.MANAGER)) == everybody | lifecycle
