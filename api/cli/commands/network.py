@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typing_extensions import override
 
 from api.cli.client import completion
 from api.cli.client.exit_codes import Interrupted
-from api.cli.client.follow import Patience
 from api.cli.client.http import Client, Row
-from api.cli.client.patience import LOST
+from api.cli.client.patience import LOST, Patience
 from api.cli.command import RUN, AgentArgument, JsonOption, MaybeAgentArgument, command
 from api.cli.render import console, times
 from api.cli.render.users import with_names
@@ -47,6 +47,7 @@ AllowedArgument = Annotated[
 class _Network(TyperGroup):
     """The group. `hive network alice` is short for `hive network show alice`: what is no command names an agent."""
 
+    @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put `show` before what names no command. A completion of the first word may still become either."""
         named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
@@ -54,6 +55,7 @@ class _Network(TyperGroup):
             args = [SHOW, *args]
         return super().parse_args(ctx, args)
 
+    @override
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Complete the commands, and the agents."""
         agent = next(each for each in self.commands[SHOW].params if each.name == "agent")
@@ -63,15 +65,18 @@ class _Network(TyperGroup):
 def register(app: typer.Typer) -> None:
     """Add the group to `app`."""
     group = typer.Typer(help=HELP, cls=_Network, subcommand_metavar="[AGENT | COMMAND] ...")
-    examples = ("hive network", "hive network alice", "hive network alice --follow", "hive network show allow")
-    command(group, SHOW, RUN, examples=examples)(show)
-    examples = ("hive network allow alice crates.io", "hive network allow alice 3 --for 2h")
-    examples += ("hive network allow alice '*.crates.io' --propose",)
-    command(group, "allow", RUN, examples=examples)(allow)
+    showing = ("hive network", "hive network alice", "hive network alice --follow", "hive network show allow")
+    command(group, SHOW, RUN, examples=showing)(show)
+    allowing = (
+        "hive network allow alice crates.io",
+        "hive network allow alice 3 --for 2h",
+        "hive network allow alice '*.crates.io' --propose",
+    )
+    command(group, "allow", RUN, examples=allowing)(allow)
     command(group, "revoke", RUN, examples=("hive network revoke alice crates.io",))(revoke)
     command(group, "deny", RUN, examples=("hive network deny alice 3 'use the mirror'",))(deny)
-    examples = ("hive network suggest alice", "hive network suggest alice --group python")
-    command(group, "suggest", RUN, examples=examples)(suggest)
+    suggesting = ("hive network suggest alice", "hive network suggest alice --group python")
+    command(group, "suggest", RUN, examples=suggesting)(suggest)
     app.add_typer(group, name="network", rich_help_panel=RUN)
 
 
@@ -83,11 +88,10 @@ def show(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show what agents may reach, what they were refused, and what they ask for. With AGENT also where each rule comes
-    from, and its last connections.
+    """Show what agents may reach, what they were refused, and what they ask for.
 
-    `hive network AGENT` is the same, unless the agent has the name of a command. --follow needs an AGENT, and goes on
-    after a restart of the daemon.
+    With AGENT it also shows where each rule comes from, and its last connections. `hive network AGENT` is the same,
+    unless the agent has the name of a command. --follow needs an AGENT, and goes on after a restart of the daemon.
     """
     if follow:
         if agent is None:

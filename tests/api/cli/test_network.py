@@ -1,0 +1,131 @@
+"""`hive network`: what it shows, what it asks of the daemon, and what --follow prints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api.cli.commands.network import Seen
+from api.cli.main import parser
+from meta.network.report import ConnectionRecord
+from meta.network.verdict import Verdict
+from tests.api.http.test_app import ME
+from tests.support.fake_network import FAR
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Hive
+
+OPEN = ConnectionRecord(2, 6.0, "tunnel", "b.example", 443, Verdict.ALLOWED)
+
+
+async def test_all_agents_have_a_row_and_what_waits_for_the_operator_has_its_command(hive: Hive) -> None:
+    code, out, err = await hive.hive("network")
+    assert (code, err) == (0, "")
+    row = next(line for line in out.splitlines() if line.startswith("alice "))
+    for part in ("*.example.org, pypi.org", "static.crates.io:443 12x", "a.example", "2.0 KiB"):
+        assert part in row
+    assert 'asks for crates.io:443 (2 times): "to \\u001b[2Jbuild"; `hive network allow alice 3` or' in out
+    assert "alice: wanted static.crates.io:443, 12 times: `hive network allow alice static.crates.io`" in out
+
+
+@pytest.mark.parametrize("words", [("alice",), ("show", "alice")])
+async def test_an_agent_is_named_with_or_without_the_word_show(hive: Hive, words: tuple[str, ...]) -> None:
+    code, out, _ = await hive.hive("network", *words)
+    assert code == 0
+    for part in ("1 open, 7 allowed, 12 not", "anthropic", "@python", "agent.toml", "allowed by operator"):
+        assert part in out
+    assert "b.example:443" in out  # a connection that goes on
+    _, out, _ = await hive.hive("network", *words, "--json")
+    assert json.loads(out)["refused"][0]["count"] == 12
+    _, out, _ = await hive.hive("network", "--json", *words[-1:])
+    assert json.loads(out)["agent"] == "alice"
+
+
+async def test_an_unknown_agent_is_an_error_that_names_it(hive: Hive) -> None:
+    code, _, err = await hive.hive("network", "alcie")
+    assert (code, "there is no agent alcie" in err) == (3, True)
+    code, _, err = await hive.hive("network", "Not A Name")
+    assert (code, "Not A Name" in err) == (2, True)
+
+
+async def test_a_host_is_allowed_for_an_hour_unless_a_time_is_given_and_the_default_is_said(hive: Hive) -> None:
+    _, out, _ = await hive.hive("network", "allow", "alice", "crates.io")
+    assert ", for an hour, since neither --for nor --propose is given\n" in out
+    assert "request 3 is answered" in out
+    _, out, _ = await hive.hive("network", "allow", "alice", "3", "--for", "90s")
+    assert "for an hour" not in out
+    assert hive.fake.calls == [("allow", "alice", "crates.io", 3600, ME), ("allow", "alice", "3", 90, ME)]
+
+
+async def test_a_host_for_good_is_a_proposal_whose_id_is_printed(hive: Hive) -> None:
+    _, out, _ = await hive.hive("network", "allow", "alice", "crates.io", "--propose")
+    assert out.startswith("7 is proposed: alice may reach crates.io; see `hive diff 7`\n")
+    assert "proposal 5 changes agent.toml too" in out
+    assert hive.fake.calls == [("propose", "alice", "crates.io", ME)]
+    code, _, err = await hive.hive("network", "allow", "alice", "crates.io", "--propose", "--for", "1h")
+    assert (code, "both --for and --propose" in err) == (2, True)
+
+
+@pytest.mark.parametrize("time", ["0s", "31d", "soon", "1w"])
+async def test_a_time_that_is_none_is_refused(hive: Hive, time: str) -> None:
+    code, _, err = await hive.hive("network", "allow", "alice", "crates.io", "--for", time)
+    assert code == 2
+    assert err
+    assert hive.fake.calls == []
+
+
+async def test_a_host_is_taken_back_and_a_request_denied(hive: Hive) -> None:
+    await hive.hive("network", "revoke", "alice", "crates.io")
+    await hive.hive("network", "deny", "alice", "3", "use the mirror")
+    assert hive.fake.calls == [("revoke", "alice", "crates.io", ME), ("deny", "alice", 3, ME, "use the mirror")]
+
+
+async def test_a_suggestion_is_text_for_files_and_its_notes_are_beside_it(hive: Hive) -> None:
+    _, out, err = await hive.hive("network", "suggest", "alice", "--group", "python")
+    assert "[groups]\n" in out
+    assert out.endswith("[network]\n")
+    assert err == "note: n\n"
+    code, _, err = await hive.hive("network", "suggest", "alice", "--merge")
+    assert (code, "was refused nothing" in err) == (3, True)
+
+
+def answer(*records: ConnectionRecord, epoch: float = 1.0, last: int = 0) -> dict[str, object]:
+    rows = [{**asdict(record), "verdict": str(record.verdict)} for record in records]
+    return {"connections": rows, "next": last, "epoch": epoch}
+
+
+def test_following_prints_each_connection_when_it_begins_and_when_it_ends() -> None:
+    seen, ended = Seen(), replace(OPEN, number=1, end="closed")
+    first = answer(ended, OPEN, last=3)
+    seen.begin(first)
+    assert [(row["number"], row["end"]) for row in seen.new(first)] == [(2, "")]
+    assert seen.after == 1  # so that the end of 2 comes
+    assert seen.new(answer(OPEN, last=3)) == []
+    again = answer(replace(OPEN, end="idle"), replace(OPEN, number=4, end="closed"), last=4)
+    assert [(row["number"], row["end"]) for row in seen.new(again)] == [(2, "idle"), (4, "closed")]
+    assert seen.after == 4
+    assert [row["number"] for row in seen.new(answer(replace(OPEN, number=1), epoch=2.0))] == [1]
+
+
+def test_completion_offers_commands_and_agents() -> None:
+    group = parser().commands["network"]
+    context = group.make_context("network", [], resilient_parsing=True)
+    assert [item.value for item in group.shell_complete(context, "al")] == ["allow"]
+
+
+def test_an_agent_with_the_name_of_a_command_is_reached_by_show() -> None:
+    group = parser().commands["network"]
+    assert group.parse_args(group.make_context("network", ["show", "deny"]), ["show", "deny"]) == ["deny"]
+
+
+async def test_a_grant_in_force_has_a_line_in_the_status(hive: Hive) -> None:
+    from api.cli.render.status import details
+
+    grant = {"rule": "a.example", "until": FAR, "by": "operator", "at": 1, "request": None}
+    row = {"agent": "alice", "turn": "idle", "grants": [grant]}
+    (line,) = details(row)
+    assert line.startswith("it may reach a.example until ")
+    assert line.endswith(", allowed by operator")
