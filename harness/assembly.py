@@ -36,6 +36,7 @@ from harness.runtimes.script import ScriptRuntime
 from harness.session import Session
 from harness.tools import HiveTools
 from harness.turn import close
+from harness.workspace.workspaces import Workspaces
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import HiveError, TransientError
 from meta.wire.link import Control
@@ -59,6 +60,7 @@ class Parts:
     random: Callable[[], float] = random.random
     lasting: bool = True
     way_out: WayOut = field(default_factory=OpenWay)
+    workspaces: Workspaces | None = None
     news: Sequence[News] = ()
 
 
@@ -103,7 +105,20 @@ async def make_parts(
     watch = start_login_watch if os.environ.get(STARTER) else None
     login = make_login(settings, enclosure.home, enclosure.env, start_child, watch)
     stack.push_async_callback(login.driver.close)
-    return Parts(bus, runtime, login.credentials, login.driver, login.watch, way_out=way_out, news=(way_out,))
+    env = {**enclosure.env, "HOME": str(enclosure.home)}
+    workspaces = Workspaces(
+        settings.workspace, enclosure.work, lambda: {**env, **enclosure.reach().env}, way_out.look, bus
+    )
+    return Parts(
+        bus,
+        runtime,
+        login.credentials,
+        login.driver,
+        login.watch,
+        way_out=BeforeTurns(way_out, workspaces),
+        workspaces=workspaces,
+        news=(way_out, workspaces),
+    )
 
 
 async def run(
@@ -113,7 +128,10 @@ async def run(
     bus, runtime = parts.bus, parts.runtime
     model = Model(model_file(environment), settings.model)
     session = Session(environment.kept, settings.runtime)
-    program = Program(runtime, model, link.about, lambda: parts.way_out.key)
+    workspaces = parts.workspaces
+    program = Program(
+        runtime, model, link.about, lambda: parts.way_out.key, lambda: workspaces.states if workspaces else ()
+    )
     compactor = Compactor(runtime, bus, settings.limits, environment.state / NOTES_FILE)
     agent = Agent(environment.generation, settings, parts.news)
     in_flight = InFlight(inbox, link)
@@ -122,14 +140,43 @@ async def run(
     loop = Loop(in_flight, gate, conversation, program, bus, outside)
     controls = Controls(loop, gate, conversation, model, program, bus, link.send, parts.login)
     link.handle(Control, controls.handle)
-    watch = None if parts.watch is None else asyncio.create_task(parts.watch(loop.set_login))
+    background = [asyncio.create_task(parts.watch(loop.set_login))] if parts.watch else []
+    background += [asyncio.create_task(workspaces.run(program.report))] if workspaces else []
     try:
         await loop.run()
     finally:
-        if watch is not None:
-            watch.cancel()
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         await controls.close()
         await close(runtime)
+
+
+class BeforeTurns:
+    """What a turn waits for: the way out, and for some time the workspaces."""
+
+    def __init__(self, way_out: WayOut, workspaces: Workspaces) -> None:
+        self._way_out = way_out
+        self._workspaces = workspaces
+
+    @property
+    def known(self) -> bool:
+        """Return True once it is known which keys are outside."""
+        return self._way_out.known
+
+    @property
+    def key(self) -> str:
+        """Return the kind of the key outside that the CLI uses."""
+        return self._way_out.key
+
+    @property
+    def misses(self) -> int:
+        """Return how many connections from inside found nothing that answers."""
+        return self._way_out.misses
+
+    async def look(self, *, fresh: bool = False) -> str:
+        """Return why no turn may begin, "" if one may."""
+        return await self._way_out.look(fresh=fresh) or self._workspaces.why()
 
 
 def model_file(environment: Environment) -> Path:

@@ -10,7 +10,7 @@ from harness.model import Model
 from harness.runtimes.base import Runtime
 from meta.errors import HiveError
 from meta.text import one_line
-from meta.wire.link import About
+from meta.wire.link import About, WorkspaceState
 
 log = logging.getLogger(__name__)
 
@@ -23,16 +23,23 @@ PROBLEM_SECONDS = 60.0
 class Program:
     """The CLI of a runtime. `report` takes what hive is told, after each change.
 
-    `key` returns the kind of the key outside by which it reaches its model, "" without one.
+    `key` returns the kind of the key outside by which it reaches its model, "" without one; `workspaces` the states of
+    the agent's workspaces.
     """
 
     def __init__(
-        self, runtime: Runtime, model: Model, report: Callable[[About], None], key: Callable[[], str] = str
+        self,
+        runtime: Runtime,
+        model: Model,
+        report: Callable[[About], None],
+        key: Callable[[], str] = str,
+        workspaces: Callable[[], tuple[WorkspaceState, ...]] = tuple,
     ) -> None:
         self._runtime = runtime
         self._model = model
         self._report = report
         self._key = key
+        self._workspaces = workspaces
         self._version = ""
         self.problem: str | None = None
         """Why the CLI cannot run, and what helps."""
@@ -65,5 +72,6 @@ class Program:
                 override=self._model.override[:200],
                 problem=self.problem or "",
                 key=self._key(),
+                workspaces=self._workspaces(),
             )
         )

@@ -108,12 +108,21 @@ class State(_Line):
     person: bool = False
 
 
+class WorkspaceState(_Line):
+    """One of the repos of `[[workspace]]`: `state` is cloning, ready or failed, `text` the progress or the problem."""
+
+    path: Annotated[str, Field(max_length=200)]
+    state: Annotated[str, Field(max_length=16)]
+    text: Annotated[str, Field(max_length=300)] = ""
+
+
 class About(_Line):
     """The runtime that the harness drives. Sent after the hello and after each change.
 
     `program` is the CLI's version, "" if there is none or it does not start; then `problem` says why and what helps.
     `override` is the operator's model, which hides the one of agent.toml. `model` is what the next turn has. `key` is
     the kind of the key outside of the container by which the CLI reaches its model; "": it has a login, or needs none.
+    `workspaces` are the repos that the agent begins with.
     """
 
     up: Literal["about"] = "about"
@@ -123,6 +132,7 @@ class About(_Line):
     override: Annotated[str, Field(max_length=200)] = ""
     problem: Reason = ""
     key: Identifier = ""
+    workspaces: Annotated[tuple[WorkspaceState, ...], Field(strict=False, max_length=16)] = ()
 
 
 class Event(_Line):

@@ -12,7 +12,8 @@ from typing import Any
 
 
 class FakeWayOut:
-    """The socket. `answer` is that about itself; None: it does not know the question. `hosts` lead to loopback ports.
+    """The socket. `answer` is that about itself; None: it does not know the question. `hosts` lead to
+    loopback ports.
 
     What else is asked by CONNECT is refused.
     """
@@ -21,6 +22,8 @@ class FakeWayOut:
         self.folder = folder
         self.answer: dict[str, Any] | None = {"routes": {}, "held": "", "refused": [], "next": 0}
         self.hosts: dict[str, int] = {}
+        self.routes: dict[str, Path] = {}
+        """Folders whose files are served below a route."""
         self.asked: list[str] = []
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,6 +54,8 @@ class FakeWayOut:
                 self.asked.append(f"{method} {target}")
                 if method == "CONNECT":
                     await self._tunnel(target, reader, writer)
+                elif (route := target.split("/")[1]) in self.routes:
+                    self._file(self.routes[route] / target.split("?")[0].removeprefix(f"/{route}/"), writer)
                 elif self.answer is None:
                     writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
                 else:
@@ -59,6 +64,11 @@ class FakeWayOut:
                 await writer.drain()
             finally:
                 writer.close()
+
+    def _file(self, path: Path, writer: asyncio.StreamWriter) -> None:
+        data = path.read_bytes() if path.is_file() else b""
+        status = b"200 OK" if path.is_file() else b"404 Not Found"
+        writer.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(data), data))
 
     async def _tunnel(self, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         port = self.hosts.get(target)
