@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import pytest
 
@@ -17,12 +18,14 @@ pytestmark = [pytest.mark.systemd, pytest.mark.nix]
 
 
 @contextmanager
-def nix_host(settings: Mapping[str, str | float]) -> Iterator[SystemdHost]:
-    """A booted host with nix, hive's units and these settings of the daemon."""
+def nix_host(
+    settings: Mapping[str, str | float], network: Mapping[str, object] = MappingProxyType({})
+) -> Iterator[SystemdHost]:
+    """A booted host with nix, hive's units, and these services.hive.settings and .network."""
     why, programs = host.missing() or nixhost.missing(), nixhost.programs()
     if why is not None or programs is None:
         pytest.skip(why or "")
-    with booted(lambda folder: SystemdHost(folder, nixhost.Nix(programs, settings))) as made:
+    with booted(lambda folder: SystemdHost(folder, nixhost.Nix(programs, settings, network))) as made:
         yield made
 
 

@@ -89,6 +89,7 @@ in
         Restart = "always";
         RestartSec = 1;
         TimeoutStopSec = 20;
+        SyslogIdentifier = "hive-egress";
         UMask = "0077";
         StateDirectory = "hive-egress";
         StateDirectoryMode = "0700";

@@ -38,16 +38,20 @@ USER = 64_991
 MEMBER, STRANGER = 64_992, 64_993
 """Two users: `ada` is in the group hive, `eve` is not."""
 
+EGRESS = 64_994
+"""The uid and gid of the user and the group `hive-egress`."""
+
 _PATH = f"{HOME / 'libexec'}:{{nix}}:/usr/sbin:/usr/bin:/sbin:/bin"
 _STORE_PATH = re.compile(r"/nix/store/[^/\s\"]+|/[^\s\"]+/store/[a-z0-9]{32}-[^/\s\"]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Nix:
-    """`programs` is the directory with nix, `settings` are the daemon's (services.hive.settings)."""
+    """`programs` is the directory with nix; `settings` and `network` are services.hive.settings and .network."""
 
     programs: Path
     settings: Mapping[str, str | float] = field(default_factory=dict)
+    network: Mapping[str, object] = field(default_factory=dict)
 
     def all_settings(self) -> dict[str, str | float]:
         """Return the settings, with the stub of nixpkgs and this checkout's hive."""
@@ -94,6 +98,8 @@ def install(root: Path, nix: Nix) -> None:
     for table, line in (
         ("passwd", f"hive:x:{USER}:{USER}::{HOME}/state/home:/bin/false"),
         ("group", f"hive:x:{USER}:ada"),
+        ("passwd", f"hive-egress:x:{EGRESS}:{EGRESS}::/:/bin/false"),
+        ("group", f"hive-egress:x:{EGRESS}:hive"),
         *(("passwd", f"{who}:x:{uid}:{uid}::/:/bin/false") for who, uid in (("ada", MEMBER), ("eve", STRANGER))),
         *(("group", f"{who}:x:{uid}:") for who, uid in (("ada", MEMBER), ("eve", STRANGER))),
     ):
@@ -111,12 +117,15 @@ def _install_units(root: Path, nix: Nix) -> None:
     python = f"export PYTHONPATH={REPO}:{packages} PYTHONDONTWRITEBYTECODE=1\nexec {INTERPRETER} -s -P -m"
     _script(home / "programs/bin/hive", f'{python} api.cli.main "$@"')
     _script(home / "programs/bin/hive-privileged", f'{python} reconciler.privileged "$@"')
+    _script(home / "programs/bin/hive-egress", f'{python} reconciler.egress "$@"')
     made = evaluated(nix)
     _script(home / "libexec/hive-privileged-start", _STORE_PATH.sub("/usr", made.helper))
+    _script(home / "libexec/hive-egress-start", _STORE_PATH.sub("/usr", made.egress))
     for name, text in made.units.items():
         (units / name).write_text(text)
     (root / "etc/hive").mkdir()
     (root / "etc/hive/daemon.env").write_text(made.settings)
+    (root / "etc/hive/network.toml").write_text(made.network)
     rules = [rule for rule in made.tmpfiles if not rule.startswith("L")]  # links lead into the evaluator's store
     (root / "etc/tmpfiles.d/hive.conf").write_text("".join(f"{rule}\n" for rule in rules))
     path = f'Environment="PATH={_PATH.format(nix=nix.programs)}"'
@@ -130,7 +139,12 @@ def _install_units(root: Path, nix: Nix) -> None:
         "ExecStartPre=",
         f"ExecStartPre=-+{HOME}/programs/bin/hive-privileged take-over --state {HOME}/state --user hive",
     ]
-    for name, lines in (("hive", [path, *seen, *before]), ("hive-privileged", [path, *seen, *start])):
+    egress = ["ExecStart=", f"ExecStart={HOME}/libexec/hive-egress-start"]
+    for name, lines in (
+        ("hive", [path, *seen, *before]),
+        ("hive-privileged", [path, *seen, *start]),
+        ("hive-egress", [*seen, *egress]),
+    ):
         (units / f"{name}.service.d").mkdir()
         (units / f"{name}.service.d/50-debian.conf").write_text("\n".join(["[Service]", *lines, ""]))
 
@@ -142,7 +156,9 @@ class Made:
     units: Mapping[str, str]
     tmpfiles: Sequence[str]
     settings: str
+    network: str
     helper: str
+    egress: str
 
 
 def evaluated(nix: Nix) -> Made:
@@ -154,6 +170,7 @@ def evaluated(nix: Nix) -> Made:
             programs=str(HOME / "programs"),
             stateDir=str(HOME / "state"),
             given=json.dumps(nix.all_settings()),
+            reach=json.dumps(dict(nix.network)),
         )
     return Made(**found)
 

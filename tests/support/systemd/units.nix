@@ -1,9 +1,10 @@
-# What services.hive makes of a host: { units, tmpfiles, settings, helper }, for a host that is not NixOS.
-# `programs` has bin/hive and bin/hive-privileged; `given` are services.hive.settings as JSON.
+# What services.hive makes of a host: { units, tmpfiles, settings, network, helper, egress }, for a host that is not NixOS.
+# `programs` has bin/hive and the like; `given` and `reach` are services.hive.settings and .network as JSON.
 {
   programs,
   stateDir,
   given,
+  reach,
 }:
 let
   lib = import ../../nix/stub-nixpkgs/lib;
@@ -23,6 +24,7 @@ let
             };
             inherit stateDir;
             settings = builtins.fromJSON given;
+            network = builtins.fromJSON reach;
           };
         }
       ];
@@ -34,5 +36,7 @@ assert failed == [ ];
   units = lib.filterAttrs (name: _: lib.hasPrefix "hive" name) config.systemd.stub.units;
   tmpfiles = config.systemd.tmpfiles.rules;
   settings = config.environment.etc."hive/daemon.env".text;
+  network = config.environment.etc."hive/network.toml".text;
   helper = config.systemd.services.hive-privileged.serviceConfig.ExecStart.content;
+  egress = config.systemd.services.hive-egress.serviceConfig.ExecStart.content;
 }

@@ -1,0 +1,16 @@
+"""hive-egress as the units and the helper of the module make it, on a real systemd host."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.systemd import waystory
+from tests.systemd.test_matrix import nix_host, told
+
+pytestmark = [pytest.mark.systemd, pytest.mark.nix, pytest.mark.timeout(120)]
+
+
+def test_hive_egress_runs_apart_from_hive_with_its_keys_and_comes_back_alone() -> None:
+    with nix_host({}, waystory.NETWORK) as made:
+        said = told(made, "tests.systemd.waystory", seconds=60)
+    assert "hive-egress is as its module says" in said
