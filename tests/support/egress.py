@@ -122,18 +122,11 @@ class Egress:
 
     def ask(self, request: Mapping[str, object]) -> dict[str, Any]:
         """Send one request to the control socket. Return its answer."""
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(WAIT)
-            sock.connect(str(self.control))
-            sock.sendall(encode_line(request))
-            with sock.makefile("rb") as lines:
-                answer = json.loads(lines.readline() or b'{"ok": false, "error": "no answer"}')
-        assert answer["ok"], answer
-        return dict(answer)
+        return ask(self.control, request)
 
     def report(self) -> Report:
         """Return the report."""
-        return decode_report(self.ask({"do": "report"})["report"])
+        return report_of(self.control)
 
     def agent(self, name: str = "alice") -> AgentReport:
         """Return an agent's part of the report."""
@@ -142,6 +135,23 @@ class Egress:
     def connections(self, agent: str = "alice") -> list[dict[str, Any]]:
         """Return the agent's connections."""
         return list(self.ask({"do": "connections", "agent": agent, "after": 0})["connections"])
+
+
+def ask(control: Path, request: Mapping[str, object]) -> dict[str, Any]:
+    """Send one request to a control socket. Return its answer."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(WAIT)
+        sock.connect(str(control))
+        sock.sendall(encode_line(request))
+        with sock.makefile("rb") as lines:
+            answer = json.loads(lines.readline() or b'{"ok": false, "error": "no answer"}')
+    assert answer["ok"], answer
+    return dict(answer)
+
+
+def report_of(control: Path) -> Report:
+    """Return the report of the hive-egress at a control socket."""
+    return decode_report(ask(control, {"do": "report"})["report"])
 
 
 def request(path: Path, data: bytes) -> tuple[bytes, socket.socket]:

@@ -50,6 +50,8 @@ class FakeMessages:
     def __init__(self, context_limit: int | None = None) -> None:
         self.requests: list[Json] = []
         """Every request: {"n", "t", "method", "path", "headers", "body", "kind", "step"}."""
+        self.usages: list[Json] = []
+        """What each answer said that it cost, of those that were sent to their end."""
         self.gone = False
         self._context_limit = context_limit
         self._queue: list[Step] = []
@@ -315,12 +317,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(step, body, headers)
         else:
             time.sleep(step.get("chunks", 1) * step.get("delay", 0))
-            self._reply(200, message_of(step, body), headers)
+            message = message_of(step, body)
+            self._reply(200, message, headers)
+            self.fake.usages.append(message["usage"])
 
     def _stream(self, step: Step, body: Json, headers: Json) -> None:
         stream = {"content-type": "text/event-stream", "cache-control": "no-cache", "transfer-encoding": "chunked"}
         self._head(200, {**stream, **headers})
-        for sent, (name, data, delta) in enumerate(events_of(message_of(step, body), step.get("chunks", 3))):
+        message = message_of(step, body)
+        for sent, (name, data, delta) in enumerate(events_of(message, step.get("chunks", 3))):
             if step.get("cut") == sent:
                 self.close_connection = True
                 self.connection.shutdown(2)
@@ -332,6 +337,7 @@ class _Handler(BaseHTTPRequestHandler):
                 break
             self._event(name, data)
         self.wfile.write(b"0\r\n\r\n")
+        self.fake.usages.append(message["usage"])
 
     def _event(self, name: str, data: Json) -> None:
         chunk = f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n".encode()

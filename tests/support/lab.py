@@ -34,6 +34,7 @@ from api.cli.client.paths import Where
 from meta.layout import Layout
 from meta.names import AgentName
 from reconciler.backends.local.backend import Command
+from reconciler.network.process import running
 from tests.support.lab_daemon import TINY as TINY
 from tests.support.lab_daemon import Serving, command_for, filling_command, serve_here, tiny_command
 
@@ -213,6 +214,14 @@ class Lab:
             if str(self.directory).encode() in command:
                 signal.pidfd_send_signal(fd, signal.SIGTERM)
                 select.select([fd], [], [], 10)
+            os.close(fd)
+
+    def end_egress(self) -> None:
+        """End the hive-egress that a daemon of this hive started."""
+        for which, _ in running(self.layout.egress_state):
+            fd = os.pidfd_open(which.pid)
+            signal.pidfd_send_signal(fd, signal.SIGTERM)
+            select.select([fd], [], [], 10)
             os.close(fd)
 
     # requests
@@ -402,6 +411,8 @@ def fresh_lab(letter: str, settings: dict[str, str] | None = None, **kind: Unpac
     finally:
         lab.kill()
         lab.end_agents()
+        if lab.settings["HIVE_EGRESS_START"] == "true":
+            lab.end_egress()
         discard(directory)
 
 

@@ -67,6 +67,12 @@ class Upstream:
         threading.Thread(target=self._accept, args=(listener, banner, name), daemon=True).start()
         self._ends.append(lambda: listener.shutdown(socket.SHUT_RDWR))
 
+    def listen_echo(self, banner: bytes = b"", name: str = "echo") -> int:
+        """Send a banner, then back what comes, on loopback. Return the port."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.echo(listener, banner, name)
+        return int(listener.getsockname()[1])
+
     def reached(self, name: str) -> int:
         """Return the number of connections of a server."""
         return self.connections.count(name)
