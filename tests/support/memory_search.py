@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 CHUNK = 2**20
+PAGE = os.sysconf("SC_PAGE_SIZE")
+BLOCK = 2**16
+"""Pages whose entries are read at once."""
 
 
 def descendants(outermost: int) -> list[int]:
@@ -47,31 +50,47 @@ def in_files(folders: Iterable[Path], secret: bytes) -> list[str]:
 
 
 def _in_memory(pid: int, secret: bytes) -> Iterator[int]:
-    """Yield the starts of the mappings that have it. Those with nothing resident are passed over: some are endless."""
+    """Yield the addresses of the blocks that have it, of what is in memory and in no file."""
     try:
-        regions = list(_resident(pid))
-        memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
+        regions = list(_regions(pid))
+        memory, pages = (os.open(f"/proc/{pid}/{name}", os.O_RDONLY) for name in ("mem", "pagemap"))
     except OSError:
         return
     try:
         for start, end in regions:
-            if _has(memory, start, end, secret):
-                yield start
+            for first, last in _present(pages, start, end):
+                if _has(memory, first, last, secret):
+                    yield first
     finally:
         os.close(memory)
+        os.close(pages)
 
 
-def _resident(pid: int) -> Iterator[tuple[int, int]]:
-    region: tuple[int, int] | None = None
-    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8", errors="replace").splitlines():
+def _regions(pid: int) -> Iterator[tuple[int, int]]:
+    for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace").splitlines():
         words = line.split()
-        if not words[0].endswith(":"):
-            start, _, end = words[0].partition("-")
-            # a file is the same for all: the secret is in no program
-            private = words[1].startswith("r") and words[4] == "0"
-            region = (int(start, 16), int(end, 16)) if private else None
-        elif words[0] == "Rss:" and region is not None and words[1] != "0":
-            yield region
+        start, _, end = words[0].partition("-")
+        if words[1].startswith("rw") and int(end, 16) < 2**63:
+            yield int(start, 16), int(end, 16)
+
+
+def _present(pages: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the runs of pages that are in memory or swapped out: a runtime maps far more than it uses."""
+    run: int | None = None
+    for at in range(start, end, BLOCK * PAGE):
+        count = min(BLOCK, (end - at) // PAGE)
+        data = os.pread(pages, count * 8, at // PAGE * 8)
+        if run is None and not data.strip(b"\0"):
+            continue
+        for number, entry in enumerate(memoryview(data).cast("Q")):
+            there, address = bool(entry >> 62), at + number * PAGE
+            if there and run is None:
+                run = address
+            elif not there and run is not None:
+                yield run, address
+                run = None
+    if run is not None:
+        yield run, end
 
 
 def _has(memory: int, start: int, end: int, secret: bytes) -> bool:

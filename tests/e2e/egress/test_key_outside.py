@@ -10,7 +10,6 @@ import json
 import os
 import re
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,18 @@ from tests.support.fake_messages_api import FakeMessages
 from tests.support.lab import Lab, fresh_lab
 from tests.support.memory_search import descendants, in_files, in_processes
 from tests.support.own_ca import ca_file, server_context
-from tests.support.real_agents import REAL, SETTINGS, Model, cli_of, operator_has, plan, send, send_message, state_is
+from tests.support.real_agents import (
+    REAL,
+    SETTINGS,
+    Model,
+    cli_of,
+    failures,
+    operator_has,
+    plan,
+    send,
+    send_message,
+    state_is,
+)
 from tests.support.upstream import Upstream
 
 pytestmark = REAL
@@ -69,7 +79,7 @@ upstream = "https://{MODELS}:{port}"
         )
         made.post("/api/agents/alice/spawn")
         made.settle("alice")
-        assert made.deploy(f'runtime = "claude"\n[network]\nallow = ["{ECHO}:{echo}"]\n')["state"] == "deployed"
+        made.post("/api/agents/alice/network/allow", rule=f"{ECHO}:{echo}", seconds=3600, propose=False)
         yield made
 
 
@@ -100,17 +110,15 @@ def test_a_turn_comes_back_metered_and_the_key_is_nowhere_inside(lab: Lab, model
 
 
 def test_a_turn_goes_on_when_hive_egress_is_killed_in_the_middle(lab: Lab, model: Model) -> None:
-    go = threading.Event()
-    counted = len(model.fake.calls("main"))
-    model.fake.push({"text": "after the accident", "until": go})
-    send_message(lab, "alice", "are you there?")
-    lab.until(lambda: len(model.fake.calls("main")) > counted)
-    ((which, _),) = running(lab.layout.egress_state)
-    os.kill(which.pid, signal.SIGKILL)
-    go.set()
-    lab.until(lambda: any(found.pid != which.pid for found, _ in running(lab.layout.egress_state)))
-    lab.until(lambda: lab.agent("alice")["turn"] == "idle")
-    assert "failed" not in json.dumps(lab.agent("alice"))
+    told = send("operator", "after the accident")
+    send_message(lab, "alice", plan({"hang": 60, "then": told}, {"text": "done"}))
+    lab.until(lambda: any("accident" in json.dumps(call["body"]) for call in model.fake.calls("main")))
+    ((killed, _),) = running(lab.layout.egress_state)
+    os.kill(killed.pid, signal.SIGKILL)
+    operator_has(lab, "after the accident")
+    ((healed, _),) = running(lab.layout.egress_state)
+    assert healed != killed
+    assert failures(lab, "after the accident") == [0]
 
 
 def test_a_tunnel_survives_the_restart_of_the_daemon(lab: Lab, upstream: Upstream) -> None:
