@@ -28,50 +28,57 @@ class Hello:
     name: str
 
 
-def looks_like_tls(data: bytes) -> bool | None:
+def looks_like_tls(data: bytes | bytearray) -> bool | None:
     """Return True if bytes begin like a record of a TLS handshake, None if there are too few to say."""
     if data[:1] != b"\x16":
         return False if data else None
     return None if len(data) < 2 else data[1] == 3
 
 
-def parse_client_hello(data: bytes) -> Hello | None:
-    """Return the ClientHello at the start of `data`, None if more bytes are needed. Raise NotHello.
+class HelloReader:
+    """Reads a ClientHello that comes in parts, perhaps in many records. Each byte is looked at once."""
 
-    It may be spread over several records. What follows it is not looked at.
-    """
-    message = bytearray()
-    position = 0
-    while True:
-        if position and len(message) >= 4 and len(message) >= _length(message) + 4:
-            return Hello(_name(_Reader(bytes(message[4 : _length(message) + 4]))))
-        head = data[position : position + 5]
-        _check_record(head)
-        if len(head) < 5:
-            break
-        size = int.from_bytes(head[3:5], "big")
+    def __init__(self) -> None:
+        self._size = 0
+        self._record = bytearray()
+        self._message = bytearray()
+
+    def feed(self, data: bytes) -> Hello | None:
+        """Return the ClientHello once it is whole, None while more bytes are needed. Raise NotHello.
+
+        What follows it is not looked at.
+        """
+        self._size += len(data)
+        self._record += data
+        while self._take_record():
+            if len(self._message) >= 4 and len(self._message) >= _length(self._message) + 4:
+                return Hello(_name(_Reader(bytes(self._message[4 : _length(self._message) + 4]))))
+        if self._size > HELLO_LIMIT:
+            raise NotHello(f"a ClientHello of more than {HELLO_LIMIT} bytes")
+        return None
+
+    def _take_record(self) -> bool:
+        """Move the content of a whole record into the message. Return False if there is none."""
+        _check_record(self._record[:5])
+        if len(self._record) < 5:
+            return False
+        size = int.from_bytes(self._record[3:5], "big")
         if not 0 < size <= _RECORD_LIMIT:
             raise NotHello(f"a record of {size} bytes")
-        message += data[position + 5 : position + 5 + size]
-        _check_message(message)
-        position += 5 + size
-        if position > len(data):
-            break
-    if len(data) > HELLO_LIMIT:
-        raise NotHello(f"a ClientHello of more than {HELLO_LIMIT} bytes")
-    return None
+        if len(self._record) < 5 + size:
+            return False
+        self._message += self._record[5 : 5 + size]
+        del self._record[: 5 + size]
+        if self._message[:1] != bytes([_CLIENT_HELLO]):
+            raise NotHello("a handshake that does not begin with a ClientHello")
+        if len(self._message) >= 4 and _length(self._message) > _MESSAGE_LIMIT:
+            raise NotHello(f"a ClientHello of {_length(self._message)} bytes")
+        return True
 
 
-def _check_record(head: bytes) -> None:
+def _check_record(head: bytearray) -> None:
     if head[:1] not in (b"", bytes([_HANDSHAKE])) or head[1:2] not in (b"", b"\x03") or head[2:3] > b"\x04":
         raise NotHello("no record of a handshake")
-
-
-def _check_message(message: bytearray) -> None:
-    if message[:1] not in (b"", bytes([_CLIENT_HELLO])):
-        raise NotHello("a handshake that does not begin with a ClientHello")
-    if len(message) >= 4 and _length(message) > _MESSAGE_LIMIT:
-        raise NotHello(f"a ClientHello of {_length(message)} bytes")
 
 
 def _length(message: bytearray) -> int:

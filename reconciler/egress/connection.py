@@ -11,7 +11,7 @@ from reconciler.egress import forward
 from reconciler.egress.client_hello import ALERT
 from reconciler.egress.gate import AgentGate
 from reconciler.egress.head import ESTABLISHED, Target, is_connect, parse_connect, refusal_answer
-from reconciler.egress.limits import ANSWER_SECONDS, HEAD_LIMIT, HEAD_SECONDS, HELLO_SECONDS
+from reconciler.egress.limits import ANSWER_SECONDS, HEAD_LIMIT, HEAD_SECONDS
 from reconciler.egress.ports import TUNNEL, Denied, Streams
 from reconciler.egress.sni import HelloGuard
 from reconciler.egress.tunnel import Carrier, Tunnel
@@ -28,7 +28,8 @@ async def serve_connection(client: socket.socket, gate: AgentGate, carrier: Carr
                 data = await _read_until_known(client)
                 target = await _read_target(client, data) if is_connect(data) else None
         except TimeoutError:
-            gate.refuse(TUNNEL, "", 0, denied := _late("the-head-of-the-request"))
+            denied = Denied(Verdict.LIMIT, "the-head-of-the-request-did-not-come-in-time")
+            gate.refuse(TUNNEL, "", 0, denied)
             await _answer(client, refusal_answer(denied))
         except Denied as denied:
             gate.refuse(TUNNEL, "", 0, denied)
@@ -74,23 +75,9 @@ async def _tunnel(client: socket.socket, gate: AgentGate, carrier: Carrier, targ
     ):
         await asyncio.get_running_loop().sock_sendall(client, ESTABLISHED)
         tunnel = Tunnel(client, dialled.connection, entry, gate.pacer, carrier, guard)
-        # the guard's own limit of time: for a ClientHello that is due, or that came in part
-        timer = asyncio.get_running_loop().call_later(HELLO_SECONDS, _end_if_waiting, tunnel, guard)
-        try:
-            await tunnel.run(target.rest, wait_for_client=guard.required)
-        finally:
-            timer.cancel()
+        await tunnel.run(target.rest, wait_for_client=guard.required)
         if entry.denied is not None and guard.tls:
             await _answer(client, ALERT)
-
-
-def _end_if_waiting(tunnel: Tunnel, guard: HelloGuard) -> None:
-    if guard.passed:
-        return
-    if guard.waiting:
-        tunnel.refuse(_late("the-ClientHello"))
-    else:
-        asyncio.get_running_loop().call_later(HELLO_SECONDS, _end_if_waiting, tunnel, guard)
 
 
 async def _forward(client: socket.socket, gate: AgentGate, head: bytes, host: str = "") -> None:
@@ -138,7 +125,3 @@ async def _answer(client: socket.socket, data: bytes) -> None:
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(ANSWER_SECONDS):
             await asyncio.get_running_loop().sock_sendall(client, data)
-
-
-def _late(what: str) -> Denied:
-    return Denied(Verdict.LIMIT, f"{what}-did-not-come-in-time")

@@ -122,6 +122,9 @@ class Book:
                 denied.counted = True
                 entry.deny(denied)
             raise
+        except asyncio.CancelledError:
+            entry.finish("closed")
+            raise
         except BaseException:
             entry.finish("error")
             raise

@@ -54,6 +54,7 @@ class AgentGate:
     ) -> None:
         self._agent = agent
         self._policy = policy
+        self._due = policy.next_end(clock())
         self._network = network
         self._keys = keys
         self._resolver = resolver
@@ -84,9 +85,15 @@ class AgentGate:
         self.obey(AgentPolicy())
         self.upstreams.close()
 
+    @property
+    def due(self) -> float | None:
+        """Return when a grant ends next, None if none does."""
+        return self._due
+
     def review(self) -> None:
         """End the connections that are no longer allowed, and forget the refusals of what is allowed now."""
         now = self._clock()
+        self._due = self._policy.next_end(now)
         for entry in list(self.book.open):
             if not self._still(entry, now):
                 entry.stop()
@@ -114,7 +121,11 @@ class AgentGate:
     async def dial(self, host: str, port: int, kind: str = TUNNEL) -> Streams:
         """Decide, resolve, check the addresses, and connect to one that was checked. Raise Denied."""
         dialled = await self.connect(host, port, kind)
-        return await asyncio.open_connection(sock=dialled.connection)
+        try:
+            return await asyncio.open_connection(sock=dialled.connection)
+        except BaseException:
+            dialled.connection.close()
+            raise
 
     async def connect(self, host: str, port: int, kind: str = TUNNEL) -> Dialled:
         """Decide, resolve, check the addresses, and connect to one that was checked. Raise Denied."""

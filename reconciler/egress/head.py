@@ -43,20 +43,24 @@ def is_connect(data: bytes) -> bool | None:
 
 
 def parse_connect(data: bytes) -> Target | None:
-    """Return the target of a CONNECT, None if more bytes are needed. Raise Denied."""
+    """Return the target of a CONNECT, None if more bytes are needed. Raise Denied.
+
+    It is called again with each part that comes, so it looks closely only at a whole head.
+    """
     head, end, rest = data.partition(END)
     if len(head) > HEAD_LIMIT:
         raise Denied(Verdict.BAD_REQUEST, f"the-head-is-longer-than-{HEAD_LIMIT}-bytes")
-    lines = head.split(b"\r\n")
-    if not end and len(lines) == 1 and b"\n" not in head and b"\0" not in head:
+    if head.count(b"\n") != head.count(b"\r\n") or b"\0" in head:
+        raise Denied(Verdict.BAD_REQUEST, "the-head-has-an-unclean-line-end")
+    if not end:
         return None
-    first = _LINE.fullmatch(lines[0])
-    if first is None:
+    first, *fields = head.split(b"\r\n")
+    match = _LINE.fullmatch(first)
+    if match is None:
         raise Denied(Verdict.BAD_REQUEST, "not-a-clean-CONNECT-host:port-HTTP/1.1")
-    fields = lines[1:] if end else lines[1:-1]
     if len(fields) > _FIELDS or not all(_FIELD.fullmatch(line) for line in fields):
         raise Denied(Verdict.BAD_REQUEST, "a-header-is-not-clean")
-    return Target(*parse_authority(first[1].decode("ascii")), rest) if end else None
+    return Target(*parse_authority(match[1].decode("ascii")), rest)
 
 
 def parse_authority(text: str) -> tuple[str, int]:

@@ -32,6 +32,9 @@ SMALL_CHUNK = 16 * 1024
 _LEAST_CHUNK = 1024
 STALLED_LIMIT = 32 * 2**20
 """Bytes that wait for slow peers, of all agents. Beyond it every chunk is a small one."""
+ACCEPTS_PER_SECOND = 400.0
+ACCEPTS_AT_ONCE = 2000.0
+"""New connections of one agent. Those beyond wait in the kernel, so that one agent's do not take all the time."""
 REFUSED_AT_ONCE = 32
 """Connections beyond an agent's limit that get an answer. Those beyond it are closed at once."""
 LINES_PER_SECOND = 10.0
@@ -67,6 +70,25 @@ class Pace:
         """Take bytes, and wait until more may be carried."""
         if seconds := self.take(count):
             await asyncio.sleep(seconds)
+
+
+class Rate:
+    """A token bucket for things that happen one by one."""
+
+    def __init__(self, per_second: float, most: float, now: float) -> None:
+        self._per_second = per_second
+        self._most = most
+        self._left = most
+        self._at = now
+
+    def take(self, now: float) -> float:
+        """Take one. Return 0.0, or the seconds until there is one again."""
+        self._left = min(self._most, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if self._left < 1:
+            return (1 - self._left) / self._per_second
+        self._left -= 1
+        return 0.0
 
 
 def raise_open_files() -> int:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from meta.network.report import ConnectionRecord
-from reconciler.egress.limits import LINES_AT_ONCE, LINES_PER_SECOND
+from reconciler.egress.limits import LINES_AT_ONCE, LINES_PER_SECOND, Rate
 
 Write = Callable[[str], None]
 
@@ -28,19 +28,14 @@ class ConnectionLog:
         self._agent = agent
         self._write = write
         self._clock = clock
-        self._left = LINES_AT_ONCE
-        self._at = clock()
+        self._rate = Rate(LINES_PER_SECOND, LINES_AT_ONCE, clock())
         self._omitted = 0
 
     def add(self, record: ConnectionRecord) -> None:
         """Write the line of a connection that ended or was refused."""
-        now = self._clock()
-        self._left = min(LINES_AT_ONCE, self._left + (now - self._at) * LINES_PER_SECOND)
-        self._at = now
-        if self._left < 1:
+        if self._rate.take(self._clock()):
             self._omitted += 1
             return
-        self._left -= 1
         if self._omitted:
             self._write(f"{self._agent} {self._omitted} lines left out")
             self._omitted = 0

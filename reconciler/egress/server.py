@@ -35,7 +35,6 @@ from reconciler.egress.tunnel import Carrier
 
 TICK = 1.0
 """Seconds between two looks at the directories, the operator's file, and the grants that end."""
-SWEEP = 10.0
 SAVE = 5.0
 
 
@@ -68,7 +67,7 @@ class Server:
         self._gates: dict[AgentName, AgentGate] = {}
         self._clients: dict[AgentName, set[asyncio.Task[None]]] = {}
         self._refused: dict[AgentName, set[asyncio.Task[None]]] = {}
-        self._saved = self._swept = 0.0
+        self._saved = 0.0
         self._saved_number = 0
 
     async def start(self) -> None:
@@ -84,16 +83,16 @@ class Server:
 
     async def tick(self) -> None:
         """Look once at the directories, the operator's file, the grants, the tunnels and the counters."""
-        if self._network.reload():
-            self._changes.note()
+        reloaded = self._network.reload()
         for gate in self._gates.values():
-            gate.review()
+            if reloaded or (gate.due is not None and gate.due <= self._clock()):
+                gate.review()
+        if reloaded:
+            self._changes.note()
         if self._sockets.serve(self._gates.keys()):
             self._changes.note()
         now = time.monotonic()
-        if now - self._swept >= SWEEP:
-            self._swept = now
-            self._carrier.sweep(asyncio.get_running_loop().time(), self._network.file.idle_seconds)
+        self._carrier.sweep(asyncio.get_running_loop().time(), self._network.file.idle_seconds)
         if now - self._saved >= SAVE:
             self._saved = now
             await self._save()
@@ -189,7 +188,7 @@ class Server:
 
     def _pause(self) -> float:
         now = self._clock()
-        ends = [end for gate in self._gates.values() if (end := gate.policy.next_end(now)) is not None]
+        ends = [gate.due for gate in self._gates.values() if gate.due is not None]
         return max(0.01, min([TICK, *(end - now for end in ends)]))
 
     async def _save(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meta.network.rule import is_address
 from meta.network.verdict import Verdict
-from reconciler.egress.client_hello import Hello, NotHello, looks_like_tls, parse_client_hello
+from reconciler.egress.client_hello import Hello, HelloReader, NotHello, looks_like_tls
 from reconciler.egress.gate import AgentGate
 from reconciler.egress.head import one_line
 from reconciler.egress.ports import Denied
@@ -22,35 +22,38 @@ class HelloGuard:
         self._gate = gate
         self._host = host
         self._port = port
-        self._data = b""
+        self._held = bytearray()
+        self._reader: HelloReader | None = None
+        self._passed = False
         self.required = port == TLS_PORT
         self.tls = False
-        self.passed = False
 
     def __call__(self, data: bytes) -> bytes:
         """Return all bytes so far once they may go on, b"" while more are needed. Raise Denied."""
-        self._data += data
-        like_tls = looks_like_tls(self._data)
-        if like_tls is None:
-            return b""
-        self.tls = like_tls
-        if like_tls or self.required:
-            hello = self._hello()
+        self._held += data
+        if self._reader is None:
+            like_tls = looks_like_tls(self._held[:2])
+            if like_tls is None:
+                return b""
+            self.tls = like_tls
+            if like_tls or self.required:
+                self._reader, data = HelloReader(), bytes(self._held)
+        if self._reader is not None:
+            hello = self._read(self._reader, data)
             if hello is None:
                 return b""
             self._check(hello)
-        self.passed = True
-        held, self._data = self._data, b""
-        return held
+        self._passed = True
+        return bytes(self._held)
 
     @property
     def waiting(self) -> bool:
         """Return True while a client owes bytes: a ClientHello at the port of TLS, or the rest of one elsewhere."""
-        return not self.passed and (self.required or bool(self._data))
+        return not self._passed and (self.required or bool(self._held))
 
-    def _hello(self) -> Hello | None:
+    def _read(self, reader: HelloReader, data: bytes) -> Hello | None:
         try:
-            return parse_client_hello(self._data)
+            return reader.feed(data)
         except NotHello as error:
             verdict = Verdict.SNI if self.tls else Verdict.NOT_TLS
             raise Denied(verdict, one_line(f"{self._host}:{self._port}-gets-no-clean-TLS: {error}")) from error

@@ -7,11 +7,13 @@ import contextlib
 import errno
 import os
 import socket
+import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.names import AgentName
+from reconciler.egress.limits import ACCEPTS_AT_ONCE, ACCEPTS_PER_SECOND, Rate
 
 SOCKET = "egress.sock"
 _NEW = ".egress.sock.new"
@@ -28,6 +30,7 @@ Accept = Callable[[AgentName, socket.socket], None]
 class _Bound:
     listener: socket.socket
     identity: tuple[int, int]
+    rate: Rate = field(default_factory=lambda: Rate(ACCEPTS_PER_SECOND, ACCEPTS_AT_ONCE, time.monotonic()))
 
 
 class AgentSockets:
@@ -100,18 +103,25 @@ class AgentSockets:
             asyncio.get_running_loop().add_reader(listener, self._take, agent, listener)
 
     def _take(self, agent: AgentName, listener: socket.socket) -> None:
+        bound = self._bound[agent]
         for _ in range(_ACCEPTED_AT_ONCE):
+            if seconds := bound.rate.take(time.monotonic()):
+                self._wait(agent, listener, seconds)
+                return
             try:
                 client, _ = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:
-                loop = asyncio.get_running_loop()
-                loop.remove_reader(listener)
-                loop.call_later(_PAUSE, self._listen, agent, listener)
+                self._wait(agent, listener, _PAUSE)
                 return
             client.setblocking(False)
             self._accept(agent, client)
+
+    def _wait(self, agent: AgentName, listener: socket.socket, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener)
+        loop.call_later(seconds, self._listen, agent, listener)
 
     def _stop(self, agent: AgentName) -> None:
         if bound := self._bound.pop(agent, None):

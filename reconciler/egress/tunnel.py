@@ -11,14 +11,23 @@ import contextlib
 import select
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 from meta.network.verdict import Verdict
 from reconciler.egress.counters import Entry
-from reconciler.egress.limits import CHUNK, HALF_OPEN_SECONDS, SMALL_CHUNK, STALLED_LIMIT, Pace
+from reconciler.egress.limits import CHUNK, HALF_OPEN_SECONDS, HELLO_SECONDS, SMALL_CHUNK, STALLED_LIMIT, Pace
 from reconciler.egress.ports import Denied
 
-Guard = Callable[[bytes], bytes]
-"""Gets the first bytes of a client. Return those that may go on, b"" to wait for more. Raise Denied."""
+
+class Guard(Protocol):
+    """The check of a client's first bytes. `waiting`: it owes some."""
+
+    @property
+    def waiting(self) -> bool:
+        """Return True while the client owes bytes."""
+
+    def __call__(self, data: bytes) -> bytes:
+        """Take bytes. Return all so far that may go on, b"" to wait for more. Raise Denied."""
 
 
 class Carrier:
@@ -163,6 +172,7 @@ class Tunnel:
         self._client = client
         self._entry = entry
         self._last = self._loop.time()
+        self._owed_since: float | None = None
         self.carrier = carrier
         self.pace = pace
         self.guard = guard
@@ -227,6 +237,13 @@ class Tunnel:
 
     def sweep(self, now: float, idle_seconds: float) -> None:
         """End it if no byte moved for too long, or its client has left."""
+        if self.guard is None or not self.guard.waiting:
+            self._owed_since = None
+        elif self._owed_since is None:
+            self._owed_since = now
+        elif now - self._owed_since >= HELLO_SECONDS:
+            self.refuse(Denied(Verdict.LIMIT, "the-ClientHello-did-not-come-in-time"))
+            return
         half_open = self.outward.ended or self.inward.ended
         if now - self._last >= (min(idle_seconds, HALF_OPEN_SECONDS) if half_open else idle_seconds):
             self.finish("idle")

@@ -8,12 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.egress.client_hello import Hello, NotHello, looks_like_tls, parse_client_hello
+from reconciler.egress.client_hello import Hello, HelloReader, NotHello, looks_like_tls
 from reconciler.egress.limits import HELLO_LIMIT
 from tests.reconciler.egress.lab import hello
 
 REAL = hello("api.example.org")
 NAMELESS = hello(None)
+
+
+def parse_client_hello(data: bytes) -> Hello | None:
+    """Read bytes that come at once."""
+    return HelloReader().feed(data)
 
 
 def block(size: int, data: bytes) -> bytes:
@@ -50,6 +55,15 @@ def test_a_hello_may_be_spread_over_many_records(size: int) -> None:
 def test_a_hello_is_whole_only_with_its_last_byte() -> None:
     for data in (REAL, records(REAL, 50)):
         assert all(parse_client_hello(data[:end]) is None for end in range(len(data)))
+
+
+@pytest.mark.parametrize("data", [REAL, records(REAL, 1)], ids=["one record", "a record per byte"])
+def test_a_hello_may_come_byte_by_byte(data: bytes) -> None:
+    reader = HelloReader()
+
+    assert [reader.feed(data[at : at + 1]) for at in range(len(data))] == [None] * (len(data) - 1) + [
+        Hello("api.example.org")
+    ]
 
 
 def test_what_follows_a_hello_is_not_looked_at() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+import socket
 import stat
 from pathlib import Path
 
+import pytest
+
+from meta.names import AgentName
 from reconciler.egress.sockets import AgentSockets
 from tests.reconciler.egress.lab import ALICE, BOB, Lab
 
@@ -88,6 +93,32 @@ async def test_a_directory_that_cannot_be_entered_is_a_problem_of_its_agent_only
         sockets.close()
 
     assert sockets.problems == {ALICE: f"{tmp_path / ALICE} is closed to hive-egress: it must be able to write there"}
+
+
+async def test_connections_beyond_an_agents_pace_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.egress.sockets.ACCEPTS_AT_ONCE", 3.0)
+    monkeypatch.setattr("reconciler.egress.sockets.ACCEPTS_PER_SECOND", 20.0)
+    accepted: list[float] = []
+    four = asyncio.Event()
+
+    def accept(agent: AgentName, client: socket.socket) -> None:
+        client.close()
+        accepted.append(asyncio.get_running_loop().time())
+        if len(accepted) == 4:
+            four.set()
+
+    (tmp_path / ALICE).mkdir()
+    sockets = AgentSockets(tmp_path, accept)
+    sockets.serve([ALICE])
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+    for client in clients:
+        client.connect(str(tmp_path / ALICE / "egress.sock"))
+    await four.wait()
+
+    assert accepted[3] - accepted[0] > 0.03
+    sockets.close()
+    for client in clients:
+        client.close()
 
 
 async def test_a_long_path_is_no_problem(tmp_path: Path) -> None:

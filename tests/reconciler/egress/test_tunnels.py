@@ -330,16 +330,34 @@ async def test_an_address_needs_no_name_in_its_hello(at_tls_port: Lab) -> None:
     writer.close()
 
 
-async def test_a_hello_that_does_not_come_ends_the_tunnel(at_tls_port: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HELLO_SECONDS", 0.05)
+@pytest.mark.parametrize("first", [b"", hello("up.example")[:50]], ids=["none", "a part"])
+async def test_a_hello_that_does_not_come_ends_the_tunnel(at_tls_port: Lab, first: bytes) -> None:
     target = f"up.example:{at_tls_port.upstream.port}"
     await at_tls_port.push(target)
     reader, writer = await at_tls_port.tunnel(target)
-    writer.write(hello("up.example")[:50])
+    writer.write(first)
+    await eventually(lambda: at_tls_port.report().sent == len(first))
+    now = asyncio.get_running_loop().time()
 
-    assert await reader.read() == ALERT
+    at_tls_port.server._carrier.sweep(now, 3600)
+    at_tls_port.server._carrier.sweep(now + 29, 3600)
+    assert at_tls_port.report().open == 1
+    at_tls_port.server._carrier.sweep(now + 30, 3600)
+
+    assert await reader.read() == (ALERT if first else b"")
     assert at_tls_port.report().verdicts == {Verdict.LIMIT: 1}
-    writer.close()
+
+
+async def test_at_other_ports_a_client_may_say_nothing(way_out: Lab) -> None:
+    target = f"up.example:{way_out.upstream.port}"
+    await way_out.push(target)
+    await way_out.tunnel(target)
+    now = asyncio.get_running_loop().time()
+
+    way_out.server._carrier.sweep(now, 3600)
+    way_out.server._carrier.sweep(now + 60, 3600)
+
+    assert way_out.report().open == 1
 
 
 async def test_at_other_ports_tls_may_not_name_a_host_that_is_not_allowed(way_out: Lab) -> None:
