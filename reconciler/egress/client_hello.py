@@ -77,7 +77,8 @@ class HelloReader:
 
 
 def _check_record(head: bytearray) -> None:
-    if head[:1] not in (b"", bytes([_HANDSHAKE])) or head[1:2] not in (b"", b"\x03") or head[2:3] > b"\x04":
+    kind, major, minor = bytes(head[:1]), bytes(head[1:2]), bytes(head[2:3])
+    if kind not in (b"", bytes([_HANDSHAKE])) or major not in (b"", b"\x03") or minor > b"\x04":
         raise NotHello("no record of a handshake")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -133,3 +133,26 @@ def test_random_bytes_are_refused_or_wait(data: bytes, as_record: bool) -> None:
         parse_client_hello(b"\x16\x03\x01" + block(2, b"\x01" + data) if as_record else data)
     except NotHello:
         return
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_the_verdict_does_not_depend_on_how_the_bytes_are_split(data: st.DataObject) -> None:
+    damaged = bytearray(records(REAL, data.draw(st.sampled_from([1, 60, 600]))))
+    damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(0, 255))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(damaged)), max_size=20)))
+    parts = [bytes(damaged[start:end]) for start, end in pairwise([0, *cuts, len(damaged)])]
+
+    assert verdict(parts) == verdict([bytes(damaged)])
+
+
+def verdict(parts: list[bytes]) -> str:
+    """Return what is read of bytes that come in parts."""
+    reader = HelloReader()
+    try:
+        for part in parts:
+            if (whole := reader.feed(part)) is not None:
+                return f"name {whole.name}"
+    except NotHello:
+        return "refused"
+    return "waits"

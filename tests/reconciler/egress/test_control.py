@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 
 import pytest
 
@@ -107,6 +109,14 @@ async def test_a_stranger_is_refused(way_out: Lab, monkeypatch: pytest.MonkeyPat
 
     assert answer == {"ok": False, "error": "uid 4242 may not", "hint": "only the daemon may use this socket"}
     assert way_out.server.report().policy == before
+
+
+def test_the_uid_of_the_other_end_is_the_kernels_word() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+
+    assert control.peer_uid(ours) == os.geteuid()
+    ours.close()
+    theirs.close()
 
 
 async def test_the_daemon_may_have_another_uid(way_out: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

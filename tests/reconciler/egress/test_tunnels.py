@@ -13,6 +13,7 @@ from meta.network.rule import parse_rule
 from meta.network.verdict import Verdict
 from reconciler.egress import connection, sni
 from reconciler.egress.client_hello import ALERT
+from reconciler.egress.gate import AgentGate
 from tests.reconciler.egress.lab import ALICE, BOB, NOON, Lab, connect, hello
 
 AFTER = 10.0
@@ -147,6 +148,40 @@ async def test_a_private_host_that_the_operator_takes_back_loses_its_tunnels(way
 
     assert await reader.read() == b""
     writer.close()
+
+
+@pytest.mark.parametrize("change", ["the policy", "the operator's file"])
+async def test_a_route_that_ends_ends_its_connections_and_no_other(way_out: Lab, change: str) -> None:
+    """A route that is held ends none: the answer that it waits for is paid already."""
+    way_out.configure(
+        '[credentials.git]\nfile = "/none"\n[credentials.http]\nfile = "/none"\nupstream = "https://a.example"'
+    )
+    await way_out.server.tick()
+    way_out.folder()
+    await way_out.server.set_policy(Policy({ALICE: AgentPolicy(routes=frozenset({"git", "http"}))}))
+    gate = way_out.server._gates[ALICE]
+    requests = {name: asyncio.create_task(_ask_route(gate, name)) for name in ("git", "http")}
+    await eventually(lambda: way_out.report().open == 2)
+
+    await way_out.server.set_policy(Policy({ALICE: AgentPolicy(routes=frozenset({"git", "http"}), held="used up")}))
+    assert way_out.report().open == 2
+    if change == "the policy":
+        await way_out.server.set_policy(Policy({ALICE: AgentPolicy(routes=frozenset({"http"}))}))
+    else:
+        way_out.configure('[credentials.http]\nfile = "/none"\nupstream = "https://a.example"')
+        await way_out.server.tick()
+    await asyncio.wait([requests["git"]])
+
+    assert requests["git"].cancelled()
+    assert not requests["http"].done()
+    assert [record.end for record in way_out.records()] == ["policy", ""]
+    requests["http"].cancel()
+    await asyncio.wait([requests["http"]])
+
+
+async def _ask_route(gate: AgentGate, route: str) -> None:
+    with gate.account("route", "a.example", 443, route):
+        await asyncio.Event().wait()
 
 
 async def test_an_agent_without_a_policy_loses_its_socket_and_tunnels(way_out: Lab) -> None:
