@@ -133,7 +133,7 @@ class Control:
         return {"ok": True, **await verb(document)}
 
     async def _set_policy(self, document: dict[str, Any]) -> dict[str, object]:
-        return {"policy": await self._controlled.set_policy(policy_of(document.get("policy")))}
+        return {"policy": await self._controlled.set_policy(await asyncio.to_thread(policy_of, document.get("policy")))}
 
     async def _report(self, document: dict[str, Any]) -> dict[str, object]:
         return {"report": encode_report(self._controlled.report())}

@@ -46,6 +46,7 @@ class Entry:
         "end",
         "host",
         "kind",
+        "number",
         "port",
         "private",
         "received",
@@ -53,7 +54,8 @@ class Entry:
         "sent",
     )
 
-    def __init__(self, kind: str, host: str, port: int, *, route: str, private: bool, at: float) -> None:
+    def __init__(self, number: int, kind: str, host: str, port: int, *, route: str, private: bool, at: float) -> None:
+        self.number = number
         self.kind = kind
         self.host = host
         self.port = port
@@ -99,7 +101,8 @@ class Book:
         self._clock = clock
         self._records: deque[ConnectionRecord] = deque(maxlen=CONNECTIONS_KEPT)
         start = _decode(kept) if kept is not None else AgentReport()
-        self._number = int(kept["number"]) + NUMBERS_SKIPPED if kept is not None else 0
+        self._number, self._refused_number = _numbers(kept)
+        self._refused: deque[tuple[int, tuple[str, int]]] = deque(maxlen=CONNECTIONS_KEPT)
         self._verdicts = Counter(start.verdicts)
         self._sent = start.sent
         self._received = start.received
@@ -109,7 +112,7 @@ class Book:
     @contextmanager
     def account(self, kind: str, host: str, port: int, *, route: str = "", private: bool = False) -> Iterator[Entry]:
         """Count a connection as open until the context ends."""
-        entry = Entry(kind, host, port, route=route, private=private, at=self._clock())
+        entry = Entry(self._next_number(), kind, host, port, route=route, private=private, at=self._clock())
         self.open.add(entry)
         self._refusals.pop((host, port), None)
         self._changed()
@@ -138,9 +141,9 @@ class Book:
         denied.counted = True
         now = self._clock()
         self._verdicts[denied.verdict] += 1
-        if denied.verdict in _SHOWN:
-            self._refuse(host, port, denied.verdict, now)
-        self._record(ConnectionRecord(0, now, kind, host, port, denied.verdict, denied.phrase, end="closed"))
+        self._refuse(host, port, denied.verdict, now)
+        number = self._next_number()
+        self._record(ConnectionRecord(number, now, kind, host, port, denied.verdict, denied.phrase, end="closed"))
 
     def forget_refusals(self, allowed: Callable[[str, int], bool]) -> None:
         """Drop the refusals of hosts and ports that are allowed now."""
@@ -175,23 +178,22 @@ class Book:
         )
 
     def connections(self, after: int) -> list[ConnectionRecord]:
-        """Return what ended or was refused after a number, and all that is open, whose number is 0."""
+        """Return the connections with a number after `after`, and all that are open, in the order of their numbers.
+
+        A connection has its number from its start. So a reader that asks from below all that it saw open misses no end.
+        """
         ended = [record for record in self._records if record.number > after]
         now = self._clock()
-        return ended + [_record(entry, now) for entry in sorted(self.open, key=lambda entry: entry.at)]
+        return sorted([*ended, *(_record(entry, now) for entry in self.open)], key=lambda record: record.number)
 
     def refused_after(self, number: int) -> tuple[list[tuple[str, int, int]], int]:
         """Return the hosts and ports that were refused after a number, with counts, and the last number."""
-        counts = Counter(
-            (record.host, record.port)
-            for record in self._records
-            if record.number > number and record.verdict in _SHOWN
-        )
-        return [(host, port, count) for (host, port), count in counts.items()], self._number
+        counts = Counter(target for refused, target in self._refused if refused > number)
+        return [(host, port, count) for (host, port), count in counts.items()], self._refused_number
 
     def encode(self) -> dict[str, object]:
         """Return what survives a restart."""
-        return {**asdict(self.report()), "number": self._number}
+        return {**asdict(self.report()), "number": self._number, "refused": self._refused_number}
 
     def _close(self, entry: Entry) -> None:
         self.open.discard(entry)
@@ -203,19 +205,26 @@ class Book:
         self._received += entry.received
         record = _record(entry, self._clock())
         self._verdicts[record.verdict] += 1
-        if record.verdict in _SHOWN:
-            self._refuse(entry.host, entry.port, record.verdict, self._clock())
+        self._refuse(entry.host, entry.port, record.verdict, self._clock())
         self._record(record)
 
-    def _record(self, record: ConnectionRecord) -> None:
+    def _next_number(self) -> int:
         self._number += 1
-        numbered = replace(record, number=self._number)
-        self._records.append(numbered)
-        self._log.add(numbered)
+        return self._number
+
+    def _record(self, record: ConnectionRecord) -> None:
+        self._records.append(record)
+        self._log.add(record)
         self._changed()
 
     def _refuse(self, host: str, port: int, verdict: Verdict, now: float) -> None:
+        """Keep a refusal by its host and port, if it was of these."""
+        if verdict not in _SHOWN:
+            return
         key = (host, port)
+        # numbers of their own: what is refused late has the number of its start
+        self._refused_number += 1
+        self._refused.append((self._refused_number, key))
         if key not in self._refusals and len(self._refusals) >= REFUSALS_LIMIT - 1:
             key = _BEYOND
         old = self._refusals.get(key) or Refusal(*key, verdict, 0, now, now)
@@ -226,8 +235,28 @@ def _record(entry: Entry, now: float) -> ConnectionRecord:
     verdict, reason = (entry.denied.verdict, entry.denied.phrase) if entry.denied else (Verdict.ALLOWED, "")
     seconds = round(max(0.0, now - entry.at), 3)
     return ConnectionRecord(
-        0, entry.at, entry.kind, entry.host, entry.port, verdict, reason, entry.sent, entry.received, seconds, entry.end
+        entry.number,
+        entry.at,
+        entry.kind,
+        entry.host,
+        entry.port,
+        verdict,
+        reason,
+        entry.sent,
+        entry.received,
+        seconds,
+        entry.end,
     )
+
+
+def _numbers(kept: Mapping[str, Any] | None) -> tuple[int, int]:
+    """Return the numbers to go on from: of connections, and of refusals. Raise BadInput."""
+    if kept is None:
+        return 0, 0
+    try:
+        return int(kept["number"]) + NUMBERS_SKIPPED, int(kept["refused"]) + NUMBERS_SKIPPED
+    except (TypeError, ValueError, KeyError) as error:
+        raise BadInput(f"no counters: {error}") from error
 
 
 def _decode(kept: Mapping[str, Any]) -> AgentReport:

@@ -17,12 +17,14 @@ ANSWER_SECONDS = 10.0
 """For a client to take the answer that it is refused."""
 DIAL_SECONDS = 20.0
 """For a connection outside, its place in the line and the resolver included."""
+RESOLVE_SECONDS = 12.0
+"""For the addresses of a name."""
 ADDRESSES_TRIED = 8
 ADDRESS_HEAD_START = 0.25
 """Seconds before the next address of a name is tried beside the one before (RFC 8305)."""
 DIALS_PER_AGENT = 32
 """Connections that are being made at the same time; the next ones of the same agent wait."""
-RESOLUTIONS_PER_AGENT = 4
+RESOLUTIONS_PER_AGENT = 8
 """Threads that ask the resolver for one agent. A resolver that hangs holds these and no other agent's."""
 HALF_OPEN_SECONDS = 900.0
 """Without a byte, after one side has ended its part."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from meta.network.rule import is_address
 from meta.network.verdict import Verdict
-from reconciler.egress.limits import ADDRESS_HEAD_START, ADDRESSES_TRIED, RESOLUTIONS_PER_AGENT
+from reconciler.egress.limits import ADDRESS_HEAD_START, ADDRESSES_TRIED, RESOLUTIONS_PER_AGENT, RESOLVE_SECONDS
 from reconciler.egress.ports import Denied
 
 Lookup = Callable[[str, int], Sequence[str]]
@@ -37,16 +37,22 @@ class Resolver:
         """Return the addresses of a canonical host. Raise Denied."""
         if is_address(host):
             return (host,)
-        await self._places.acquire()
-        answer: asyncio.Future[Sequence[str]] = asyncio.get_running_loop().create_future()
-        self._start(host, port, answer)
         try:
-            addresses = await answer
+            async with asyncio.timeout(RESOLVE_SECONDS):
+                addresses = await self._ask(host, port)
+        except TimeoutError as error:
+            raise Denied(Verdict.UNRESOLVED, f"{host}-the-resolver-does-not-answer") from error
         except (OSError, UnicodeError) as error:
             raise Denied(Verdict.UNRESOLVED, f"{host}-has-no-address") from error
         if not addresses:
             raise Denied(Verdict.UNRESOLVED, f"{host}-has-no-address")
         return addresses
+
+    async def _ask(self, host: str, port: int) -> Sequence[str]:
+        await self._places.acquire()
+        answer: asyncio.Future[Sequence[str]] = asyncio.get_running_loop().create_future()
+        self._start(host, port, answer)
+        return await answer
 
     def _start(self, host: str, port: int, answer: asyncio.Future[Sequence[str]]) -> None:
         loop = asyncio.get_running_loop()

@@ -63,6 +63,7 @@ class Server:
         self._control = Control(options.control, uids, self, self._changes)
         self._kept, self._counters_problem = load_counters(options.state)
         self._policy, self._policy_problem = load_policy(options.state)
+        self._revision = "" if self._policy is None else self._policy.revision
         self._pushing = asyncio.Lock()
         self._gates: dict[AgentName, AgentGate] = {}
         self._clients: dict[AgentName, set[asyncio.Task[None]]] = {}
@@ -114,10 +115,10 @@ class Server:
         async with self._pushing:
             await asyncio.to_thread(save_policy, self._options.state, policy)
             self._policy_problem = ""
-            self._policy = policy
+            self._policy, self._revision = policy, policy.revision
             self._kept = {name: row for name, row in self._kept.items() if name in policy.agents}
             self._obey(policy)
-        return policy.revision
+        return self._revision
 
     def report(self) -> Report:
         """Return the report of now."""
@@ -127,7 +128,7 @@ class Server:
             self._options.revision,
             os.getpid(),
             self._started,
-            "" if self._policy is None else self._policy.revision,
+            self._revision,
             {agent: gate.book.report(self._sockets.problems.get(agent, "")) for agent, gate in self._gates.items()},
             {name: self._keys.problem(route) for name, route in self._network.file.routes.items()},
             tuple(problem for problem in problems if problem),
@@ -144,10 +145,11 @@ class Server:
             for task in self._clients.pop(agent, set()) | self._refused.pop(agent, set()):
                 task.cancel()
         for agent, row in policy.agents.items():
-            if gate := self._gates.get(agent):
-                gate.obey(row)
-            else:
+            gate = self._gates.get(agent)
+            if gate is None:
                 self._gates[agent] = self._gate(agent, row)
+            elif gate.policy != row:
+                gate.obey(row)
         self._sockets.serve(self._gates.keys())
         self._changes.note()
 

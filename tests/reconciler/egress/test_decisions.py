@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from pathlib import Path
 
@@ -171,6 +172,60 @@ async def test_a_resolver_that_hangs_holds_its_own_agent_only(way_out: Lab) -> N
     for question in questions:
         question.cancel()
     lookup.release.set()
+
+
+async def test_a_resolver_that_does_not_answer_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "RESOLVE_SECONDS", 0.02)
+    lookup = StuckLookup(asyncio.get_running_loop())
+    slow = resolver.Resolver(lookup)
+
+    with pytest.raises(Denied, match=r"up\.example-the-resolver-does-not-answer") as caught:
+        await slow.addresses("up.example", 443)
+
+    assert caught.value.verdict is Verdict.UNRESOLVED
+    lookup.release.set()
+
+
+@pytest.mark.parametrize(
+    ("answers", "winner"),
+    [
+        ({"a": "refuses", "b": "answers"}, "b"),
+        ({"a": "hangs", "b": "answers"}, "b"),
+        ({"a": "answers", "b": "answers"}, "a"),
+        ({"a": "hangs", "b": "refuses", "c": "answers"}, "c"),
+        ({"a": "refuses", "b": "refuses"}, None),
+    ],
+)
+async def test_the_first_address_that_answers_is_taken(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, str], winner: str | None
+) -> None:
+    monkeypatch.setattr(resolver, "ADDRESS_HEAD_START", 0.01)
+    tried: dict[str, socket.socket] = {}
+
+    async def attempt(address: str, port: int) -> socket.socket:
+        connection = tried[address] = socket.socket()
+        try:
+            if answers[address] == "hangs":
+                await asyncio.Event().wait()
+            if answers[address] == "refuses":
+                raise ConnectionRefusedError(111, address)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    monkeypatch.setattr(resolver, "_connect", attempt)
+    if winner is None:
+        with pytest.raises(ConnectionRefusedError, match="a"):
+            await resolver.connect(list(answers), 443)
+    else:
+        connection = await resolver.connect(list(answers), 443)
+        assert connection is tried[winner]
+    await asyncio.sleep(0)
+
+    assert [address for address, each in tried.items() if each.fileno() >= 0] == ([winner] if winner else [])
+    for each in tried.values():
+        each.close()
 
 
 async def test_a_refusal_is_kept_until_a_rule_covers_it(way_out: Lab) -> None:

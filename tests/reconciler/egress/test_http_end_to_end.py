@@ -101,7 +101,7 @@ async def test_a_key_is_added_outside_and_its_tokens_are_metered(
     async with served(way_out, tmp_path, MODEL, "api.example") as (agent, heads, port):
         assert (await agent.ask(ask))[1] == TOKENS
         _, body = await agent.ask(b"GET /.hive/way-out HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert json.loads(body) == {"routes": {"anthropic": "anthropic"}, "held": "", "refused": [], "next": 1}
+        assert json.loads(body) == {"routes": {"anthropic": "anthropic"}, "held": "", "refused": [], "next": 0}
         assert list(way_out.report().metered.values()) == [Metered(1, 5, 7, 0)]
         assert way_out.server.report().routes == {"anthropic": ""}
         await push(way_out, port, held="the budget of alice is used up")
