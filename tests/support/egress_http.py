@@ -179,6 +179,7 @@ async def agents(gate: FakeGate, folder: Path, port_80: str = "") -> AsyncIterat
     """Serve the gate's socket; yield what connects an agent. `port_80`: as if it had asked CONNECT to that host."""
     path, writers = folder / "egress.sock", []
     tasks: set[asyncio.Task[object]] = set()
+    faults: list[Exception] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -192,6 +193,9 @@ async def agents(gate: FakeGate, folder: Path, port_80: str = "") -> AsyncIterat
             writer.close()
         except asyncio.CancelledError:
             writer.transport.abort()
+        except Exception as error:  # noqa: BLE001 - asyncio would only log it
+            writer.transport.abort()
+            faults.append(error)
         finally:
             tasks.discard(task)
 
@@ -211,6 +215,7 @@ async def agents(gate: FakeGate, folder: Path, port_80: str = "") -> AsyncIterat
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         gate.upstreams.close()
+    assert not faults, faults
 
 
 @dataclass

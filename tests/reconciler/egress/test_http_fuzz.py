@@ -85,3 +85,51 @@ def test_a_head_that_passes_has_one_framing_and_one_host(data: bytes) -> None:
     names = [name for name, _ in event.headers]
     assert names.count(b"host") + names.count(b"content-length") + names.count(b"transfer-encoding") <= 2
     assert not (b"content-length" in names and b"transfer-encoding" in names)
+
+
+ANSWERS = st.sampled_from(
+    [
+        *(
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.0 200 OK\r\n",
+            b"HTTP/1.1 204 No\r\n",
+            b"HTTP/1.1 101 Up\r\n",
+            b"\r\n",
+            b"\n",
+        ),
+        *(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 999 ?\r\n", b"Content-Length: 3\r\n", b"Content-Length: x\r\n"),
+        *(
+            b"Transfer-Encoding: chunked\r\n",
+            b"3\r\nabc\r\n",
+            b"0\r\n\r\n",
+            b"Connection: close\r\n",
+            b"abc",
+            b" x\r\n",
+        ),
+        *(b"Upgrade: websocket\r\n", b"Content-Type: text/event-stream\r\n", b"X: " + b"a" * 70_000 + b"\r\n"),
+    ]
+)
+
+
+async def hear(data: bytes) -> bytes:
+    """Return all that an agent gets if its upstream answers with these bytes, and ends."""
+
+    async def serve(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(data)
+
+    with tempfile.TemporaryDirectory() as folder:
+        async with upstream(serve) as port, asyncio.timeout(20):
+            gate = FakeGate(policy("web.example"), {("web.example", 80): port})
+            async with agents(gate, Path(folder)) as connect:
+                agent = await connect()
+                await agent.send(b"GET http://web.example/ HTTP/1.1\r\nHost: web.example\r\nConnection: close\r\n\r\n")
+                with contextlib.suppress(ConnectionError):
+                    return await agent.reader.read()
+    return b""
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(ANSWERS, st.binary(max_size=8)), max_size=10).map(b"".join))
+def test_any_bytes_of_an_upstream_become_a_clean_answer_or_an_end(data: bytes) -> None:
+    assert asyncio.run(hear(data))[:9] in (b"HTTP/1.1 ", b"")
