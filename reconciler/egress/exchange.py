@@ -1,6 +1,7 @@
 """One request and its answer, between an agent and an upstream: streamed both ways, no faster than each side reads.
 
-An agent that goes away ends the upstream's work. An upstream has as long as an hour to think.
+An agent that goes away ends the upstream's work. A model may think for many minutes without a byte: a request that is
+cut off is paid twice.
 """
 
 from __future__ import annotations
@@ -15,10 +16,8 @@ from meta.network.verdict import Verdict
 from reconciler.egress import headers
 from reconciler.egress.client import CHUNK, HEAD_LIMIT, Client, Gone
 from reconciler.egress.pool import Upstream
-from reconciler.egress.ports import Account, Denied
+from reconciler.egress.ports import Account, Denied, Gate
 
-IDLE_SECONDS = 3600.0
-"""Seconds without a byte either way. A model may think for minutes, and a request that is cut off is paid twice."""
 RESEND_LIMIT = 4 * 2**20
 """Bytes of a body that are kept to be sent again, while a kept connection may turn out to be dead."""
 
@@ -60,18 +59,16 @@ class Exchange:
     def __init__(
         self,
         client: Client,
+        gate: Gate,
         account: Account,
-        pace: Callable[[int], Awaitable[None]],
         listener: Listener | None = None,
         dropped: frozenset[bytes] = frozenset(),
-        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._client = client
+        self._gate = gate
         self._account = account
-        self._pace = pace
         self._listener = listener or Silent()
         self._dropped = dropped
-        self._idle_seconds = idle_seconds
         self._progress = 0.0
         self._body: list[bytes] | None = []
         """What was sent of the body, to be sent again; None once it is too long for that."""
@@ -117,10 +114,10 @@ class Exchange:
         waiting = {asking, answering}
         try:
             while not answering.done():
-                rest = self._progress + self._idle_seconds - loop.time()
+                rest = self._progress + self._gate.idle_seconds - loop.time()
                 if rest <= 0:
                     self._account.finish("idle")
-                    raise Gone
+                    raise self._idle_end()
                 done, _ = await asyncio.wait(waiting, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
                 if asking in done:
                     waiting.discard(asking)
@@ -136,6 +133,11 @@ class Exchange:
             await asyncio.gather(asking, answering, return_exceptions=True)
         if self._is_switched:
             await self._carry(upstream, http)
+
+    def _idle_end(self) -> Exception:
+        if self._has_begun:
+            return Gone()
+        return Denied(Verdict.UNREACHABLE, f"no-answer-from-the-upstream (in {self._gate.idle_seconds:g} s)")
 
     async def _ask(self, request: h11.Request, upstream: Upstream, http: h11.Connection) -> None:
         """Send head and body, then watch the agent. Return early if the upstream takes no more."""
@@ -182,7 +184,7 @@ class Exchange:
     async def _go_on(self, count: int) -> None:
         """Note that bytes went on, and keep to the agent's pace."""
         self._progress = asyncio.get_running_loop().time()
-        await self._pace(count)
+        await self._gate.pace(count)
 
     async def _answer(self, upstream: Upstream, http: h11.Connection) -> None:
         """Send the answer to the agent as it comes: what was read at once is written at once, and read along after."""
@@ -253,7 +255,7 @@ class Exchange:
 
     async def _wait_for_end(self, ways: Sequence[asyncio.Future[None]]) -> None:
         loop = asyncio.get_running_loop()
-        while (rest := self._progress + self._idle_seconds - loop.time()) > 0:
+        while (rest := self._progress + self._gate.idle_seconds - loop.time()) > 0:
             done, _ = await asyncio.wait(ways, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
             if done:
                 return

@@ -136,7 +136,7 @@ class _Plain:
         pairs += headers.framing(request)
         asked = h11.Request(method=request.method, target=path, headers=pairs)
         with self._gate.account(HTTP, host, authority.port) as account:
-            exchange = Exchange(self._client, account, self._gate.pace)
+            exchange = Exchange(self._client, self._gate, account)
             upstream = await exchange.run(asked, lambda fresh: self._connect(authority, fresh=fresh))
         if upstream is not None:
             upstream.kept = True

@@ -75,6 +75,11 @@ class AgentGate:
         """The policy of now."""
         return self._policy
 
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds without a byte either way after which a connection ends: the operator's setting."""
+        return self._network.file.idle_seconds
+
     def obey(self, policy: AgentPolicy) -> None:
         """Take another policy, and end what it does not allow."""
         self._policy = policy

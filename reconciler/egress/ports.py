@@ -68,6 +68,10 @@ class Gate(Protocol):
     def policy(self) -> AgentPolicy:
         """The policy of now."""
 
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds without a byte either way after which a connection ends: the operator's setting."""
+
     def decide(self, host: str, port: int, kind: str = TUNNEL) -> str:
         """Return the canonical host if the agent may reach it at the port. Raise Denied, and count the refusal."""
 

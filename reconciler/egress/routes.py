@@ -45,7 +45,7 @@ async def serve_route(client: Client, gate: Gate, request: h11.Request) -> None:
 
     with gate.account(ROUTE, host, port, route.name) as account:
         try:
-            upstream = await Exchange(client, account, gate.pace, meter, NO_COOKIES).run(asked, connect)
+            upstream = await Exchange(client, gate, account, meter, NO_COOKIES).run(asked, connect)
         finally:
             if meter is not None and (tokens := meter.tokens()) is not None:
                 gate.meter(tokens)

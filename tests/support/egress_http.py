@@ -58,6 +58,7 @@ class FakeGate:
     keys: Keys = field(default_factory=Keys)
     booked_task: asyncio.Task[object] | None = None
     carried: int = 0
+    idle_seconds: float = 3600.0
 
     def __post_init__(self) -> None:
         self.upstreams = Upstreams(self.dial_upstream, trust=client_context)

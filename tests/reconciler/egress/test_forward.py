@@ -415,6 +415,24 @@ async def test_a_policy_that_changes_ends_the_request_that_is_no_longer_allowed(
             await ended.wait()
 
 
+async def test_an_upstream_without_a_byte_for_the_operator_s_idle_seconds_is_given_up(tmp_path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def serve(visit: Visit) -> None:
+        await visit.head()
+        assert await visit.is_ended()
+        ended.set()
+
+    async with upstream(serve) as port:
+        gate = FakeGate(policy("web.example"), {("web.example", 80): port}, idle_seconds=0.02)
+        async with agents(gate, tmp_path) as connect, asyncio.timeout(20):
+            agent = await connect()
+            head, _ = await agent.ask(GET)
+            assert head.startswith(b"HTTP/1.1 502 no-answer-from-the-upstream (in 0.02 s)")
+            await ended.wait()
+    assert gate.booked[0].end == "idle"
+
+
 async def test_an_early_answer_is_given_and_the_rest_of_the_body_is_not_waited_for(tmp_path: Path) -> None:
     async def serve(visit: Visit) -> None:
         await visit.head()
