@@ -69,6 +69,11 @@ def describe_changes(before: Flat, after: Flat) -> list[str]:
     return [*(text for text in texts if text.startswith(MORE)), *(text for text in texts if not text.startswith(MORE))]
 
 
+def list_of(settings: Flat, key: str) -> tuple[str, ...]:
+    """Return the entries of a list, none if it is not set."""
+    return tuple(_items(key, settings.get(key)) or ())
+
+
 def _plain(keys: Iterable[str]) -> list[str]:
     return [key for key in keys if not is_of_workspace(key)]
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from meta.agent_toml.changes import MORE, describe_changes
+from meta.agent_toml.changes import MORE, describe_changes, list_of
 from meta.agent_toml.no_effect import describe_no_effect
 from meta.agent_toml.settings import SETTINGS_FILE, flatten
 from meta.applied.repo import Applied
@@ -214,8 +213,8 @@ def _reach(
 
 
 def _reach_of(agent: AgentName, settings: Mapping[str, str]) -> Reach:
-    entries = json.loads(settings.get("network.allow", "[]"))
-    return Reach(agent, settings.get("runtime", ""), tuple(entries), settings.get("network.defaults") == "true")
+    entries = list_of(settings, "network.allow")
+    return Reach(agent, settings.get("runtime", ""), entries, settings.get("network.defaults") == "true")
 
 
 def _block(head: str, mark: str, lines: Sequence[str]) -> str:
