@@ -188,10 +188,10 @@ class DiffsQuery:
 def describe(before: Mapping[str, str], after: Mapping[str, str], here: NetworkView) -> tuple[str, ...]:
     """Return the changes in words: more rights, then what the runtime does not obey, then the rest.
 
-    Both are as `flatten` returns them; `before` is empty for a new agent.
+    Both are as `flatten` returns them; `before` is empty for a new agent, whose runtime comes first.
     """
     texts = describe_changes(before, after)
-    more = [text for text in texts if text.startswith(MORE)]
+    more = [text for text in texts if text.startswith(MORE)] if before else texts[:1]
     first, last = _reach(before, after, here)
     return (*more, *first, *describe_no_effect(after), *texts[len(more) :], *last)
 

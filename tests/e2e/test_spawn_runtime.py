@@ -54,7 +54,8 @@ def test_the_card_of_a_spawn_shows_the_runtime_before_the_approval(lab: Lab) -> 
     (card,) = [card for card in lab.get("/api/proposals") if card["agent"] == "carol"]
     assert card["runtime"] == "codex"
     assert "runtime codex: a reviewer" in lab.hive("pending").out
-    assert 'agent.toml:\n  runtime: "codex"\n' in lab.hive("diff", str(card["id"])).out
+    shown = 'agent.toml:\n  runtime: "codex"\n  it may reach:\n    + runtime codex: api.openai.com (port 443), '
+    assert shown in lab.hive("diff", str(card["id"])).out
     assert lab.hive("deny", str(card["id"])).code == 0
     assert lab.card(card["id"])["runtime"] is None
 

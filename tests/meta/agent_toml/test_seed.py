@@ -73,10 +73,11 @@ def test_a_model_is_seeded_as_it_was_given() -> None:
 
 def test_the_comments_of_a_coding_agent_are_settings_once_their_mark_is_removed() -> None:
     text = files(AgentName("a"), Role.AGENT, Start("claude"))["agent.toml"].decode()
-    prose = ("# What ", "# Added", "# Whom", "# The ", "# All")
+    prose = ("# What ", "# Added", "# Whom", "# The ", "# All", "# Repos")
     lines = [line for line in text.split("\n") if not line.startswith(prose)]
     settings = parse_settings(re.sub(r"^# ", "", "\n".join(lines), flags=re.MULTILINE).encode())
     assert (settings.permissions.deny, settings.budget.turns, settings.recipients) == (["WebFetch"], 200, ["operator"])
+    assert settings.network.allow and settings.workspace[0].path == "tools"
     assert settings.prompt == "You review what the other agents commit.\n"
 
 

@@ -33,12 +33,13 @@ def test_more_rights_come_first_then_what_has_no_effect_then_the_rest() -> None:
 
 def test_a_new_agent_is_shown_what_it_may_reach_and_what_has_no_effect() -> None:
     texts = words(None, 'runtime = "gemini"\nbudget.dollars = 2')
-    assert texts[0].startswith("it may reach:\n  + runtime gemini: generativelanguage.googleapis.com (port 443)")
-    assert texts[1].startswith("NO EFFECT: budget.dollars: runtime gemini")
+    assert texts[0] == 'runtime: "gemini"'
+    assert texts[1].startswith("it may reach:\n  + runtime gemini: generativelanguage.googleapis.com (port 443)")
+    assert texts[2].startswith("NO EFFECT: budget.dollars: runtime gemini")
 
 
 def test_a_new_agent_without_a_host_is_said_to_reach_none() -> None:
-    assert words(None, "")[0] == "it may reach no host"
+    assert words(None, "")[:2] == ['runtime: "script"', "it may reach no host"]
 
 
 def test_hosts_that_are_new_are_more_rights_and_those_that_go_come_last() -> None:
