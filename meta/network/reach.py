@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from meta.errors import BadInput, Refused
 from meta.network.operator_file import FILE, OperatorFile
 from meta.network.policy import RULES_LIMIT
 from meta.network.routes import MODEL_ROUTES
-from meta.network.rule import Rule, beyond, parse_rule
+from meta.network.rule import Rule, beyond, covers, parse_rule
 from meta.network.runtime_hosts import runtime_rules
 
 CEILING = "HIVE_NETWORK_CEILING"
@@ -57,6 +58,20 @@ def reached(reach: Reach, file: OperatorFile) -> list[Reached]:
         own = runtime_rules(reach.runtime, key_outside=bool(key_outside(reach, file)))
         rules += [Reached(rule, runtime=reach.runtime) for rule in own]
     return rules
+
+
+def is_reachable(reach: Reach, file: OperatorFile, ceiling: Sequence[Rule] | None, host: str, port: int) -> bool:
+    """Return True if a rule within the ceiling covers a host and a port, or a git key serves the host."""
+    for route in file.routes.values():
+        if route.kind == "git" and route.serves(reach.agent) and _is_upstream(route.upstream, host, port):
+            return True
+    allowed = covers((each.rule for each in reached(reach, file)), host, port)
+    return allowed and (ceiling is None or covers(ceiling, host, port))
+
+
+def _is_upstream(upstream: str, host: str, port: int) -> bool:
+    parts = urlsplit(upstream)
+    return parts.hostname == host and port == (parts.port or (443 if parts.scheme == "https" else 80))
 
 
 def unknown_groups(entries: Iterable[str], file: OperatorFile) -> list[str]:

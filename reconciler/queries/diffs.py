@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from meta.agent_toml.changes import MORE, describe_changes, list_of
 from meta.agent_toml.no_effect import describe_no_effect
 from meta.agent_toml.settings import SETTINGS_FILE, flatten
+from meta.agent_toml.workspace_words import unreachable_workspaces
 from meta.applied.repo import Applied
 from meta.errors import HiveError, NotFound
 from meta.git.diff import TreeDiff
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId, Sha
 from meta.network.operator_file import OperatorFile
-from meta.network.reach import Reach
+from meta.network.reach import Reach, is_reachable
 from meta.network.reach_words import newly_reachable
 from meta.network.rule import Rule
 from meta.proposed.settings import read_settings
@@ -207,7 +209,8 @@ def _reach(
     new = [_block("it may reach:" if old is None else f"{MORE}it may newly reach:", "+", words.new)]
     if old is None and not words.new:
         new = ["it may reach no host"]
-    return tuple(filter(None, [*new, *words.notes])), tuple(
+    reach = partial(is_reachable, _reach_of(here.agent, after), here.file, here.ceiling)
+    return tuple(filter(None, [*new, *words.notes, *unreachable_workspaces(after, reach)])), tuple(
         filter(None, [_block("it may no longer reach:", "-", words.gone)])
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from meta.agent_toml.settings import SETTINGS_FILE, flatten, parse_settings
 from meta.names import AgentName
 from meta.network.operator_file import OperatorFile, parse_operator_file
@@ -69,6 +71,31 @@ def test_hosts_of_the_runtime_beyond_the_ceiling_are_said_not_to_apply() -> None
     assert texts[2] == "runtime claude's own hosts beyond the operator's ceiling do not apply: " + (
         "platform.claude.com, claude.ai"
     )
+
+
+WORKSPACE = '[[workspace]]\nurl = "https://git.example.org/tools"\n'
+KEY = b'[credentials.forge]\nkind = "git"\nfile = "/k"\nupstream = "https://git.example.org"\nagents = ["alice"]'
+
+
+@pytest.mark.parametrize(
+    ("more", "file", "ceiling", "is_cloned"),
+    [
+        ("", b"", None, False),
+        ('network.allow = ["git.example.org"]\n', b"", None, True),
+        ('network.allow = ["git.example.org:22"]\n', b"", None, False),
+        ('network.allow = ["git.example.org"]\n', b"", "a.example", False),
+        ("", KEY, None, True),
+        ("", KEY.replace(b"alice", b"bob"), None, False),
+        ("", KEY.replace(b".org", b".org:8443"), None, False),
+    ],
+)
+def test_a_workspace_whose_host_cannot_be_reached_is_named(
+    more: str, file: bytes, ceiling: str | None, is_cloned: bool
+) -> None:
+    texts = words("", more + WORKSPACE, ceiling, parse_operator_file(file))
+    note = 'NOT CLONED: workspace "tools": the agent may not reach git.example.org:443'
+    assert (note in texts) is not is_cloned
+    assert any(text.startswith('workspace "tools": new') for text in texts)
 
 
 def test_a_change_of_something_else_says_nothing_of_hosts() -> None:
