@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from meta.agent_toml.settings import SETTINGS_FILE
+from meta.config import Config
 from meta.desired.repo import MetaRepo
+from meta.layout import Layout
 from meta.names import AgentName
+from reconciler.common.revision import revision
 from reconciler.daemon.foundation import Surroundings
 from reconciler.network.client import EgressClient
 from reconciler.network.operator import OperatorSettings
 from reconciler.network.policies import Policies, Sources
+from reconciler.network.process import EgressCommand, EgressProcess
 from reconciler.network.way_out import WayOut
 from reconciler.observe.repos import Repos
 from reconciler.observe.roster import Roster
@@ -38,7 +42,13 @@ def make_way_out(
         held=held,
         operator=OperatorSettings.of(here.layout, here.config),
     )
-    client = EgressClient(
-        Path(here.config.egress_control) if here.config.egress_control else here.layout.egress_control
-    )
-    return WayOut(client, Policies(sources), running)
+    control = control_socket(here.layout, here.config)
+    process = None
+    if here.config.egress_start and here.choice.backend != "fake":  # its containers have nothing that goes out
+        process = EgressProcess(EgressCommand.of(here.layout, here.config, control, revision()))
+    return WayOut(EgressClient(control), Policies(sources), running, process)
+
+
+def control_socket(layout: Layout, config: Config) -> Path:
+    """Return the control socket of hive-egress."""
+    return Path(config.egress_control) if config.egress_control else layout.egress_control

@@ -96,6 +96,12 @@ class WayOut:
         """Await `listener` with each report from now on, in `run`."""
         self._listeners.append(listener)
 
+    async def notify(self) -> None:
+        """Await each listener with the last report."""
+        if self._report is not None:
+            for listener in self._listeners:
+                await listener(self._report)
+
     def wake(self) -> None:
         """Look soon: something changed that the policy is made of."""
         self._woken.set()
@@ -156,12 +162,10 @@ class WayOut:
             self._woken.clear()
             pause = PERIOD
             try:
-                report = await self._look()
+                await self._look()
+                await self.notify()
             except HiveError:
                 pause = AWAY
-            else:
-                for listener in self._listeners:
-                    await listener(report)
             await asyncio.sleep(PAUSE)
             try:
                 async with asyncio.timeout(pause - PAUSE):

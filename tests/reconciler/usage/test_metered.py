@@ -17,7 +17,6 @@ from reconciler.telemetry.metrics import Metrics
 from reconciler.usage.budgets import Budgets
 from reconciler.usage.metered import MeteredTokens
 from reconciler.usage.records import TurnRecords
-from tests.reconciler.usage.test_budgets import Holds
 
 ALICE = AgentName("alice")
 NOON = 20_787 * DAY + 43_200.0
@@ -31,6 +30,19 @@ def report(**metered: Metered) -> Report:
 
 def today(input: int, output: int = 0, requests: int = 1) -> Report:
     return report(d2026_11_30=Metered(requests, input, output, 5))
+
+
+class Holds:
+    """The holds that were set (reconciler.observe.holds): agent -> reason."""
+
+    def __init__(self) -> None:
+        self.held: dict[AgentName, str] = {}
+
+    def set_over_budget(self, agent: AgentName, until: float | None, reason: str) -> None:
+        self.held[agent] = reason
+
+    def clear_over_budget(self, agent: AgentName) -> None:
+        self.held.pop(agent, None)
 
 
 @dataclass
@@ -109,7 +121,7 @@ async def test_a_budget_counts_what_was_metered_if_the_agent_claims_less_and_its
     await hive.metered.take(today(600, 300))
     assert (await hive.spent(), hive.holds.held) == ({"alice": 900}, {})
     await hive.metered.take(today(700, 300, requests=2))
-    assert hive.holds.held[ALICE][1] == "today's budget is used up: 1000 of 1000 tokens"
+    assert hive.holds.held[ALICE] == "today's budget is used up: 1000 of 1000 tokens"
     assert hive.changes == 1
     hive.budget = Budget(tokens=2000)
     await hive.budgets.round()
