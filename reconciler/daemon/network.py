@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from meta.agent_toml.settings import SETTINGS_FILE
-from meta.config import Config
 from meta.desired.repo import MetaRepo
-from meta.layout import Layout
 from meta.names import AgentName
 from reconciler.common.revision import revision
 from reconciler.daemon.foundation import Surroundings
@@ -42,13 +40,8 @@ def make_way_out(
         held=held,
         operator=OperatorSettings.of(here.layout, here.config),
     )
-    control = control_socket(here.layout, here.config)
+    control = Path(here.config.egress_control or here.layout.egress_control)
     process = None
     if here.config.egress_start and here.choice.backend != "fake":  # its containers have nothing that goes out
         process = EgressProcess(EgressCommand.of(here.layout, here.config, control, revision()))
     return WayOut(EgressClient(control), Policies(sources), running, process)
-
-
-def control_socket(layout: Layout, config: Config) -> Path:
-    """Return the control socket of hive-egress."""
-    return Path(config.egress_control) if config.egress_control else layout.egress_control

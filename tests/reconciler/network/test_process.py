@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from meta.agent_toml.network import Network
+from meta.agent_toml.settings import AgentSettings
 from meta.config import Config
 from meta.errors import TransientError
 from meta.layout import Layout
@@ -21,7 +23,31 @@ from meta.process.identity import alive, identity
 from reconciler.daemon.remains import end_remains
 from reconciler.network import process as process_module
 from reconciler.network.client import EgressClient
+from reconciler.network.operator import OperatorSettings
+from reconciler.network.policies import Policies, Sources
 from reconciler.network.process import LOG_LIMIT, EgressCommand, EgressProcess, end, running
+from reconciler.network.way_out import WayOut
+from reconciler.observe.roster import Roster
+from reconciler.observe.running import RunningCommits
+
+ALICE = AgentName("alice")
+
+
+def no_launch(_agent: AgentName) -> None:
+    """Return no launch."""
+
+
+def policies_of(layout: Layout, *agents: AgentName) -> Policies:
+    """Policies of agents that reach one host."""
+
+    async def settings(_agent: AgentName) -> AgentSettings:
+        return AgentSettings(network=Network(allow=["a.example"]))
+
+    async def refresh() -> None:
+        """Do nothing."""
+
+    operator = OperatorSettings(layout.network_file)
+    return Policies(Sources(refresh, lambda: list(agents), settings, lambda _: (), lambda _: "", operator))
 
 
 class Place:
@@ -133,7 +159,7 @@ def test_a_process_whose_words_only_look_alike_is_no_hive_egress(tmp_path: Path)
 async def test_hive_down_ends_it_and_removes_its_sockets_and_leaves_that_of_a_service_alone(place: Place) -> None:
     layout = place.layout
     report = await place.process.revive(place.client)
-    folder = layout.egress(AgentName("alice"))
+    folder = layout.egress(ALICE)
     folder.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as stray:
         stray.bind(str(folder / "egress.sock"))
@@ -143,3 +169,25 @@ async def test_hive_down_ends_it_and_removes_its_sockets_and_leaves_that_of_a_se
     assert remains.commands == (f"hive-egress, pid {report.pid}",)
     assert folder / "egress.sock" in remains.sockets
     assert (place.pids, list(folder.iterdir()), layout.egress_control.exists()) == ([], [], False)
+
+
+async def test_the_daemon_heals_a_hive_egress_that_was_killed_within_two_seconds(place: Place) -> None:
+    running_commits = RunningCommits(Roster(dict), no_launch)
+    way_out = WayOut(place.client, policies_of(place.layout, ALICE), running_commits, place.process)
+    folder = place.layout.egress(ALICE)
+    folder.mkdir(parents=True)
+    task = asyncio.create_task(way_out.run())
+    try:
+        async with asyncio.timeout(20):
+            while way_out.report is None or not (folder / "egress.sock").exists():
+                await asyncio.sleep(0.01)
+        first = way_out.report.pid
+        os.kill(first, signal.SIGKILL)
+        async with asyncio.timeout(2 if not os.environ.get("PYTEST_XDIST_WORKER") else 10):
+            while way_out.report.pid == first or way_out.problem:
+                await asyncio.sleep(0.01)
+        assert way_out.report.policy == way_out.policy.revision
+        assert way_out.starts == 2
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

@@ -102,6 +102,7 @@ class Host:
     root: int = 0
     groups: Groups = gid_of
     programs: Callable[[Config, str | None], Mapping[str, programs.Place]] = programs.find
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ def whole_host(**changes: Any) -> Host:
         "synchronised": lambda: True,
         "groups": lambda _: os.getgid(),
         "programs": lambda *_: {},
+        "environment": {},
     }
     whole = replace(Host(disk=lambda _: cast(os.statvfs_result, room)), **known)  # type: ignore[arg-type]
     return replace(whole, **changes)
