@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
+from meta.desired import trailers
+from meta.desired.changes import RunNote
 from meta.errors import Conflict, DiskFull, NotFound, Refused
 from meta.model import Deploy, Desired, RunEntry, RunState, TagState
 from meta.names import MANAGER, AgentName, ProposalId
@@ -132,7 +134,10 @@ class Lifecycle:
                 if not self._world.observer.observe(agent).damage:  # what is purged need not be readable
                     await self._end_open_ids(agent, by)
             if desired.run_of(agent).grants:  # first: a later agent of this name must not have them
-                await self._world.meta.set_run(agent, lambda run: replace(run, grants=()), by=by, at=self._world.now())
+                words = RunNote(trailers.NETWORK_REVOKE)
+                await self._world.meta.set_run(
+                    agent, lambda run: replace(run, grants=()), by=by, at=self._world.now(), words=words
+                )
             with effect("remove-entry"):
                 foreign = self._world.observer.observe(agent).foreign
                 await self._world.meta.remove_agent(agent, purge=purge, by=by, at=self._world.now(), disown=foreign)

@@ -49,7 +49,8 @@ class Facts:
     for which that failed by itself. `questions` are open ones to the operator. `unread` is the number of unread
     messages to the operator, and the time of the oldest. `refused` are branches whose commit is no proposal. `errors`
     has the error of each agent whose steps fail again and again, `conditions` what else is known about agents' repos
-    and files, `over_budget` the agents whose budget of the day is used up. `requests` are pending: for hosts. `rollout` is the last one if it failed.
+    and files, `over_budget` the agents whose budget of the day is used up. `requests` are pending: for hosts.
+    `rollout` is the last one if it failed.
     `unlisted` counts what was not read because a list has a limit.
     `now` is the moment.
     """

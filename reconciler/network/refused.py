@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from meta.network.report import AgentReport
-from meta.network.words import wanted, wanted_rule
 from reconciler.network.views import RefusedHost
+from reconciler.network.words import wanted, wanted_rule
 
 LATELY = 24 * 3600.0
 """Seconds for which `hive status` shows a host after it was refused last. `hive network` shows all."""

@@ -1,5 +1,6 @@
-"""`hive audit`: check that the record was not changed, and list who approved what. Reads the disk, not the daemon."""
+"""`hive audit`: check that the record was not changed, list approvals and grants. Reads the disk, not the daemon."""
 
+import time
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -11,9 +12,11 @@ from api.cli.client.exit_codes import Code
 from api.cli.client.http import Client
 from api.cli.command import DAEMON, JsonOption, command
 from api.cli.render import console, texts, times
+from api.cli.render.users import with_names
 from meta.errors import BadInput
 
 if TYPE_CHECKING:
+    from reconciler.upkeep.audit.grants import Grant
     from reconciler.upkeep.audit.verify import Heads, Report
 
 
@@ -22,6 +25,7 @@ class What(StrEnum):
 
     VERIFY = "verify"
     APPROVALS = "approvals"
+    GRANTS = "grants"
 
 
 def register(app: typer.Typer) -> None:
@@ -31,13 +35,20 @@ def register(app: typer.Typer) -> None:
         "hive audit verify --json > today.json",
         "hive audit verify --since yesterday.json",
         "hive audit approvals",
+        "hive audit grants",
     )
     command(app, "audit", DAEMON, examples=examples)(audit)
 
 
 def audit(
     client: Client,
-    what: Annotated[What, typer.Argument(help="check everything, or list who approved what", show_default=False)],
+    what: Annotated[
+        What,
+        typer.Argument(
+            help="check everything; or list who approved what, or which hosts were allowed for a time",
+            show_default=False,
+        ),
+    ],
     since: Annotated[
         str | None,
         typer.Option("--since", metavar="FILE", help="the --json of an earlier audit; report what is missing since"),
@@ -60,6 +71,8 @@ def audit(
         console.write_json({**asdict(report), "faults": report.faults, "warnings": report.warnings})
     elif what is What.APPROVALS:
         _show_approvals(report)
+    elif what is What.GRANTS:
+        _show_grants(report)
     else:
         _write(report)
     if what is What.VERIFY and report.faults:
@@ -98,3 +111,25 @@ def _show_approvals(report: "Report") -> None:
         for row in sorted(report.approvals, key=lambda row: (row.at, row.agent, row.id))
     ]
     console.table(("AGENT", "ID", "STATE", "WHEN", "BY", "SAW"), rows, empty="nothing was approved yet")
+
+
+def _show_grants(report: "Report") -> None:
+    rows = [
+        (
+            row.agent,
+            row.rule,
+            times.local_time(row.at),
+            with_names(row.by) or "unknown",
+            times.local_time(row.until),
+            _end(row),
+        )
+        for row in report.grants
+    ]
+    headings = ("AGENT", "RULE", "WHEN", "BY", "UNTIL", "NOW")
+    console.table(headings, rows, empty="no host was allowed for a time yet")
+
+
+def _end(grant: "Grant") -> str:
+    if grant.revoked is not None:
+        return f"ended {times.local_time(grant.revoked)} by {with_names(grant.revoked_by) or 'unknown'}"
+    return "over" if grant.until <= time.time() else "in force"

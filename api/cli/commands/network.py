@@ -16,8 +16,8 @@ from api.cli.command import RUN, AgentArgument, JsonOption, MaybeAgentArgument, 
 from api.cli.render import console, times
 from api.cli.render.users import with_names
 from meta.errors import BadInput, TransientError
-from meta.network.words import shown_host, wanted, wanted_rule
 from meta.text import size
+from reconciler.network.words import shown_host, wanted, wanted_rule
 
 HOUR = "1h"
 FOLLOW_SECONDS = 1.0
@@ -137,10 +137,8 @@ def allow(
     if json:
         console.write_json(done)
         return
-    if done["proposal"] is not None:
-        console.write(
-            f"{done['proposal']} is proposed: {agent} may reach {done['rule']}; see `hive diff {done['proposal']}`"
-        )
+    if (id := done["proposal"]) is not None:
+        console.write(f"{id} is proposed: {agent} may reach {done['rule']}; see `hive diff {id}`")
     else:
         default = "" if duration is not None else ", for an hour, since neither --for nor --propose is given"
         console.write(f"{agent} may reach {done['rule']} until {times.short_time(done['until'])}{default}")

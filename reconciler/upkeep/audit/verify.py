@@ -27,6 +27,7 @@ from meta.model import TagState
 from meta.names import AgentName, ProposalId, Sha, agent_name
 from reconciler.store import damaged, offline
 from reconciler.store.offline import Record
+from reconciler.upkeep.audit.grants import Grant, grant_findings, read_grants
 from reconciler.upkeep.audit.rules import (
     FAULT,
     NOTE,
@@ -59,12 +60,13 @@ class Heads:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of an audit. `events`: how many events are kept and chained."""
+    """The result of an audit. `events`: how many events are kept and chained. `grants`: hosts allowed for a time."""
 
     findings: tuple[Finding, ...]
     approvals: tuple[Approval, ...]
     heads: Heads
     events: int
+    grants: tuple[Grant, ...] = ()
 
     @property
     def faults(self) -> int:
@@ -129,6 +131,8 @@ async def verify(layout: Layout, earlier: Heads | None = None) -> Report:
     findings += meta_findings(late, history)
     if record is not None:
         findings += event_findings(record.decisions, late)
+    grants = await read_grants(meta.repo)
+    findings += grant_findings(view.desired.run, grants)
     if earlier is not None:
         findings += _since(earlier, record, before, view)
     return Report(
@@ -136,6 +140,7 @@ async def verify(layout: Layout, earlier: Heads | None = None) -> Report:
         tuple(approval for agent, repo in before.items() for approval in approvals(agent, repo.tags)),
         _heads(record, before, view),
         record.chain.last + 1 - record.chain.first if record is not None and record.chain.chained else 0,
+        grants,
     )
 
 

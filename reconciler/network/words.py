@@ -1,8 +1,9 @@
-"""What a person types about a host that was refused. Standard library only."""
+"""What a person types about a host that was refused. It imports nothing slow: the command line uses it."""
 
 from __future__ import annotations
 
 from meta.network.rule import Rule
+from meta.text import command_line
 
 HTTPS = 443
 
@@ -20,4 +21,5 @@ def shown_host(host: str, port: int) -> str:
 def wanted(agent: str, host: str, port: int, count: int) -> str:
     """Return what an agent wanted and may not reach, with the command that allows it."""
     times = "once" if count == 1 else f"{count} times"
-    return f"wanted {shown_host(host, port)}, {times}: `hive network allow {agent} {wanted_rule(host, port)}`"
+    command = command_line("hive", "network", "allow", agent, wanted_rule(host, port))
+    return f"wanted {shown_host(host, port)}, {times}: `{command}`"
