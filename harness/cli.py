@@ -51,6 +51,9 @@ def main() -> int:
     check.add_argument("paths", nargs="+", metavar="PATH", help="the file, or the folder that it is in")
     connect = commands.add_parser("connect", help="carry ssh through the way out; hive sets it as git's ProxyCommand")
     connect.add_argument("words", nargs=3, metavar=("PROXY", "HOST", "PORT"))
+    workspace = commands.add_parser("workspace", help="print what is in the agent's repos, for `hive workspace`")
+    workspace.add_argument("--diff", action="store_true", help="the uncommitted changes too")
+    workspace.add_argument("paths", nargs="*", metavar="PATH", help="below the folder of work")
     arguments = parser.parse_args()
     match arguments.command:
         case "cli":
@@ -69,6 +72,10 @@ def main() -> int:
             from harness.relay.tunnel import main as connect_through
 
             return connect_through(arguments.words)
+        case "workspace":
+            from harness.workspace.show import main as show_workspaces
+
+            return show_workspaces(arguments.paths, diff=arguments.diff)
         case _:
             return _serve()
 

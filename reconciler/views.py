@@ -134,6 +134,15 @@ class PlanRow:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkspaceView:
+    """One repo of `[[workspace]]`: `state` is cloning, ready or failed, `text` the progress or the problem."""
+
+    path: str
+    state: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentStatus:
     """One row of `hive status`."""
 
@@ -188,6 +197,10 @@ class AgentStatus:
     """The model of agent.toml that the override hides."""
     runtime_problem: str = ""
     """Why the CLI does not start, in the agent's own words."""
+    key_outside: str = ""
+    """The kind of the key outside of the container by which the CLI reaches its model; "" if it has a login."""
+    workspaces: tuple[WorkspaceView, ...] = ()
+    """The repos that the agent begins with, in its own words."""
     declared: str = ""
     """How the host's configuration stands to git, if it declares the agent: `agrees`, `git moved`, `conflict`, ..."""
     grants: tuple[NetworkGrant, ...] = ()

@@ -44,6 +44,7 @@ from api.cli.commands import (
     turn,
     usage,
     wire,
+    workspace,
 )
 from api.cli.render import console
 from api.cli.startup import avoid_pydantic, avoid_rich
@@ -79,6 +80,7 @@ PARTS = (
     down,
     login,
     shell,
+    workspace,
     cp,
     rebuild,
     messages,

@@ -88,7 +88,7 @@ class Workspaces:
         changed()
         while self._open:
             for workspace in tuple(self._open):
-                while await self._look():
+                while await self._look():  # noqa: ASYNC110 - another process opens it
                     await asyncio.sleep(WAY_OUT_SECONDS)
                 cloned = await self._try(workspace, changed)
                 if not cloned.problem:

@@ -22,7 +22,7 @@ from reconciler.plan.rollout import Rollout
 from reconciler.plan.turn import turn_began
 from reconciler.proposals.staleness import Stale
 from reconciler.queries.attention import AttentionFacts
-from reconciler.views import AgentStatus, Card, Status
+from reconciler.views import AgentStatus, Card, Status, WorkspaceView
 from reconciler.world import World
 
 IDS_MOST = 5
@@ -180,6 +180,8 @@ class StatusQuery:
             model_override=about.override or None,
             model_hidden=approved if approved != about.override else None,
             runtime_problem=about.problem,
+            key_outside=about.key,
+            workspaces=tuple(WorkspaceView(each.path, each.state, each.text) for each in about.workspaces),
         )
 
     async def _stale(self, agent: AgentName, deploys: tuple[Deploy, ...]) -> frozenset[ProposalId]:

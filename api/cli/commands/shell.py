@@ -48,16 +48,23 @@ def shell(
     It runs as the agent's user with the agent's rights, and on a terminal of its own: programs in the container cannot
     reach yours. Still be careful: the programs and files there are the agent's.
     """
+    raise typer.Exit(run_in_container(client, agent, program or [], user))
+
+
+def run_in_container(client: Client, agent: str, program: list[str], user: str = "agent", harness: bool = False) -> int:
+    """Run a program in an agent's container, and return its exit code. Empty: a shell.
+
+    With `harness` the program is that of the harness there, and `program` its arguments.
+    """
     status = client.row("/api/status")
     client.rows("/api/plan", {"agent": agent})  # raises NotFound if there is no such agent
     match status["backend"]:
         case "local":
-            code = _local(_records(client, agent), agent, program or ["/bin/sh"])
+            return _local(_records(client, agent), agent, program or ["/bin/sh"], harness)
         case "nixos":
-            code = _nixos(agent, user, program or [])
+            return _nixos(agent, user, [HARNESS, *program] if harness else program)
         case other:
             raise Refused(f"backend {other} has no containers to enter", "use backend local or nixos")
-    raise typer.Exit(code)
 
 
 def _records(client: Client, agent: str) -> Path:
@@ -68,7 +75,7 @@ def _records(client: Client, agent: str) -> Path:
     return folder
 
 
-def _local(folder: Path, agent: str, program: list[str]) -> int:
+def _local(folder: Path, agent: str, program: list[str], harness: bool = False) -> int:
     from api.cli.terminal.namespaces import Namespaces  # slow to import
     from api.cli.terminal.terminal import run_on_own_terminal
     from meta.process.identity import ProcessIdentity, alive
@@ -87,6 +94,7 @@ def _local(folder: Path, agent: str, program: list[str]) -> int:
         if not alive(child):
             raise _stopped(agent)
         own_uid = os.geteuid() != 0 or namespaces.without_root
+        program = [*harness_words(spec["argv"]), *program] if harness else program
         argv = container_command(spec["argv"], program, own_uid=own_uid, terminal=os.isatty(0))
         # The agent can read this environment in /proc until `env` replaces it: it has no folder of the caller's.
         return run_on_own_terminal(argv, {"PATH": os.defpath}, spec["cgroups"], namespaces.enter)

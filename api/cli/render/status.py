@@ -102,7 +102,9 @@ def row_of(agent: Row) -> tuple[object, ...]:
         agent["crashes"] or "",
         agent["unread"] or "",
         agent["pid"],
-        " ".join(filter(None, (agent.get("runtime"), agent.get("program")))),
+        " ".join(
+            filter(None, (agent.get("runtime"), agent.get("program"), agent.get("key_outside") and "(key outside)"))
+        ),
         agent.get("model") or "",
     )
 
@@ -124,6 +126,10 @@ def details(agent: Row) -> Iterator[str]:
         yield f"it may reach {grant['rule']} until {times.short_time(grant['until'])}, allowed by {by}"
     if problem := agent.get("runtime_problem"):
         yield f"its CLI does not start, it says: {quoted(problem)}"
+    for each in agent.get("workspaces") or ():
+        if each["state"] != "ready":
+            said = f", it says: {quoted(each['text'])}" if each["text"] else ""
+            yield f"workspace {quoted(each['path'])}: {quoted(each['state'])}{said}"
 
 
 def quoted(text: str) -> str:

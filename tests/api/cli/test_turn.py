@@ -63,6 +63,12 @@ def test_an_override_that_hides_an_approved_model_and_a_cli_that_does_not_start_
     assert problem == 'its CLI does not start, it says: "claude is missing"'
 
 
+def test_a_workspace_that_is_not_there_has_a_line() -> None:
+    rows = [{"path": "a", "state": "ready", "text": ""}, {"path": "b", "state": "failed", "text": 'no\n"way"'}]
+    (line,) = details({**STATE, "turn_until": None, "turn_reason": "", "workspaces": rows})
+    assert line == """workspace "b": "failed", it says: "no 'way'\""""
+
+
 def test_an_older_daemon_has_none_of_that() -> None:
     assert list(details({"agent": "alice", "turn": "idle"})) == []
     assert turn({"turn": "idle"}) == "idle"
