@@ -18,9 +18,9 @@ from harness.relay.idle import Connection, Connections
 from harness.relay.listener import HOST, connect, linger, listening
 
 SOCKET = "egress.sock"
-CONNECTIONS = 256
-"""The limit of connections at the same time, as of `hive-egress`. Tools of an agent may open many, and leave them open:
-beyond the limit an idle one is closed, so that the CLI reaches its model."""
+CONNECTIONS = 248
+"""The limit of connections at the same time. Tools of an agent may open many, and leave them open: beyond the limit an
+idle one is closed, so that the CLI reaches its model. `hive-egress` takes 256: some are left for the harness itself."""
 PATIENCE = 1.0
 """Seconds that a connection waits for a socket that never answered."""
 RESTART_SECONDS = 20.0

@@ -19,6 +19,9 @@ from meta.text import one_line
 SECONDS = 3.0
 """Seconds that the answer may take."""
 HELD_LIMIT = 300
+OK = 200
+_UNKNOWN = frozenset({400, 404, 405, 501})
+"""The statuses by which a server says that it does not know the question."""
 _HEAD_BYTES = 16_384
 _CHUNK = 65_536
 _ROUTES_LIMIT = 64
@@ -72,10 +75,10 @@ async def ask(socket: Path, after: int) -> Answer:
         raise Silent(str(error)) from error
     except h11.ProtocolError as error:
         raise Older(str(error)) from error
-    if status >= 500:
-        raise Silent(f"status {status}")
-    if status != 200:
+    if status in _UNKNOWN:
         raise Older(f"status {status}")
+    if status != OK:
+        raise Silent(f"status {status}")
     return parse_answer(body)
 
 

@@ -91,6 +91,6 @@ async def _text(folder: Path, *words: str, check: bool = True) -> str:
     env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     # GIT_CEILING_DIRECTORIES: a repo above is not the agent's workspace
     env |= {"GIT_CEILING_DIRECTORIES": str(folder.parent), "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
-    command = ("git", *_PLAIN, "-C", folder, *words)
+    command = ("git", *_PLAIN, "-C", str(folder), *words)
     ended = await run(command, deadline=SECONDS, env=env, check=check, streams=Streams(output_limit=_OUTPUT_LIMIT))
     return ended.text if ended.code == 0 else ""

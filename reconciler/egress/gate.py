@@ -170,6 +170,11 @@ class AgentGate:
         routes = self._network.file.routes
         return {name: route.kind for name, route in routes.items() if self._may_use(route)}
 
+    def git_upstreams(self) -> Mapping[str, str]:
+        """Return where each route of kind `git` leads that the agent may use, by name."""
+        routes = self._network.file.routes
+        return {name: route.upstream for name, route in routes.items() if route.kind == "git" and self._may_use(route)}
+
     def meter(self, tokens: Metered) -> None:
         """Add what an answer of a model's API says that it cost."""
         self.book.meter(tokens)

@@ -26,4 +26,6 @@ def answer_inside(gate: Gate, request: h11.Request) -> list[h11.Event]:
         "refused": [{"host": host, "port": port, "count": count} for host, port, count in refused],
         "next": last,
     }
+    if upstreams := gate.git_upstreams():
+        content["upstreams"] = dict(sorted(upstreams.items()))
     return answers.document(content, request.method)

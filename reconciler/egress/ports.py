@@ -99,6 +99,9 @@ class Gate(Protocol):
     def routes(self) -> Mapping[str, str]:
         """Return the kind of each route that the agent may use, by name."""
 
+    def git_upstreams(self) -> Mapping[str, str]:
+        """Return where each route of kind `git` leads that the agent may use, by name."""
+
     def meter(self, tokens: Metered) -> None:
         """Add what an answer of a model's API says that it cost."""
 

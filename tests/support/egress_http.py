@@ -115,6 +115,9 @@ class FakeGate:
     def routes(self) -> Mapping[str, str]:
         return {name: route.kind for name, route in self.routes_by_name.items() if route.serves(self.agent)}
 
+    def git_upstreams(self) -> Mapping[str, str]:
+        return {name: route.upstream for name, route in self.routes_by_name.items() if route.kind == "git"}
+
     def meter(self, tokens: Metered) -> None:
         self.metered.append(tokens)
 

@@ -12,7 +12,7 @@ import pytest
 
 from harness.relay.egress import Misses
 from harness.runtimes.base import ModelApi
-from harness.way_out.answer import Older, Refused, ask, parse_answer
+from harness.way_out.answer import Older, Refused, Silent, ask, parse_answer
 from harness.way_out.way_out import SHOWN, SILENT, WayOut
 from meta.network.inside import ANSWER_LIMIT
 from tests.harness.fake_way_out import FakeWayOut, fake_way_out
@@ -159,4 +159,17 @@ async def test_an_answer_without_an_end_is_bounded(tmp_path: Path) -> None:
 
     async with await asyncio.start_unix_server(flood, tmp_path / "s"):
         with pytest.raises(Older, match="too long"):
+            await ask(tmp_path / "s", 0)
+
+
+@pytest.mark.parametrize(("status", "error"), [("404", Older), ("501", Older), ("429", Silent), ("503", Silent)])
+async def test_a_way_out_that_is_busy_is_not_taken_for_something_older(
+    tmp_path: Path, status: str, error: type[Exception]
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, tmp_path / "s"):
+        with pytest.raises(error):
             await ask(tmp_path / "s", 0)

@@ -338,6 +338,9 @@ async def test_the_way_out_says_its_routes_and_what_was_refused_since_a_number(t
         assert json.loads(body) == {**expected, "refused": [{"host": "crates.io", "port": 443, "count": 1}]}
         _, body = await agent.ask(b"GET /.hive/way-out?after=1 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert json.loads(body) == {**expected, "refused": []}
+        gate.routes_by_name["hub"] = route(tmp_path, kind="git", upstream="https://git.corp:8443")
+        _, body = await agent.ask(b"GET /.hive/way-out HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert json.loads(body)["upstreams"] == {"hub": "https://git.corp:8443"}
 
 
 @pytest.mark.parametrize("target", ["/.hive/", "/.hive/way-out/x", "/.hive/way-out?after=-1", "/.hive/way-out?after=a"])
