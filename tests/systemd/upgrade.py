@@ -20,7 +20,7 @@ from tests.support.systemd import host
 from tests.systemd.busy import TURN, Busy, Watch
 from tests.systemd.nixstory import ETC, UNIT, run
 
-UNITS = ("hive-privileged.socket", "hive-privileged.service", UNIT)
+UNITS = ("hive-privileged.socket", "hive-privileged.service", "hive-egress.service", UNIT)
 HARM = frozenset(
     (
         *("container_crash", "agent_restarted", "agent_stopped", "agent_unhealthy", "turn_killed", "turn_stuck"),
