@@ -40,7 +40,7 @@ LINES = (
     '-is-not-on-the-list-of-bob (ask with request_network)"; `hive network` has it, 1 time',
     '`hive network allow bob packages.example --for 1h`: "a server packages.example:',
     'the same with `--propose`: deployed/8, the hour revoked: "a server packages.example:',
-    "`hive spawn carol --runtime claude`: phase needs-login: `hive login carol`, here a file",
+    "a key in network.toml, `hive spawn carol --runtime claude`: she needs no login; the key is in no environment, ",
     f"`hive send carol ...`: claude {VERSION}, pid ",
     "`hive usage carol`: 1 turn of claude-haiku-",
     "at the end: hive plan is empty, 4 agents are as desired",

@@ -1,7 +1,7 @@
 """The story's chapter about the way out: bob may reach one host and not another, until the operator allows that too.
 
-Both hosts are names for a server of the story's own on loopback, which network.toml opens for this hive. bob asks as
-any program in his container does: with the proxy that the environment there names.
+Both hosts are names for a server of the story's own on loopback, which network.toml opens for this hive. bob's runtime
+has no tools that would read a proxy's variables, so a program in his container asks at the socket of his way out.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from tests.support.upstream import Upstream
 AGENT = "bob"
 LISTED, WANTED = "docs.example", "packages.example"
 FETCH = """
-import sys, urllib.error, urllib.request
-try:
-    print(urllib.request.urlopen(sys.argv[1], timeout=20).read().decode())
-except urllib.error.URLError as error:
-    print(error)
+import http.client, socket, sys
+with socket.socket(socket.AF_UNIX) as way_out:
+    way_out.connect("/run/egress/egress.sock")
+    proxy = http.client.HTTPConnection("proxy")
+    proxy.sock = way_out
+    proxy.request("GET", sys.argv[1])
+    answer = proxy.getresponse()
+    print(answer.read().decode() if answer.status == 200 else f"{answer.status} {answer.reason}")
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from meta.layout import Layout
+from reconciler.network.process import running
 
 T = TypeVar("T")
 WAIT = 60.0
@@ -168,12 +170,14 @@ class Story:
         return self.daemon.pid if self.daemon is not None else 0
 
     def end(self) -> None:
-        """Stop the agents and the daemon."""
+        """Stop the agents, the daemon and hive-egress."""
         if self.daemon is not None and self.daemon.poll() is None:
             for name in ("alice", "bob", "carol", "manager"):
                 self.quiet("stop", name, "--now", "--wait")
             self.daemon.terminate()
             self.daemon.wait(WAIT)
+        for which, _ in running(self.layout.egress_state):  # it outlives the daemon
+            os.kill(which.pid, signal.SIGTERM)
 
     def reap(self) -> None:
         """Wait for the daemon after it was ended from outside."""
