@@ -64,8 +64,12 @@ def changed(view: LinkView, state: State, now: float) -> LinkView:
 
 def described(view: LinkView, about: About) -> LinkView:
     """Return the view after the harness said which runtime it drives."""
-    texts = {key: one_line(text) for key, text in about.model_dump(exclude={"up"}).items()}
-    return replace(view, about=about.model_copy(update=texts))
+    repos = tuple(
+        repo.model_copy(update={key: one_line(text) for key, text in repo.model_dump().items()})
+        for repo in about.workspaces
+    )
+    texts = {key: one_line(text) for key, text in about.model_dump(exclude={"up", "workspaces"}).items()}
+    return replace(view, about=about.model_copy(update={**texts, "workspaces": repos}))
 
 
 def _silent(view: LinkView) -> LinkView:

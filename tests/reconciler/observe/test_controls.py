@@ -8,7 +8,7 @@ import pytest
 
 from meta.errors import Conflict, TransientError
 from meta.names import AgentName
-from meta.wire.link import UP, About, Control, Done, DownLine, Hello, State, TurnState, Verb
+from meta.wire.link import UP, About, Control, Done, DownLine, Hello, State, TurnState, Verb, WorkspaceState
 from reconciler.observe.controls import MOST
 from reconciler.observe.links import Links
 
@@ -95,6 +95,16 @@ async def test_only_some_requests_wait_at_one_time() -> None:
     for control in harness.controls:
         links.done(ALICE, harness, Done(id=control.id, ok=True))
     assert all(done.ok for done in await asyncio.gather(*asking))
+    await links.close()
+
+
+async def test_the_repos_of_an_agent_become_lines_too() -> None:
+    links = Links(lambda _: None)
+    repo = WorkspaceState(path="code", state="failed", text="no\nhost\x1b[31m")
+    links.about(ALICE, Harness(links), About(runtime="claude", workspaces=(repo,)))
+    about = links.view(ALICE).about
+    assert about is not None
+    assert about.workspaces == (WorkspaceState(path="code", state="failed", text="no host"),)
     await links.close()
 
 
