@@ -23,20 +23,34 @@ PAGE = Path(__file__).parents[2] / "docs/tutorial/first-real-agent.md"
 ROOT = PAGE.parents[2]
 
 
+PORT = "8089"
+KEY = "/home/you/hive/.hive/model-key"
+
+
 @contextmanager
-def stand_in(lab: Lab) -> Iterator[None]:
-    """Run the command of the page that stands in for the model."""
+def stand_in() -> Iterator[str]:
+    """Run the command of the page that stands in for the model, on a free port; yield the port."""
     (line,) = [line for line in PAGE.read_text("utf-8").splitlines() if "tests.support.stand_in" in line]
-    words = shlex.split(line.replace(".hive/run", str(lab.layout.runtime)))
-    assert words[0] == ".venv/bin/python"
-    with subprocess.Popen([sys.executable, *words[1:]], cwd=ROOT, stdout=subprocess.PIPE, text=True) as model:
+    words = shlex.split(line)
+    assert (words[0], words[-1]) == (".venv/bin/python", PORT)
+    with subprocess.Popen([sys.executable, *words[1:-1], "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as model:
         assert model.stdout is not None
         try:
-            assert model.stdout.readline().startswith("stands in for a model at ")
-            yield
+            (port,) = re.findall(r"stands in for a model at http://127.0.0.1:(\d+);", model.stdout.readline())
+            yield port
         finally:
             model.send_signal(signal.SIGINT)
         assert model.wait(10) == 0
+
+
+def give_key(lab: Lab, port: str) -> None:
+    """Write the files of the page: the key, and network.toml with the paths and the port of here."""
+    (line,) = [line.strip() for line in PAGE.read_text("utf-8").splitlines() if "umask" in line]
+    key = lab.layout.state / "model-key"
+    subprocess.run(["sh", "-c", line.replace(".hive/model-key", str(key))], check=True)
+    (text,) = blocks(PAGE, "toml")
+    assert text.count(PORT) == 2
+    lab.layout.network_file.write_text(text.replace(PORT, port).replace(KEY, str(key)), encoding="utf-8")
 
 
 def attach(lab: Lab, step: Step) -> None:
@@ -66,21 +80,14 @@ def nothing() -> Iterator[TextIO]:
 @pytest.mark.bwrap
 @pytest.mark.timeout(120)
 @pytest.mark.skipif(not CLAUDE.exists(), reason="the claude CLI is missing: make claude")
-@pytest.mark.lab(tiny=False, settings=SETTINGS)
+@pytest.mark.lab(tiny=False, settings={**SETTINGS, "HIVE_EGRESS_START": "true"})
 def test_every_step_with_a_real_agent_shows_what_the_page_says(
-    lab: Lab, tmp_path: Path, nothing: TextIO, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, nothing: TextIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (login,) = blocks(PAGE, "json")
-    (tmp_path / "login.json").write_text(login, encoding="utf-8")
-    (tmp_path / "login.json").chmod(0o600)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", nothing)
-    typed = list(steps(PAGE))
-    first = next(n for n, step in enumerate(typed) if step.words[1] == "send")
-    for step in typed[:first]:
-        type_in(lab, step)
-    with stand_in(lab):
-        for step in typed[first:]:
+    with stand_in() as port:
+        give_key(lab, port)
+        for step in steps(PAGE):
             if step.words[1] == "attach":
                 attach(lab, step)
             else:

@@ -47,7 +47,7 @@ from tests.support.fake_messages import (
 class FakeMessages:
     """The server. A prompt is too long if its messages have more than `context_limit` characters of JSON."""
 
-    def __init__(self, context_limit: int | None = None) -> None:
+    def __init__(self, context_limit: int | None = None, port: int = 0) -> None:
         self.requests: list[Json] = []
         """Every request: {"n", "t", "method", "path", "headers", "body", "kind", "step"}."""
         self.usages: list[Json] = []
@@ -60,7 +60,7 @@ class FakeMessages:
         self._uses: dict[str, int] = {}
         self._lock = threading.RLock()
         self._serial = itertools.count(1)
-        self._server = _Server(self, 0)
+        self._server = _Server(self, port)
         self._thread = threading.Thread()
         self.sockets: dict[Path, _UnixServer] = {}
         self._more: list[_Server] = []
