@@ -40,6 +40,8 @@ missing_to_test() {
   have node || need nodejs nodejs
   have groff || need groff groff
   have unshare || need util-linux util-linux
+  have ip || need iproute2 iproute2
+  have curl || need curl curl
   ! have "$python" || library libseccomp.so.2 || need libseccomp2 libseccomp
 }
 

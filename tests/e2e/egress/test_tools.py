@@ -65,7 +65,7 @@ NODE = "fetch('https://{host}/file').then(r => r.text()).catch(e => {{ console.l
 TOOLS = {
     "curl": Tool(("curl", "-sS", "https://{host}/file"), NUMBER, True),
     "git": Tool(("git", "clone", "-q", "https://{host}/repo.git", "clone"), NUMBER, True),
-    "pip": Tool((sys.executable, *PIP, "-i", "https://{host}/simple/", "made"), PHRASE, True),
+    "pip": Tool((sys.executable, *PIP, "-i", "https://{host}/simple/", "made"), PHRASE),
     "urllib": Tool((sys.executable, "-c", URLLIB), PHRASE, True),
     "httpx": Tool((sys.executable, "-c", "import httpx; httpx.get('https://{host}/file')"), PHRASE),
     "wget": Tool(("wget", "-nv", "-O-", "--tries=1", "--ca-certificate={ca}", "https://{host}/file"), PHRASE),
