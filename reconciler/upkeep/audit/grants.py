@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from meta.desired import trailers
 from meta.desired.reader import RUN
 from meta.git.message import decode
-from meta.git.repo import Commit, GitRepo
+from meta.git.objects import Commit
+from meta.git.repo import GitRepo
 from meta.model import NetworkGrant, RunEntry
 from meta.names import AgentName
 from reconciler.upkeep.audit.rules import FAULT, Finding

@@ -119,7 +119,19 @@ COMMANDS = {
     "way-out": "hive doctor",
     "messages": "hive inbox",
 }
-READING = {"status", "doctor", "logs", "plan", "diff", "questions", "pending", "dead-letters", "inbox", "usage", "network"}
+READING = {
+    "status",
+    "doctor",
+    "logs",
+    "plan",
+    "diff",
+    "questions",
+    "pending",
+    "dead-letters",
+    "inbox",
+    "usage",
+    "network",
+}
 """The commands that change nothing."""
 
 
