@@ -136,7 +136,15 @@ class AgentGate:
         """Decide, resolve, check the addresses, and connect to one that was checked. Raise Denied."""
         name = self.decide(host, port, kind)
         private = self._network.is_private(name, port)
-        return await self._connect(kind, name, port, private)
+        dialled = await self._connect(kind, name, port, private)
+        denied = self._denial(name, port)  # the policy may have changed meanwhile
+        if denied is None and private and not self._network.is_private(name, port):
+            denied = Denied(Verdict.PRIVATE, _private(name, port, ["taken back"]))
+        if denied is not None:
+            dialled.connection.close()
+            self.refuse(kind, name, port, denied)
+            raise denied
+        return dialled
 
     async def dial_upstream(self, host: str, port: int) -> socket.socket:
         """Connect to the upstream of a route, which the operator's file names: there is no decision. Raise Denied."""

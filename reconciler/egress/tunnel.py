@@ -88,7 +88,7 @@ class _Flow:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
-            self._tunnel.finish("closed")
+            self._abandon()
             return
         if sent < len(data):
             self._hold(memoryview(bytes(data[sent:])))
@@ -135,7 +135,7 @@ class _Flow:
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            self._tunnel.finish("closed")
+            self._abandon()
             return
         self._tunnel.carrier.stalled -= sent
         self._held = self._held[sent:]
@@ -147,6 +147,12 @@ class _Flow:
             self._end()
         else:
             self.start()
+
+    def _abandon(self) -> None:
+        """Carry nothing more: the sink takes no bytes. What it sent before may still be on its way."""
+        self.stop()
+        self.ended = True
+        self._tunnel.end_flow()
 
     def _end(self) -> None:
         """Carry the end of one side to the other."""
@@ -227,8 +233,8 @@ class Tunnel:
             self.done.set_result(None)
 
     def end_flow(self) -> None:
-        """End it if both directions ended, or the client left altogether."""
-        if (self.outward.ended and self.inward.ended) or self._client_left():
+        """End it if both directions ended, or the client has left and all that it sent is carried."""
+        if self.outward.ended and (self.inward.ended or self._client_left()):
             self.finish("closed")
 
     def touch(self) -> None:
@@ -247,8 +253,8 @@ class Tunnel:
         half_open = self.outward.ended or self.inward.ended
         if now - self._last >= (min(idle_seconds, HALF_OPEN_SECONDS) if half_open else idle_seconds):
             self.finish("idle")
-        elif half_open and self._client_left():
-            self.finish("closed")
+        elif half_open:
+            self.end_flow()
 
     def _client_left(self) -> bool:
         poll = select.poll()

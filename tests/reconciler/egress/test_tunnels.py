@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ import pytest
 from meta.network.policy import AgentPolicy, Grant, Policy
 from meta.network.rule import parse_rule
 from meta.network.verdict import Verdict
-from reconciler.egress import connection, sni
+from reconciler.egress import connection, resolver, sni
 from reconciler.egress.client_hello import ALERT
 from reconciler.egress.gate import AgentGate
 from tests.reconciler.egress.lab import ALICE, BOB, NOON, Lab, connect, hello
@@ -109,6 +110,68 @@ async def test_a_client_that_leaves_ends_the_tunnel(way_out: Lab) -> None:
 
     await eventually(lambda: not way_out.report().open)
     assert way_out.records()[0].end == "closed"
+
+
+async def test_what_a_client_sent_before_it_left_arrives(way_out: Lab) -> None:
+    way_out.upstream.greeting = b"x" * 1_000_000
+    target = f"up.example:{way_out.upstream.port}"
+    await way_out.push(target)
+    _, writer = await way_out.tunnel(target)
+
+    writer.write(content := bytes(range(256)) * 4_000)
+    await writer.drain()
+    writer.close()
+
+    await eventually(lambda: not way_out.report().open)
+    assert way_out.upstream.got == content
+
+
+async def test_an_answer_before_the_end_of_the_question_arrives(way_out: Lab) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(b"too large")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    way_out.configure(f'private = ["up.example:{port}"]')
+    await way_out.server.tick()
+    await way_out.push(f"up.example:{port}")
+    reader, writer = await way_out.tunnel(f"up.example:{port}")
+
+    writer.write(b"x" * 1000)
+    answer = await reader.readexactly(9)
+    with contextlib.suppress(OSError):
+        for _ in range(20):
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+
+    assert answer == b"too large"
+    await eventually(lambda: not way_out.report().open)
+    server.close()
+
+
+async def test_a_policy_that_changes_while_it_is_dialled_is_obeyed(
+    way_out: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = f"up.example:{way_out.upstream.port}"
+    dialled, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(addresses: list[str], port: int) -> socket.socket:
+        connection = await resolver.connect(addresses, port)
+        dialled.set()
+        await go_on.wait()
+        return connection
+
+    monkeypatch.setattr("reconciler.egress.gate.connect", slow)
+    await way_out.push(target)
+    status = asyncio.create_task(way_out.status(target))
+    await dialled.wait()
+
+    await way_out.push()
+    go_on.set()
+
+    assert "is-not-on-the-list-of-alice" in await status
 
 
 async def test_a_slow_client_holds_the_server_back(way_out: Lab) -> None:
