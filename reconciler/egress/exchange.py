@@ -19,7 +19,7 @@ from reconciler.egress.pool import Upstream
 from reconciler.egress.ports import Account, Denied, Gate
 
 RESEND_LIMIT = 4 * 2**20
-"""Bytes of a body that are kept to be sent again, while a kept connection may turn out to be dead."""
+"""Bytes of one body that are kept to be sent again, while a kept connection may turn out to be dead."""
 
 Connect = Callable[[bool], Awaitable[Upstream]]
 """Return a connection; with True a new one. Raise Denied."""
@@ -72,6 +72,7 @@ class Exchange:
         self._progress = 0.0
         self._body: list[bytes] | None = []
         """What was sent of the body, to be sent again; None once it is too long for that."""
+        self._kept = 0
         self._has_whole_body = False
         self._has_begun = False
         self._is_switched = False
@@ -86,6 +87,8 @@ class Exchange:
             return await self._once(request, upstream)
         except _Stale:
             return await self._once(request, await connect(True))
+        finally:
+            self._forget()
 
     async def _once(self, request: h11.Request, upstream: Upstream) -> Upstream | None:
         """Try one connection. Unless it is returned, it is cut off."""
@@ -164,9 +167,18 @@ class Exchange:
         """Keep what may have to be sent again: on a new connection nothing does."""
         if self._body is None:
             return
-        self._body.append(data)
-        if not upstream.kept or sum(map(len, self._body)) > RESEND_LIMIT:
-            self._body = None
+        is_short = upstream.kept and not self._has_begun and self._kept + len(data) <= RESEND_LIMIT
+        if is_short and self._gate.upstreams.keep(len(data)):
+            self._kept += len(data)
+            self._body.append(data)
+        else:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Keep nothing of the body any longer."""
+        self._body = None
+        self._gate.upstreams.release(self._kept)
+        self._kept = 0
 
     async def _push(self, upstream: Upstream, data: bytes | None) -> None:
         if data:

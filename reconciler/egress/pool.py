@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from meta.network.rule import canonical_host
 
+RESENDS = 16 * 2**20
+"""Bytes of bodies that the requests of one agent keep, together, to be sent again."""
 KEPT = 8
 """Idle connections to one upstream, at most."""
 IDLE_SECONDS = 60.0
@@ -70,6 +72,7 @@ class Upstreams:
         self._trust = trust
         self._idle_seconds = idle_seconds
         self._idle: dict[str, list[Upstream]] = {}
+        self._spare = RESENDS
 
     async def take(self, address: str, *, fresh: bool = False) -> Upstream:
         """Return a connection to `https://HOST[:PORT]`, a kept one unless `fresh`. Raise Unreachable."""
@@ -92,6 +95,17 @@ class Upstreams:
         upstream.kept = True
         upstream.timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._drop, upstream)
         idle.append(upstream)
+
+    def keep(self, count: int) -> bool:
+        """Count bytes of a body that are kept. Return False if there are too many already: they are not kept."""
+        if count > self._spare:
+            return False
+        self._spare -= count
+        return True
+
+    def release(self, count: int) -> None:
+        """Count bytes that are kept no longer."""
+        self._spare += count
 
     def close(self) -> None:
         """End the kept connections."""

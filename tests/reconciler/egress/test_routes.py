@@ -16,6 +16,7 @@ from meta.network.operator_file import parse_operator_file
 from meta.network.report import Metered
 from meta.network.routes import Route
 from meta.network.verdict import Verdict
+from reconciler.egress.pool import RESENDS
 from reconciler.egress.ports import Denied
 from reconciler.egress.routes import check_path, key_header
 from tests.support.egress_http import Agent, FakeGate, Visit, agents, policy, upstream
@@ -152,6 +153,25 @@ async def test_a_kept_connection_that_died_is_replaced_and_the_body_sent_again(t
         assert (await agent.ask(ASK))[1] == b"ok"
     assert len(gate.dialled) == 2
     assert bodies == [b"{}"]
+
+
+async def test_bodies_are_kept_within_a_bound_and_one_beyond_it_is_not_sent_again(tmp_path: Path) -> None:
+    async def serve(visit: Visit) -> None:
+        """Answer the first request of a connection, and end at the second without an answer."""
+        await visit.request()
+        await visit.send(OK)
+        await visit.request()
+
+    async with key_face(tmp_path, serve) as (gate, agent):
+        assert gate.upstreams.keep(RESENDS - 2)
+        assert not gate.upstreams.keep(3)
+        for _ in range(3):
+            assert (await agent.ask(ASK))[1] == b"ok"  # what was kept is released: each second one is sent again
+        await agent.ask(b"GET /.hive/way-out HTTP/1.1\r\nHost: x\r\n\r\n")  # the answer before is done with
+        assert gate.upstreams.keep(1)
+        head, _ = await agent.ask(ASK)
+    assert head.startswith(b"HTTP/1.1 502 no-answer-from-the-upstream")
+    assert len(gate.dialled) == 3
 
 
 async def test_a_new_connection_that_dies_is_not_tried_again(tmp_path: Path) -> None:
