@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-
-from meta.agent_toml.workspace import remote_of
+from collections.abc import Iterable, Mapping
 
 Flat = Mapping[str, str]
 """Settings as `meta.agent_toml.settings.flatten` returns them."""
@@ -33,17 +31,6 @@ def describe_workspaces(before: Flat, after: Flat) -> list[str]:
     """Return a text for each workspace that is new, another one, or no longer named."""
     old, new = workspaces_of(before), workspaces_of(after)
     return [text for path in _ordered(old, new) if (text := _described(path, old.get(path), new.get(path)))]
-
-
-def unreachable_workspaces(settings: Flat, is_reachable: Callable[[str, int], bool]) -> list[str]:
-    """Return a text for each workspace that cannot be cloned, because its host may not be reached."""
-    texts = []
-    for path, row in sorted(workspaces_of(settings).items()):
-        host, port = remote_of(row["url"])
-        if not is_reachable(host, port):
-            shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            texts.append(f"NOT CLONED: workspace {_quoted(path)}: the agent may not reach {shown}")
-    return texts
 
 
 def _ordered(old: Iterable[str], new: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from functools import partial
 from meta.agent_toml.changes import MORE, describe_changes, list_of
 from meta.agent_toml.no_effect import describe_no_effect
 from meta.agent_toml.settings import SETTINGS_FILE, flatten
-from meta.agent_toml.workspace_words import unreachable_workspaces
+from meta.agent_toml.unreachable import describe_unreachable
 from meta.applied.repo import Applied
 from meta.errors import HiveError, NotFound
 from meta.git.diff import TreeDiff
@@ -210,7 +210,7 @@ def _reach(
     if old is None and not words.new:
         new = ["it may reach no host"]
     reach = partial(is_reachable, _reach_of(here.agent, after), here.file, here.ceiling)
-    return tuple(filter(None, [*new, *words.notes, *unreachable_workspaces(after, reach)])), tuple(
+    return tuple(filter(None, [*new, *words.notes, *describe_unreachable(after, reach)])), tuple(
         filter(None, [_block("it may no longer reach:", "-", words.gone)])
     )
 

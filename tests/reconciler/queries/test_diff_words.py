@@ -93,7 +93,7 @@ def test_a_workspace_whose_host_cannot_be_reached_is_named(
     more: str, file: bytes, ceiling: str | None, is_cloned: bool
 ) -> None:
     texts = words("", more + WORKSPACE, ceiling, parse_operator_file(file))
-    note = 'NOT CLONED: workspace "tools": the agent may not reach git.example.org:443'
+    note = 'UNREACHABLE: workspace "tools": the agent may not reach git.example.org:443'
     assert (note in texts) is not is_cloned
     assert any(text.startswith('workspace "tools": new') for text in texts)
 
