@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meta.errors import BadInput
@@ -15,6 +15,7 @@ from meta.network import control
 from meta.network.report import AgentReport, ConnectionRecord, Metered, Refusal, Report
 from meta.network.verdict import Verdict
 
+QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 COUNTS = st.integers(0, 2**62)
 TIMES = st.floats(0, 2.0**40)
 TEXTS = st.text(max_size=10)
@@ -46,6 +47,7 @@ REPORTS = st.builds(
 )
 
 
+@QUICK
 @given(REPORTS)
 def test_a_report_is_the_same_after_the_line(report: Report) -> None:
     line = control.encode_line(control.encode_report(report))
@@ -53,6 +55,7 @@ def test_a_report_is_the_same_after_the_line(report: Report) -> None:
     assert control.decode_report(control.decode_line(line)) == report
 
 
+@QUICK
 @given(st.lists(RECORDS, max_size=3))
 def test_connections_are_the_same_after_the_line(records: list[ConnectionRecord]) -> None:
     line = control.encode_line({"connections": control.encode_connections(records)})
@@ -137,6 +140,7 @@ JSON = st.recursive(
 )
 
 
+@QUICK
 @given(JSON)
 def test_no_document_breaks_the_readers(document: object) -> None:
     for read in (control.decode_report, control.decode_connections):

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meta.errors import BadInput
@@ -15,6 +15,7 @@ from meta.names import AgentName
 from meta.network.policy import POLICY_LIMIT, AgentPolicy, Grant, Policy, decode_policy, encode_policy, policy_of
 from meta.network.rule import Rule, parse_rule
 
+QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 RULES = st.builds(
     Rule,
     st.sampled_from(["a.example", "*.b.example", "*", "192.0.2.7", "2001:db8::1"]),
@@ -33,6 +34,7 @@ AGENTS = st.builds(
 POLICIES = st.builds(Policy, st.dictionaries(st.sampled_from([AgentName("alice"), AgentName("bob")]), AGENTS))
 
 
+@QUICK
 @given(POLICIES)
 def test_a_policy_is_the_same_after_the_line(policy: Policy) -> None:
     line = encode_policy(policy)
@@ -129,6 +131,7 @@ JSON = st.recursive(
 )
 
 
+@QUICK
 @given(JSON)
 def test_no_document_breaks_the_reader(document: object) -> None:
     with contextlib.suppress(BadInput):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meta.errors import BadInput
 from meta.network.rule import Rule, beyond, canonical_host, covers, is_address, parse_rule
 
+QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 A63 = "a" * 63
 
 
@@ -277,6 +278,7 @@ def test_without_a_ceiling_nothing_is_beyond_it() -> None:
     assert beyond([parse_rule("*:*")], None) == []
 
 
+@QUICK
 @given(st.text(max_size=300) | st.text("a.*:-0x1[]@ ", max_size=20))
 def test_no_text_breaks_the_parser_and_what_it_takes_it_takes_again(text: str) -> None:
     try:
@@ -287,6 +289,7 @@ def test_no_text_breaks_the_parser_and_what_it_takes_it_takes_again(text: str) -
     assert parse_rule(rule.text) == rule
 
 
+@QUICK
 @given(st.text("ab.1x:[]", max_size=12))
 def test_a_canonical_host_is_canonical_and_is_covered_by_the_rule_of_its_name(text: str) -> None:
     try:
@@ -302,6 +305,7 @@ _HOSTS = st.sampled_from(["a.b", "x.a.b", "*.a.b", "*.b", "*", "1.2.3.4", "c"])
 _RULES = st.builds(Rule, _HOSTS, st.sampled_from([(), (80, 443), (22,), (443,)]))
 
 
+@QUICK
 @given(_RULES, st.lists(_RULES, max_size=4), st.sampled_from(["a.b", "x.a.b", "y.x.a.b", "b", "1.2.3.4", "c"]))
 def test_what_a_rule_within_the_ceiling_covers_the_ceiling_covers(rule: Rule, ceiling: list[Rule], host: str) -> None:
     if not beyond([rule], ceiling):
