@@ -15,10 +15,12 @@ from meta.errors import BadInput, PermanentError, TransientError
 from meta.names import AgentName
 from meta.network.control import (
     LINE_LIMIT,
+    VERSION,
     decode_connections,
     decode_line,
     decode_report,
     encode_line,
+    version_of,
 )
 from meta.network.policy import Policy, encode_policy
 from meta.network.report import ConnectionRecord, Report
@@ -28,6 +30,14 @@ SECONDS = 5.0
 """Seconds for a question and its answer."""
 TEXT_LIMIT = 300
 """Characters of an error of hive-egress that are repeated."""
+
+
+LARGE = 50
+"""Agents of a report that is decoded beside the event loop."""
+
+
+class OtherProtocol(PermanentError):
+    """The hive-egress that answers is of another version of the protocol."""
 
 
 class EgressClient:
@@ -43,8 +53,14 @@ class EgressClient:
         return str((await self._ask(line)).get("policy", ""))
 
     async def report(self) -> Report:
-        """Return the report of now."""
-        return decode_report((await self._ask(encode_line({"do": "report"}))).get("report"))
+        """Return the report of now. Raise OtherProtocol for that of a hive-egress of another version."""
+        document = (await self._ask(encode_line({"do": "report"}))).get("report")
+        version = version_of(document)
+        if version is not None and version != VERSION:
+            raise OtherProtocol(
+                f"hive-egress speaks protocol {version}, this daemon {VERSION}", "restart hive-egress, or this daemon"
+            )
+        return await asyncio.to_thread(decode_report, document) if _is_large(document) else decode_report(document)
 
     async def connections(self, agent: AgentName, after: int) -> list[ConnectionRecord]:
         """Return the connections of an agent whose numbers are greater than `after`, and those that go on."""
@@ -103,6 +119,11 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
     if not line.endswith(b"\n"):
         raise TransientError("hive-egress ended before it answered", "see its log")
     return line
+
+
+def _is_large(document: object) -> bool:
+    agents = document.get("agents") if isinstance(document, dict) else None
+    return isinstance(agents, dict) and len(agents) > LARGE
 
 
 def _gone(error: OSError) -> TransientError:

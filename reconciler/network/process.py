@@ -22,12 +22,11 @@ from meta import own_file
 from meta.config import Config
 from meta.errors import Damaged, HiveError, NotFound, TransientError
 from meta.layout import Layout
-from meta.network.control import VERSION
 from meta.network.report import Report
 from meta.process.detached import spawn_detached
 from meta.process.disk import disk_error
 from meta.process.identity import ProcessIdentity, alive, identity, open_pidfd, readable
-from reconciler.network.client import EgressClient
+from reconciler.network.client import EgressClient, OtherProtocol
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +40,7 @@ END_SECONDS = 5.0
 QUICK = 30.0
 """A hive-egress that ends sooner after its start is started again later and later."""
 PAUSE_MOST = 30.0
+HOUR = 3600.0
 LOG_LIMIT = 4 * 2**20
 """Bytes of its log. The part before is in `log.1`."""
 _POLL = 0.02
@@ -95,42 +95,48 @@ class EgressProcess:
         self._started = float("-inf")
         self._quick = 0
         self._starts = 0
+        self._ends: list[float] = []
 
     @property
     def starts(self) -> int:
         """How often this daemon started it."""
         return self._starts
 
+    @property
+    def ends(self) -> int:
+        """How often it ended by itself within the last hour."""
+        self._ends = [at for at in self._ends if at > self._clock() - HOUR]
+        return len(self._ends)
+
     async def revive(self, client: EgressClient) -> Report:
         """Return the report of a hive-egress that runs, started now if none does. Raise TransientError."""
-        for which, _ in running(self._command.state):
+        for which, _ in await asyncio.to_thread(running, self._command.state):
             if (report := await self._answer(client, which)) is not None:
                 return await self.adopt(client, report)
-            log.warning("hive-egress (pid %d) does not answer: it is ended", which.pid)
+            log.warning("hive-egress (pid %d) does not answer in this protocol: it is ended", which.pid)
             await end(which)
         return await self._start(client)
 
     async def adopt(self, client: EgressClient, report: Report) -> Report:
-        """Return `report`, or that of a new process if the one that made it must be replaced. Raise TransientError."""
+        """Return `report`, or that of a new process if the one that made it has other options. Raise TransientError."""
         self._keep_log_short()
         if report.pid == self._adopted:
             return report
-        found = {which.pid: (which, words) for which, words in running(self._command.state)}
-        which, words = found.get(report.pid, (None, ()))
-        if report.version == VERSION and (which is None or self._command.fits(words)):
-            self._adopted = report.pid
-            return report
-        if which is None:
-            raise TransientError(
-                f"hive-egress speaks protocol {report.version}, this daemon {VERSION}, and it is not the daemon's",
-                f"end what listens at {self._command.control}",
-            )
-        log.info("hive-egress (pid %d) has another protocol or other options: it is replaced", which.pid)
-        await end(which)
-        return await self._start(client)
+        for which, words in await asyncio.to_thread(running, self._command.state):
+            if which.pid == report.pid and not self._command.fits(words):
+                log.info("hive-egress (pid %d) has other options: it is replaced", which.pid)
+                await end(which)
+                self._adopted = None
+                return await self._start(client)
+        self._adopted = report.pid
+        return report
 
     async def _start(self, client: EgressClient) -> Report:
         self._require_pause()
+        if self._adopted is not None:
+            self._ends.append(self._clock())
+            log.warning("hive-egress ended (%s): it is started again", _last_line(self._command.state / "log"))
+            self._adopted = None
         state, control = self._command.state, self._command.control
         env = {"PATH": os.defpath, "LANG": "C.UTF-8", **self._environment}
         try:
@@ -154,6 +160,8 @@ class EgressProcess:
         while alive(which) and self._clock() < until:
             try:
                 report = await client.report()
+            except OtherProtocol:
+                return None
             except HiveError:
                 await asyncio.sleep(_POLL)
                 continue

@@ -12,9 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from meta.errors import HiveError, PermanentError
+from meta.errors import HiveError
 from meta.names import AgentName
-from meta.network.control import VERSION
 from meta.network.policy import Policy
 from meta.network.report import ConnectionRecord, Report
 from reconciler.common.tasks import run_together
@@ -29,8 +28,12 @@ PERIOD = 3.0
 """Seconds between two looks, at most."""
 PAUSE = 0.1
 """Seconds between two looks, at least."""
+CHANGES = 0.5
+"""Seconds between a look and one because hive-egress reports a change, at least."""
 AWAY = 1.0
 """Seconds until the next look if hive-egress does not answer."""
+OFTEN = 3
+"""Ends of hive-egress within an hour that are a note in the status."""
 LAUNCH_SECONDS = 3.0
 """Seconds that the start of an agent waits for its policy to be obeyed."""
 
@@ -44,6 +47,10 @@ class Process(Protocol):
     @property
     def starts(self) -> int:
         """How often this daemon started it."""
+
+    @property
+    def ends(self) -> int:
+        """How often it ended by itself within the last hour."""
 
     async def revive(self, client: EgressClient) -> Report:
         """Start it unless it runs, and return its first report. Raise TransientError."""
@@ -71,6 +78,10 @@ class WayOut:
         self._listeners: list[OnReport] = []
         self._looking = asyncio.Lock()
         self._woken = asyncio.Event()
+        self._changed = False
+        """hive-egress reported a change since the last look began to wait."""
+        self._rests = False
+        """A change that hive-egress reports is looked at now."""
 
     @property
     def report(self) -> Report | None:
@@ -144,6 +155,8 @@ class WayOut:
         if report is None:
             return own
         keys = (f"the key {name} of the way out: {problem}" for name, problem in report.routes.items() if problem)
+        if self._process is not None and (often := self._process.ends) >= OFTEN:
+            own = (*own, f"hive-egress ended {often} times within an hour, and was started again: see its log")
         others = (f"hive-egress: {problem}" for problem in report.problems if not operator or problem not in operator)
         return (*own, *keys, *others)
 
@@ -167,18 +180,26 @@ class WayOut:
             except HiveError:
                 pause = AWAY
             await asyncio.sleep(PAUSE)
-            try:
-                async with asyncio.timeout(pause - PAUSE):
-                    await self._woken.wait()
-            except TimeoutError:
-                continue
+            self._rests = not await self._wakes_within(CHANGES - PAUSE)  # while much is carried, changes never end
+            if self._rests and not self._changed:
+                await self._wakes_within(pause - CHANGES)
+            self._rests = self._changed = False
+
+    async def _wakes_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._woken.wait()
+        except TimeoutError:
+            return False
 
     async def _watch(self) -> None:
         """Wake with each change that hive-egress reports, and at its end."""
         while True:
             try:
                 async for _ in self._client.watch():
-                    self.wake()
+                    self._changed = True
+                    if self._rests:
+                        self.wake()
             except HiveError:
                 self.wake()
             await asyncio.sleep(AWAY)
@@ -204,13 +225,7 @@ class WayOut:
             if self._process is None:
                 raise
             return await self._process.revive(self._client)
-        if self._process is not None:
-            return await self._process.adopt(self._client, report)
-        if report.version != VERSION:
-            raise PermanentError(
-                f"hive-egress speaks protocol {report.version}, this daemon {VERSION}", "restart hive-egress"
-            )
-        return report
+        return report if self._process is None else await self._process.adopt(self._client, report)
 
     def _fail(self, error: HiveError) -> None:
         if self._process is not None or self._policies.needed:

@@ -13,7 +13,7 @@ from functools import partial
 
 from meta.errors import HiveError
 from meta.names import AgentName
-from meta.network.report import Metered, Report
+from meta.network.report import DAYS_KEPT, Metered, Report
 from reconciler.plan.budget import day_of
 from reconciler.store import metered as rows
 from reconciler.store.connection import Transaction
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 DAYS = 2
-"""Days back for which a report is taken: it has the sums of each, and only those of now still grow."""
+"""Days of a report that are taken: it has the sums of many, and only those of now still grow. Of the first all are."""
 
 Count = Callable[[AgentName, Metered], None]
 """Counts tokens that are new."""
@@ -53,9 +53,9 @@ class MeteredTokens:
 
     async def take(self, report: Report) -> None:
         """Keep what is new in a report. If that fails, the next report has it again."""
-        today = day_of(self._clock())
+        today, days = day_of(self._clock()), DAYS if self._taken else DAYS_KEPT
         self._taken = {key: sums for key, sums in self._taken.items() if key[1] > today - DAYS}
-        news = [each for each in _days(report, today) if self._is_new(each)]
+        news = [each for each in _days(report, today, days) if self._is_new(each)]
         if not news:
             return
         try:
@@ -75,7 +75,7 @@ class MeteredTokens:
         return self._exists(each.agent) and self._taken.get((each.agent, each.day)) != each.sums
 
 
-def _days(report: Report, today: int) -> list[DayReport]:
+def _days(report: Report, today: int, most: int) -> list[DayReport]:
     """Return the days of a report that still change."""
     days = []
     for agent, each in report.agents.items():
@@ -84,7 +84,7 @@ def _days(report: Report, today: int) -> list[DayReport]:
                 day = datetime.date.fromisoformat(text).toordinal() - _EPOCH
             except ValueError:
                 continue
-            if today - DAYS < day <= today + 1:
+            if today - most < day <= today + 1:
                 days.append(DayReport(agent, day, sums))
     return days
 

@@ -104,9 +104,13 @@ async def test_sums_of_a_hive_egress_that_lost_its_state_are_added(hive: Hive) -
     assert await hive.spent() == {"alice": 160}
 
 
-async def test_a_day_in_words_that_are_none_and_one_that_is_over_are_left_out(hive: Hive) -> None:
-    await hive.metered.take(report(d2026_11_30=Metered(1, 1), d2026_11_28=Metered(1, 9), never=Metered(1, 9)))
-    assert [new.input for new in hive.counted] == [1]
+async def test_days_that_a_daemon_missed_are_taken_with_its_first_report_and_words_that_are_none_never(
+    hive: Hive,
+) -> None:
+    await hive.metered.take(report(d2026_11_30=Metered(1, 1), d2026_11_28=Metered(1, 9), never=Metered(1, 7)))
+    assert [new.input for new in hive.counted] == [1, 9]
+    await hive.metered.take(report(d2026_11_28=Metered(2, 99)))
+    assert len(hive.counted) == 2
     hive.now += DAY
     await hive.metered.take(today(70))  # what was answered around midnight
     hive.now -= DAY
