@@ -48,15 +48,14 @@ class NetworkView:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """The connections of one agent after a number, and those that go on.
+    """The connections of one agent after a number, and those that go on. `next` is the number to go on from.
 
-    `epoch` is the start of hive-egress: with another one, numbers begin anew. `next` is the number to go on from.
+    A connection has its number from its end on: before, it is 0.
     """
 
     agent: AgentName
     connections: tuple[ConnectionRecord, ...]
     next: int
-    epoch: float
 
 
 @dataclass(frozen=True, slots=True)

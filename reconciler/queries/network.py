@@ -48,10 +48,10 @@ class NetworkQuery:
         """Return the connections of an agent after a number. Raise NotFound, TransientError."""
         if agent not in self.names():
             raise NotFound(f"there is no agent {agent}", "see `hive list`")
-        records = sorted(await self.way_out.connections(agent, after), key=lambda record: record.number)
-        report = self.way_out.report
+        records = await self.way_out.connections(agent, after)
         last = max((record.number for record in records), default=after)
-        return Connections(agent, tuple(records), last, report.started if report is not None else 0.0)
+        ordered = sorted(records, key=lambda record: (record.open, record.number, record.at))
+        return Connections(agent, tuple(ordered), max(last, after))
 
     async def suggest(self, agent: AgentName, group: str | None, merge: bool) -> Suggestion:
         """Return the text that would allow what the agent was refused. Nothing of it is in force."""

@@ -34,7 +34,7 @@ VIEW = NetworkView(
 )
 RECORDS = (
     ConnectionRecord(1, 5.0, "tunnel", "a.example", 443, Verdict.ALLOWED, "", 10, 20, 1.0, "closed"),
-    ConnectionRecord(2, 6.0, "tunnel", "b.example", 443, Verdict.ALLOWED),
+    ConnectionRecord(0, 6.0, "tunnel", "b.example", 443, Verdict.ALLOWED),
     ConnectionRecord(3, 7.0, "tunnel", "crates.io", 443, Verdict.NOT_LISTED, "not on the list", end="closed"),
 )
 
@@ -59,7 +59,7 @@ class FakeNetwork:
         self._known(agent)
         if self.answers:
             return self.answers.pop(0)
-        return Connections(agent, tuple(record for record in RECORDS if record.number > after), 3, 1.0)
+        return Connections(agent, tuple(record for record in RECORDS if record.open or record.number > after), 3)
 
     async def suggest(self, agent: AgentName, group: str | None, merge: bool) -> Suggestion:
         self._known(agent)

@@ -302,9 +302,9 @@ def _left(until: int | None) -> str:
 
 
 def _follow(client: Client, agent: str, json: bool) -> None:
-    path, patience, seen = f"/api/agents/{agent}/network/connections", Patience(), Seen()
+    path, patience = f"/api/agents/{agent}/network/connections", Patience()
     answer = client.row(path)
-    seen.begin(answer)
+    seen = Seen(answer)
     while True:
         for each in seen.new(answer):
             if json:
@@ -323,34 +323,21 @@ def _follow(client: Client, agent: str, json: bool) -> None:
 class Seen:
     """What --follow has printed: each connection when it begins and when it ends, or once if both were missed.
 
-    `after` is the number to ask from: below each connection that goes on, so that its end comes too.
+    `after` is the number to ask from. A connection has its number from its end on.
     """
 
-    def __init__(self) -> None:
-        self.after = 0
-        self._epoch: float | None = None
-        self._open: set[int] = set()
-        self._last = 0
-
-    def begin(self, answer: Row) -> None:
-        """Leave out what ended before."""
-        self._epoch, self._last = answer["epoch"], answer["next"]
+    def __init__(self, answer: Row) -> None:
+        """Leave out what ended before the first answer."""
+        self.after = int(answer["next"])
+        self._open: set[tuple[object, ...]] = set()
 
     def new(self, answer: Row) -> list[Row]:
         """Return what was not printed yet, in order."""
-        if answer["epoch"] != self._epoch:  # another hive-egress may count anew
-            self._epoch, self._open, self._last = answer["epoch"], set(), 0
-        fresh = [each for each in answer["connections"] if self._is_new(each["number"], bool(each["end"]))]
-        numbers = [each["number"] for each in answer["connections"]]
-        self._open = {each["number"] for each in answer["connections"] if not each["end"]}
-        self._last = max([self._last, *numbers])
-        self.after = min(self._open, default=self._last + 1) - 1
+        ended = [each for each in answer["connections"] if each["end"] and each["number"] > self.after]
+        going_on = {(each["at"], each["host"], each["port"]): each for each in answer["connections"] if not each["end"]}
+        fresh = [*ended, *(each for key, each in going_on.items() if key not in self._open)]
+        self.after, self._open = int(answer["next"]), set(going_on)
         return fresh
-
-    def _is_new(self, number: int, ended: bool) -> bool:
-        if number in self._open:
-            return ended
-        return number > self._last or not ended
 
 
 def _sentence(each: Row) -> str:

@@ -10,15 +10,17 @@ import pytest
 
 from api.cli.commands.network import Seen
 from api.cli.main import parser
+from meta.names import AgentName
 from meta.network.report import ConnectionRecord
 from meta.network.verdict import Verdict
+from reconciler.network.views import Connections
 from tests.api.http.test_app import ME
 from tests.support.fake_network import FAR
 
 if TYPE_CHECKING:
     from tests.api.conftest import Hive
 
-OPEN = ConnectionRecord(2, 6.0, "tunnel", "b.example", 443, Verdict.ALLOWED)
+OPEN = ConnectionRecord(0, 6.0, "tunnel", "b.example", 443, Verdict.ALLOWED)
 
 
 async def test_all_agents_have_a_row_and_what_waits_for_the_operator_has_its_command(hive: Hive) -> None:
@@ -92,22 +94,46 @@ async def test_a_suggestion_is_text_for_files_and_its_notes_are_beside_it(hive: 
     assert (code, "was refused nothing" in err) == (3, True)
 
 
-def answer(*records: ConnectionRecord, epoch: float = 1.0, last: int = 0) -> dict[str, object]:
+def answer(*records: ConnectionRecord, last: int = 0) -> dict[str, object]:
     rows = [{**asdict(record), "verdict": str(record.verdict)} for record in records]
-    return {"connections": rows, "next": last, "epoch": epoch}
+    return {"connections": rows, "next": last}
 
 
 def test_following_prints_each_connection_when_it_begins_and_when_it_ends() -> None:
-    seen, ended = Seen(), replace(OPEN, number=1, end="closed")
-    first = answer(ended, OPEN, last=3)
-    seen.begin(first)
-    assert [(row["number"], row["end"]) for row in seen.new(first)] == [(2, "")]
-    assert seen.after == 1  # so that the end of 2 comes
-    assert seen.new(answer(OPEN, last=3)) == []
-    again = answer(replace(OPEN, end="idle"), replace(OPEN, number=4, end="closed"), last=4)
-    assert [(row["number"], row["end"]) for row in seen.new(again)] == [(2, "idle"), (4, "closed")]
-    assert seen.after == 4
-    assert [row["number"] for row in seen.new(answer(replace(OPEN, number=1), epoch=2.0))] == [1]
+    ended = replace(OPEN, number=1, end="closed")
+    seen = Seen(first := answer(ended, OPEN, last=1))
+    assert [(row["number"], row["end"]) for row in seen.new(first)] == [(0, "")]
+    assert seen.new(answer(OPEN, last=1)) == []
+    again = answer(replace(OPEN, number=2, end="idle"), replace(OPEN, at=7.0, number=3, end="closed"), last=3)
+    assert [(row["number"], row["end"]) for row in seen.new(again)] == [(2, "idle"), (3, "closed")]
+    assert seen.after == 3
+    assert seen.new(answer(last=3)) == []
+
+
+async def test_following_prints_what_is_new_and_ends_with_the_command_that_goes_on(
+    hive: Hive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = iter([None])
+
+    def pause(_: float) -> None:
+        try:
+            next(pauses)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr("api.cli.commands.network.time.sleep", pause)
+    agent = AgentName("alice")
+    hive.fake.network.answers = [
+        Connections(agent, (OPEN,), 1),
+        Connections(agent, (replace(OPEN, number=2, sent=5, received=2048, seconds=1.5, end="closed"),), 2),
+    ]
+    code, out, err = await hive.hive("network", "alice", "--follow")
+    first, second = out.splitlines()
+    assert first.endswith("b.example:443 opened (tunnel)")
+    assert second.endswith("b.example:443 closed after 1.5 s: 5 B sent, 2.0 KiB received")
+    assert (code, "`hive network alice --follow` shows it again" in err) == (130, True)
+    code, _, err = await hive.hive("network", "--follow")
+    assert (code, "--follow needs an agent" in err) == (2, True)
 
 
 def test_completion_offers_commands_and_agents() -> None:

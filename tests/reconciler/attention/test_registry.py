@@ -129,8 +129,8 @@ READING = {
     "pending",
     "dead-letters",
     "inbox",
-    "usage",
     "network",
+    "usage",
 }
 """The commands that change nothing."""
 
