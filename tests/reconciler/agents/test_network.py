@@ -11,7 +11,6 @@ from meta.agent_toml.settings import SETTINGS_FILE
 from meta.desired.reader import RUN
 from meta.errors import BadInput, Conflict, NotFound, Occupied, Refused, TransientError
 from meta.names import OPERATOR, AgentName, Sha
-from meta.network.verdict import Verdict
 from reconciler.agents.network import Grants
 from reconciler.network.answers import Answers
 from reconciler.network.operator import OperatorSettings
@@ -216,31 +215,6 @@ async def test_a_request_is_refused_at_once_if_it_cannot_be_allowed_or_is(daemon
         await way.grants.request(ALICE, "b.example", 443, " \n")
 
 
-async def test_the_same_request_counts_and_many_are_bounded(way: Way) -> None:
-    first = await way.grants.request(ALICE, "crates.io", 443, "to build")
-    again = await way.grants.request(ALICE, "CRATES.io", 443, "please")
-    assert (again.id, again.count, again.why) == (first.id, 2, "to build")
-    for number in range(19):
-        await way.grants.request(ALICE, f"h{number}.example", 443, "x")
-    with pytest.raises(Conflict, match="has 20 network requests pending"):
-        await way.grants.request(ALICE, "one.more", 443, "x")
-    assert len(await way.events("network_requested")) == 20
-
-
-async def test_a_denial_is_one_message_and_asking_again_at_once_gets_the_same_answer(way: Way) -> None:
-    await way.grants.request(ALICE, "crates.io", 443, "to build")
-    await way.grants.deny(ALICE, 1, BY, "use the\nmirror")
-    assert await way.mail() == ["Your request 1: crates.io:443 is denied: use the mirror."]
-    with pytest.raises(Conflict, match="request 1 was denied already"):
-        await way.grants.deny(ALICE, 1, BY)
-    with pytest.raises(Refused, match=r"denied a moment ago\. Your request 1"):
-        await way.grants.request(ALICE, "crates.io", 443, "please")
-    way.now += 601
-    assert (await way.grants.request(ALICE, "crates.io", 443, "please")).id == 2
-    (event,) = await way.events("network_denied")
-    assert event[1] == {"id": 1, "rule": "crates.io:443", "by": BY, "reason": "use the mirror"}
-
-
 async def test_a_deploy_that_allows_what_was_asked_for_answers_too(way: Way) -> None:
     await way.grants.request(ALICE, "crates.io", 443, "to build")
     await edit(way.daemon, '[network]\nallow = ["crates.io"]\n')
@@ -252,30 +226,6 @@ async def test_a_deploy_that_allows_what_was_asked_for_answers_too(way: Way) -> 
         "Your request 1: crates.io:443 is allowed for good, by your agent.toml. It is in force now."
     ]
     assert await way.events("network_allowed") == []
-
-
-async def test_a_refused_host_is_one_event_over_restarts(way: Way) -> None:
-    way.way_out.refuse("alice", ("crates.io", 443, 12), ("*", 0, 3))
-    for count in (12, 13):
-        way.way_out.refuse("alice", ("crates.io", 443, count), ("*", 0, 3))
-        await way.answers.look()
-        way.restart()
-    assert await way.events("network_refused") == [("network_refused", {"host": "crates.io", "port": 443})]
-    way.way_out.refuse("alice", ("crates.io", 443, 1), first=99.0)  # allowed meanwhile, and refused again
-    await way.answers.look()
-    assert len(await way.events("network_refused")) == 2
-
-
-async def test_only_what_the_operator_could_allow_is_an_event(way: Way) -> None:
-    for verdict in Verdict:
-        if not verdict.may_be_asked:
-            way.way_out.refuse("alice", (f"{verdict}.example", 443, 1))
-            (refusal,) = way.way_out.agents["alice"].refusals
-            way.way_out.agents["alice"] = replace(
-                way.way_out.agents["alice"], refusals=(replace(refusal, verdict=verdict),)
-            )
-            await way.answers.look()
-    assert await way.events("network_refused") == []
 
 
 async def test_for_good_is_a_proposal_that_keeps_the_file_as_it_is_written(way: Way) -> None:
