@@ -161,7 +161,7 @@ NO_SOCKETS = {
     "reconciler/egress/gate.py": "names the type of a connection that reconciler/egress/resolver.py made",
     "reconciler/egress/ports.py": "names the type of a connection",
     "reconciler/egress/resolver.py": "connects to the network: see there",
-    "harness/relay/tunnel.py": "connects to loopback, no unix socket: see the network",
+    "harness/relay/tunnel.py": "connects to a port of loopback in the container: see Network",
     "harness/events/feed.py": "bounds the buffer of the connection that harness/connect.py made",
 }
 """Modules that import one of SOCKETS, make none, and why they do."""
