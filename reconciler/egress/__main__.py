@@ -15,6 +15,7 @@ from meta.errors import HiveError
 from reconciler.egress.limits import raise_open_files
 from reconciler.egress.log import write_line
 from reconciler.egress.options import Options, parse_options
+from reconciler.egress.rights import give_up_rights
 from reconciler.egress.server import Server
 from reconciler.egress.state import lock_state
 
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.umask(0o027)
     raise_open_files()
     try:
+        give_up_rights()
         lock_state(options.state)
         asyncio.run(_run(options))
     except HiveError as error:
