@@ -10,7 +10,7 @@ Flat = Mapping[str, str]
 """Settings as `meta.agent_toml.settings.flatten` returns them."""
 
 _KEY = re.compile(r"workspace\[(\d+)\]\.(url|branch|path)")
-_ONCE = "at its first start, and then left alone"
+_ONCE = "at the next start, and then left alone"
 
 
 def is_of_workspace(key: str) -> bool:

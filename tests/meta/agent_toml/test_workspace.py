@@ -192,7 +192,7 @@ def test_its_values_are_shown_flat_with_the_path_that_it_gets() -> None:
         (
             [],
             [{"url": "https://a.example/x", "branch": "main"}],
-            ['workspace "x": new, "https://a.example/x" at branch "main" is cloned at its first start, and then '
+            ['workspace "x": new, "https://a.example/x" at branch "main" is cloned at the next start, and then '
              "left alone"],
         ),
         (
