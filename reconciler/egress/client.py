@@ -43,6 +43,8 @@ class Client:
         self.reader, self.writer = streams
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
         self._rest = head
+        self._has_ended = False
+        """The end of the request's body was read."""
 
     async def request(self) -> h11.Request | None:
         """Return the head of the next request; None if the agent ended the connection. Raise Denied or Gone."""
@@ -65,8 +67,19 @@ class Client:
             self._rest = b""
         return event
 
+    def ready(self) -> bytes:
+        """Return what has come of the request's body, as far as h11 has it in one piece. Do not wait."""
+        with contextlib.suppress(h11.RemoteProtocolError):  # `body` raises it again
+            event = self.http.next_event()
+            self._has_ended = isinstance(event, h11.EndOfMessage)
+            if isinstance(event, h11.Data):
+                return bytes(event.data)
+        return b""
+
     async def body(self) -> bytes | None:
         """Return the next bytes of the request's body, None at its end. Raise Denied or Gone."""
+        if self._has_ended:
+            return None
         try:
             while (event := self.http.next_event()) is h11.NEED_DATA:
                 async with asyncio.timeout(BODY_SECONDS):
@@ -113,6 +126,7 @@ class Client:
         if self.http.our_state is not h11.DONE or self.http.their_state is not h11.DONE:
             return False
         self._rest = self.take_rest()
+        self._has_ended = False
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
         return True
 

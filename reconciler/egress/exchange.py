@@ -148,9 +148,13 @@ class Exchange:
         if client.http.they_are_waiting_for_100_continue:
             await client.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
         try:
-            await self._push(upstream, http.send(request))
-            for piece in self._body or ():
-                await self._push(upstream, http.send(h11.Data(data=piece)))
+            ahead = list(self._body or ())
+            if not ahead and not self._has_whole_body and (come := client.ready()):
+                self._keep(come, upstream)
+                ahead.append(come)
+            # head and body in one packet, if they came in one: a model's API then begins sooner
+            parts = (http.send(request), *(http.send(h11.Data(data=piece)) for piece in ahead))
+            await self._push(upstream, b"".join(part or b"" for part in parts))
             while not self._has_whole_body:
                 data = await client.body()
                 if data is None:
