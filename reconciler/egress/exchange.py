@@ -185,22 +185,20 @@ class Exchange:
         self._kept = 0
 
     async def _push(self, upstream: Upstream, data: bytes | None) -> None:
+        """Write to the upstream, at the agent's pace: before the bytes, so that their end is never waited for."""
         if data:
+            await self._gate.pace(len(data))
             upstream.writer.write(data)
             await upstream.writer.drain()
             self._account.sent += len(data)
-            await self._go_on(len(data))
+            self._progress = asyncio.get_running_loop().time()
 
     async def _pull(self, data: bytes) -> None:
-        """Write to the agent."""
+        """Write to the agent, and wait for its pace after."""
         await self._client.write(data)
         self._account.received += len(data)
-        await self._go_on(len(data))
-
-    async def _go_on(self, count: int) -> None:
-        """Note that bytes went on, and keep to the agent's pace."""
         self._progress = asyncio.get_running_loop().time()
-        await self._gate.pace(count)
+        await self._gate.pace(len(data))
 
     async def _answer(self, upstream: Upstream, http: h11.Connection) -> None:
         """Send the answer to the agent as it comes: what was read at once is written at once, and read along after."""

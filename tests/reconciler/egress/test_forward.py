@@ -79,6 +79,22 @@ async def test_requests_of_one_connection_share_an_upstream_and_are_each_decided
     assert gate.refused == [("http", "other.example", 80, Verdict.NOT_LISTED)]
 
 
+async def test_an_agent_with_a_limit_of_bytes_keeps_its_connection_too(tmp_path: Path) -> None:
+    class SlowGate(FakeGate):
+        async def pace(self, count: int) -> None:
+            for _ in range(50 if count > len(OK) else 0):  # a request waits longer than an answer takes
+                await asyncio.sleep(0)
+
+    there = Upstream()
+    async with upstream(there) as port:
+        gate = SlowGate(policy("web.example"), {("web.example", 80): port})
+        async with agents(gate, tmp_path) as connect, asyncio.timeout(20):
+            agent = await connect()
+            post = GET.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\nabc")
+            assert [(await agent.ask(post))[1], (await agent.ask(post))[1]] == [b"ok", b"ok"]
+    assert (there.connections, there.bodies) == (1, [b"abc", b"abc"])
+
+
 async def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
     there = Upstream()
 
