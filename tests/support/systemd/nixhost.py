@@ -125,7 +125,12 @@ def _install_units(root: Path, nix: Nix) -> None:
         (units / name).write_text(text)
     (root / "etc/hive").mkdir()
     (root / "etc/hive/daemon.env").write_text(made.settings)
-    (root / "etc/hive/network.toml").write_text(made.network)
+    # as environment.etc has it: a link to a link to a file, with the time that all files of the store have
+    (home / "libexec/network.toml").write_text(made.network)
+    os.utime(home / "libexec/network.toml", (1, 1))
+    (root / "etc/static").mkdir(exist_ok=True)
+    (root / "etc/static/network.toml").symlink_to(HOME / "libexec/network.toml")
+    (root / "etc/hive/network.toml").symlink_to("/etc/static/network.toml")
     rules = [rule for rule in made.tmpfiles if not rule.startswith("L")]  # links lead into the evaluator's store
     (root / "etc/tmpfiles.d/hive.conf").write_text("".join(f"{rule}\n" for rule in rules))
     path = f'Environment="PATH={_PATH.format(nix=nix.programs)}"'
