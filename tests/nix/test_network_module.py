@@ -95,6 +95,12 @@ def test_the_daemon_starts_none_of_its_own_and_asks_the_units_socket(found: Any)
         assert daemon["HIVE_EGRESS_CONTROL"] == options(found[name])["--control"] == "/run/hive-egress/control.sock"
 
 
+def test_an_operators_doctor_looks_where_the_units_are(found: Any) -> None:
+    daemon, shell = variables(found["reaching"], "hive.service"), found["reaching"]["variables"]
+    keys = ("HIVE_EGRESS_START", "HIVE_EGRESS_CONTROL", "HIVE_NETWORK_FILE", "HIVE_NETWORK_CEILING")
+    assert {key: shell[key] for key in keys} == {key: daemon[key] for key in keys}
+
+
 def test_it_has_a_user_and_a_group_of_its_own_and_of_hives_users_the_daemon_alone_is_in_the_group(found: Any) -> None:
     service = egress(found["plain"])
     assert (service["User"], service["Group"]) == (["hive-egress"], ["hive-egress"])

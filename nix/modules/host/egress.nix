@@ -42,6 +42,12 @@ let
   '';
   ceiling = if net.ceiling == null then null else lib.concatStringsSep " " net.ceiling;
   keys = lib.attrNames net.credentials;
+  settings = {
+    HIVE_EGRESS_START = "false";
+    HIVE_EGRESS_CONTROL = control;
+    HIVE_NETWORK_FILE = file;
+  }
+  // lib.optionalAttrs (ceiling != null) { HIVE_NETWORK_CEILING = ceiling; };
 in
 {
   config = lib.mkIf cfg.enable {
@@ -59,12 +65,9 @@ in
       "d ${runtime}/egress 0711 hive ${cfg.group} - -"
     ];
 
-    systemd.services.hive.environment = {
-      HIVE_EGRESS_START = "false";
-      HIVE_EGRESS_CONTROL = control;
-      HIVE_NETWORK_FILE = file;
-      HIVE_NETWORK_CEILING = ceiling;
-    };
+    systemd.services.hive.environment = settings;
+    # for `hive doctor`, which looks for itself
+    environment.variables = settings;
 
     systemd.services.hive-egress = {
       description = "the way out of hive's containers";
