@@ -19,6 +19,6 @@ def test_hive_egress_runs_apart_from_hive_with_its_keys_and_comes_back_alone() -
 @pytest.mark.full  # a host with nix, and three starts of containers
 @pytest.mark.timeout(240)
 def test_a_container_reaches_its_host_and_no_other_and_either_unit_restarts_alone() -> None:
-    with nix_host(nixstory.SETTINGS, reachstory.NETWORK) as made:
+    with nix_host({**nixstory.SETTINGS, "health_deadline": 60}, reachstory.NETWORK) as made:
         said = told(made, "tests.systemd.reachstory", seconds=200)
     assert "shows what was refused" in said
