@@ -62,8 +62,6 @@ class Control:
             raise Refused(f"another hive-egress serves {self._path}", "end it first, or choose another --control")
         try:
             self._path.parent.mkdir(mode=0o750, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                self._path.unlink()
             self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LINE_LIMIT)
             self._path.chmod(0o660)
         except OSError as error:

@@ -138,7 +138,7 @@ class AgentGate:
         private = self._network.is_private(name, port)
         dialled = await self._connect(kind, name, port, private)
         denied = self._denial(name, port)  # the policy may have changed meanwhile
-        if denied is None and private and not self._network.is_private(name, port):
+        if denied is None and dialled.private and not self._network.is_private(name, port):
             denied = Denied(Verdict.PRIVATE, _private(name, port, ["taken back"]))
         if denied is not None:
             dialled.connection.close()
@@ -245,13 +245,23 @@ class AgentGate:
         if not fine:
             raise Denied(Verdict.PRIVATE, _private(name, port, sorted(set(reasons.values()))))
         try:
-            return Dialled(name, await connect(fine, port), private)
+            connection = await connect(fine, port)
         except OSError as error:
             raise Denied(Verdict.UNREACHABLE, f"{name}:{port}-does-not-answer: {_reason(error)}") from error
+        return Dialled(name, connection, private and bool(_refusal_of_peer(connection)))
 
     def _bytes_per_second(self) -> int | None:
         rates = [rate for rate in (self._policy.bytes_per_second, self._network.file.bytes_per_second) if rate]
         return min(rates, default=None)
+
+
+def _refusal_of_peer(connection: socket.socket) -> str:
+    """Return why the other end would be refused if the operator's file did not name it."""
+    try:
+        address, port = connection.getpeername()[:2]
+    except OSError:
+        return "gone"
+    return addresses.refusal(address, port, private=False)
 
 
 def _reason(error: OSError) -> str:

@@ -75,6 +75,8 @@ class Server:
         """Serve the control socket, and the agents of the kept policy. Raise HiveError."""
         await self._control.start()
         self._obey(self._policy or Policy())
+        for problem in self.report().problems:
+            self._log(problem)
 
     async def run(self) -> None:
         """Look at what changes by itself, without an end."""

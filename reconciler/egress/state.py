@@ -30,6 +30,8 @@ def lock_state(state: Path) -> int:
     except OSError as error:
         os.close(descriptor)
         raise Refused(f"another hive-egress uses {state}", "end it first, or choose another --state") from error
+    for left in state.glob(".*.json.*"):  # by a process that died as it wrote
+        left.unlink(missing_ok=True)
     return descriptor
 
 

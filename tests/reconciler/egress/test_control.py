@@ -153,6 +153,17 @@ async def test_a_second_process_for_the_same_control_socket_is_refused(way_out: 
     assert (await way_out.control({"do": "report"}))["ok"]
 
 
+async def test_a_file_in_the_place_of_the_control_socket_is_left_alone(way_out: Lab) -> None:
+    options = way_out.options
+    (path := options.control.with_name("file")).write_text("not hive's")
+    server = Server(Options(options.sockets, path, options.state, options.network))
+
+    with pytest.raises(BadInput, match="cannot be bound"):
+        await server.start()
+
+    assert path.read_text() == "not hive's"
+
+
 async def test_a_control_socket_with_a_long_path_is_refused_with_a_remedy(way_out: Lab) -> None:
     options = way_out.options
     path = options.control.with_name("long" * 40)

@@ -146,6 +146,14 @@ def test_a_second_process_on_the_same_state_is_refused(tmp_path: Path) -> None:
     os.close(lock_state(tmp_path))
 
 
+def test_what_a_process_left_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".policy.json.0123abcd").write_text("half")
+
+    os.close(lock_state(tmp_path))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
 async def test_the_program_serves_and_ends_on_sigterm(tmp_path: Path) -> None:
     words = [f"--{name}={tmp_path / name}" for name in ("sockets", "control", "state", "network")]
     program = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{_RUN}", *words]

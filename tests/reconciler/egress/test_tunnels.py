@@ -278,6 +278,19 @@ async def _ask_route(gate: AgentGate, route: str) -> None:
         await asyncio.Event().wait()
 
 
+async def test_a_tunnel_to_a_global_address_needs_no_private(way_out: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = f"up.example:{way_out.upstream.port}"
+    monkeypatch.setattr("reconciler.egress.addresses.refusal", lambda address, port, private: "")
+    await way_out.push(target)
+    reader, writer = await way_out.tunnel(target)
+
+    way_out.configure("private = []")
+    await way_out.server.tick()
+    writer.write(b"goes on")
+
+    assert await reader.readexactly(7) == b"goes on"
+
+
 async def test_an_agent_without_a_policy_loses_its_socket_and_tunnels(way_out: Lab) -> None:
     target = f"up.example:{way_out.upstream.port}"
     await way_out.push(target)
