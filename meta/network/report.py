@@ -33,8 +33,8 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRecord:
-    """One connection that ended or was refused; `open` is True while it goes on. `number` only grows, and
-    is given at the start: the number of one that is open stays when it ends.
+    """One connection that ended or was refused; `open` is True while it goes on. `number` only grows; a
+    connection has it from its end on, and 0 while it is open.
 
     `kind` is `tunnel`, `http` or `route`. `sent` and `received` are bytes as the agent sees it, of what was carried.
     `end` is a word for the end: `closed`, `policy`, `limit`, `idle`, `error`, or "" while it is open.

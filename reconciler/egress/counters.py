@@ -46,7 +46,6 @@ class Entry:
         "end",
         "host",
         "kind",
-        "number",
         "port",
         "private",
         "received",
@@ -54,8 +53,7 @@ class Entry:
         "sent",
     )
 
-    def __init__(self, number: int, kind: str, host: str, port: int, *, route: str, private: bool, at: float) -> None:
-        self.number = number
+    def __init__(self, kind: str, host: str, port: int, *, route: str, private: bool, at: float) -> None:
         self.kind = kind
         self.host = host
         self.port = port
@@ -112,7 +110,7 @@ class Book:
     @contextmanager
     def account(self, kind: str, host: str, port: int, *, route: str = "", private: bool = False) -> Iterator[Entry]:
         """Count a connection as open until the context ends."""
-        entry = Entry(self._next_number(), kind, host, port, route=route, private=private, at=self._clock())
+        entry = Entry(kind, host, port, route=route, private=private, at=self._clock())
         self.open.add(entry)
         self._refusals.pop((host, port), None)
         self._changed()
@@ -142,8 +140,7 @@ class Book:
         now = self._clock()
         self._verdicts[denied.verdict] += 1
         self._refuse(host, port, denied.verdict, now)
-        number = self._next_number()
-        self._record(ConnectionRecord(number, now, kind, host, port, denied.verdict, denied.phrase, end="closed"))
+        self._record(ConnectionRecord(0, now, kind, host, port, denied.verdict, denied.phrase, end="closed"))
 
     def forget_refusals(self, allowed: Callable[[str, int], bool]) -> None:
         """Drop the refusals of hosts and ports that are allowed now."""
@@ -178,13 +175,13 @@ class Book:
         )
 
     def connections(self, after: int) -> list[ConnectionRecord]:
-        """Return the connections with a number after `after`, and all that are open, in the order of their numbers.
+        """Return what ended or was refused after a number, and then all that is open, oldest first.
 
-        A connection has its number from its start. So a reader that asks from below all that it saw open misses no end.
+        A connection has its number from its end on, so a reader that asks from the last one misses no end.
         """
         ended = [record for record in self._records if record.number > after]
         now = self._clock()
-        return sorted([*ended, *(_record(entry, now) for entry in self.open)], key=lambda record: record.number)
+        return ended + [_record(entry, now) for entry in sorted(self.open, key=lambda entry: entry.at)]
 
     def refused_after(self, number: int) -> tuple[list[tuple[str, int, int]], int]:
         """Return the hosts and ports that were refused after a number, with counts, and the last number."""
@@ -208,13 +205,11 @@ class Book:
         self._refuse(entry.host, entry.port, record.verdict, self._clock())
         self._record(record)
 
-    def _next_number(self) -> int:
-        self._number += 1
-        return self._number
-
     def _record(self, record: ConnectionRecord) -> None:
-        self._records.append(record)
-        self._log.add(record)
+        self._number += 1
+        numbered = replace(record, number=self._number)
+        self._records.append(numbered)
+        self._log.add(numbered)
         self._changed()
 
     def _refuse(self, host: str, port: int, verdict: Verdict, now: float) -> None:
@@ -222,7 +217,6 @@ class Book:
         if verdict not in _SHOWN:
             return
         key = (host, port)
-        # numbers of their own: what is refused late has the number of its start
         self._refused_number += 1
         self._refused.append((self._refused_number, key))
         if key not in self._refusals and len(self._refusals) >= REFUSALS_LIMIT - 1:
@@ -235,7 +229,7 @@ def _record(entry: Entry, now: float) -> ConnectionRecord:
     verdict, reason = (entry.denied.verdict, entry.denied.phrase) if entry.denied else (Verdict.ALLOWED, "")
     seconds = round(max(0.0, now - entry.at), 3)
     return ConnectionRecord(
-        entry.number,
+        0,
         entry.at,
         entry.kind,
         entry.host,

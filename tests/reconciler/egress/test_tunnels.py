@@ -45,19 +45,19 @@ async def test_bytes_go_both_ways_and_are_counted(way_out: Lab) -> None:
     assert way_out.lines[-1].startswith(f"alice tunnel {target} allowed closed sent=5 received=5 seconds=")
 
 
-async def test_a_connection_keeps_its_number_so_that_a_reader_misses_no_end(way_out: Lab) -> None:
+async def test_a_connection_has_its_number_from_its_end_so_that_a_reader_misses_none(way_out: Lab) -> None:
     target = f"up.example:{way_out.upstream.port}"
     await way_out.push(target)
     _, writer = await way_out.tunnel(target)
     await way_out.status("crates.io:443")
 
-    before = [(record.number, record.open) for record in way_out.server.connections(ALICE, 2)]
+    before = [(record.number, record.open) for record in way_out.server.connections(ALICE, 0)]
     writer.close()
     await eventually(lambda: not way_out.report().open)
-    after = [(record.number, record.open) for record in way_out.server.connections(ALICE, 0)]
+    after = [(record.number, record.open) for record in way_out.server.connections(ALICE, 1)]
 
-    assert before == [(1, True)]
-    assert after == [(1, False), (2, False)]
+    assert before == [(1, False), (0, True)]
+    assert after == [(2, False)]
 
 
 async def test_what_is_refused_late_is_new_to_the_agent(way_out: Lab) -> None:
@@ -211,7 +211,7 @@ async def test_a_policy_ends_exactly_the_tunnels_that_it_does_not_allow(way_out:
     assert await ended.read() == b""
     kept_writer.write(b"still here")
     assert await kept.readexactly(10) == b"still here"
-    assert [record.end for record in way_out.records()] == ["", "policy"]
+    assert [record.end for record in way_out.records()] == ["policy", ""]
 
 
 async def test_a_grant_ends_by_itself_with_its_tunnel(way_out: Lab) -> None:
