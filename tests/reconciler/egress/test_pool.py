@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
+from typing_extensions import override
 
 from reconciler.egress.pool import KEPT, Unreachable, Upstream, Upstreams, parse_upstream
 from tests.support.egress_http import Visit, upstream
@@ -37,10 +38,12 @@ class Pool(Upstreams):
         self.dial = dial
         self.taken: list[Upstream] = []
 
+    @override
     async def take(self, address: str, *, fresh: bool = False) -> Upstream:
         self.taken.append(await super().take(address, fresh=fresh))
         return self.taken[-1]
 
+    @override
     def close(self) -> None:
         super().close()
         for each in self.taken:
@@ -84,12 +87,15 @@ async def test_another_upstream_never_gets_it_and_a_fresh_one_can_be_asked_for()
 
 async def test_one_that_ended_or_spoke_unasked_is_not_taken_again() -> None:
     async with waiting() as (pool, visits):
-        for spoil in (lambda visit: visit.writer.close(), lambda visit: visit.writer.write(b"HTTP/1.1 408 X\r\n\r\n")):
+        for stale in (b"", b"HTTP/1.1 408 X\r\n\r\n"):
             first = await pool.take("http://a.example")
             while len(visits) < pool.dial.count:
                 await asyncio.sleep(0)
             pool.give(first)
-            spoil(visits[-1])
+            if stale:
+                visits[-1].writer.write(stale)
+            else:
+                visits[-1].writer.close()
             while first.is_usable:
                 await asyncio.sleep(0)
             assert await pool.take("http://a.example") is not first
