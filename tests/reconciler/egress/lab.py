@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from reconciler.egress.server import Server
 
 ALICE = AgentName("alice")
 BOB = AgentName("bob")
+WAIT = 10.0
+"""Seconds after which a test that waits has failed."""
 NOON = 1_796_040_000.0
 
 
@@ -140,6 +142,13 @@ class Lab:
     def records(self, agent: AgentName = ALICE) -> list[ConnectionRecord]:
         """Return the connections of an agent."""
         return self.server.connections(agent, 0)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until the event loop has made a condition true."""
+    async with asyncio.timeout(WAIT):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 def connect(target: str) -> bytes:
