@@ -16,16 +16,16 @@ from reconciler.network.process import EgressCommand, EgressProcess
 from reconciler.network.way_out import WayOut
 from reconciler.observe.repos import Repos
 from reconciler.observe.roster import Roster
-from reconciler.observe.running import LaunchOf, RunningCommits
+from reconciler.observe.running import ContainerOf, RunningCommits
 from reconciler.observe.settings import DeployedSettings
 from reconciler.usage.budgets import Budgets
 
 
 def make_way_out(
-    here: Surroundings, meta: MetaRepo, repos: Repos, roster: Roster, launch: LaunchOf, budgets: Budgets
+    here: Surroundings, meta: MetaRepo, repos: Repos, roster: Roster, observe: ContainerOf, budgets: Budgets
 ) -> WayOut:
     """Make the way out. It reads the settings of the commit that an agent runs with, also while that is deployed."""
-    running = RunningCommits(roster, launch)
+    running = RunningCommits(roster, observe)
     settings = DeployedSettings(running.of, lambda agent, sha: repos(agent).read(sha, SETTINGS_FILE))
 
     def held(agent: AgentName) -> str:

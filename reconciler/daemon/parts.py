@@ -48,7 +48,7 @@ from reconciler.observe.previews import Previews
 from reconciler.observe.releases import Releases
 from reconciler.observe.repos import Repos
 from reconciler.observe.roster import Roster
-from reconciler.observe.running import LaunchOf
+from reconciler.observe.running import ContainerOf
 from reconciler.observe.sender import Sender
 from reconciler.observe.settings import DeployedSettings
 from reconciler.service import Service
@@ -97,8 +97,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     harnesses = await _harnesses(here, meta, store.broker, hints, record, closing)
     links, turn_limit = harnesses.links, store.settings.turn_limit
     backend = make_backend(choice, layout, config, owner=here.owner, links=links, background=here.background)
-    launch: LaunchOf = lambda agent: backend.observe(agent).launch  # noqa: E731
-    spending = await _spending(here, database, store, roster, meta, launch, harnesses.holds)
+    spending = await _spending(here, database, store, roster, meta, backend.observe, harnesses.holds)
     builder = make_builder(
         choice, layout, config, meta=meta, applied=repos, recorder=here.recorder, build_logs=build_logs
     )
@@ -251,13 +250,13 @@ async def _spending(
     store: Store,
     roster: Roster,
     meta: MetaRepo,
-    launch: LaunchOf,
+    observe: ContainerOf,
     holds: Holds,
 ) -> Spending:
     """Make what counts turns, and hold the agents whose budgets were used up when the last daemon ended."""
     rounds, metrics = here.background.rounds("budgets"), store.metrics
     budgets = Budgets(database, store.settings.of, roster.names, holds, rounds, changed=lambda: way_out.wake())
     await budgets.load()
-    way_out = make_way_out(here, meta, store.repos, roster, launch, budgets)
+    way_out = make_way_out(here, meta, store.repos, roster, observe, budgets)
     way_out.listen(MeteredTokens(database, roster.has, budgets.judge, metrics.egress.count_tokens).take)
     return Spending(TurnRecords(database, metrics.turns, budgets.judge), budgets, way_out)

@@ -163,7 +163,8 @@ class WayOut:
     def conditions(self, agent: AgentName) -> tuple[str, ...]:
         """Return what is wrong with the agent's way out, one line each."""
         each = self._report.agents.get(agent) if self._report is not None else None
-        problem = (f"it has no way out: {each.problem}",) if each is not None and each.problem else ()
+        missed = each is not None and each.problem and self._running.runs(agent)  # its directory is made by the start
+        problem = (f"it has no way out: {each.problem}",) if each is not None and missed else ()
         return (*self._policies.problems(agent), *problem)
 
     async def run(self) -> None:

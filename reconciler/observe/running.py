@@ -10,19 +10,23 @@ from collections.abc import Callable
 
 from meta.names import AgentName, Sha
 from reconciler.observe.roster import Roster
-from reconciler.plan.observed import Launch
+from reconciler.plan.observed import Container, Launch
 
-LaunchOf = Callable[[AgentName], Launch | None]
-"""Returns the launch of an agent's container as its backend has it."""
+ContainerOf = Callable[[AgentName], Container]
+"""Returns an agent's container as its backend sees it."""
 
 
 class RunningCommits:
     """The commits."""
 
-    def __init__(self, roster: Roster, launch: LaunchOf) -> None:
+    def __init__(self, roster: Roster, observe: ContainerOf) -> None:
         self._roster = roster
-        self._launch = launch
+        self._observe = observe
         self._launches: dict[AgentName, Launch] = {}
+
+    def runs(self, agent: AgentName) -> bool:
+        """Return True while the agent's container runs."""
+        return self._observe(agent).running
 
     def begin(self, agent: AgentName, launch: Launch) -> None:
         """Note that the agent's container starts now."""
@@ -35,7 +39,7 @@ class RunningCommits:
     def of(self, agent: AgentName) -> Sha | None:
         """Return the commit that an agent runs with, or starts with next; None if there is no such agent."""
         deploying = self._roster.deploying(agent)
-        launch = (self._launches.get(agent) or self._launch(agent)) if deploying else None
+        launch = (self._launches.get(agent) or self._observe(agent).launch) if deploying else None
         if launch is not None and launch.deploy is not None and launch.deploy in deploying:
             return deploying[launch.deploy]
         return self._roster.commit(agent)

@@ -31,12 +31,14 @@ from reconciler.network.process import LOG_LIMIT, EgressCommand, EgressProcess, 
 from reconciler.network.way_out import WayOut
 from reconciler.observe.roster import Roster
 from reconciler.observe.running import RunningCommits
+from reconciler.plan.observed import Container
 
 ALICE = AgentName("alice")
 
 
-def no_launch(_agent: AgentName) -> None:
-    """Return no launch."""
+def none_runs(_agent: AgentName) -> Container:
+    """Return a container that does not run."""
+    return Container()
 
 
 def policies_of(layout: Layout, *agents: AgentName) -> Policies:
@@ -185,7 +187,7 @@ async def test_hive_down_ends_it_and_removes_its_sockets_and_leaves_that_of_a_se
 
 
 async def test_the_daemon_heals_a_hive_egress_that_was_killed_within_two_seconds(place: Place) -> None:
-    running_commits = RunningCommits(Roster(dict), no_launch)
+    running_commits = RunningCommits(Roster(dict), none_runs)
     way_out = WayOut(place.client, policies_of(place.layout, ALICE), running_commits, place.process)
     folder = place.layout.egress(ALICE)
     folder.mkdir(parents=True)

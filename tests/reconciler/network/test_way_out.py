@@ -24,7 +24,7 @@ from reconciler.network.way_out import AWAY, CHANGES, PERIOD, WayOut
 from reconciler.observe.roster import Roster
 from reconciler.observe.running import RunningCommits
 from reconciler.observe.settings import CLOSED
-from reconciler.plan.observed import Launch
+from reconciler.plan.observed import Container, Launch
 from tests.support.fake_egress import FakeEgress, fake_egress
 
 ALICE, BOB = AgentName("alice"), AgentName("bob")
@@ -44,6 +44,7 @@ class Hive:
     grants: dict[AgentName, tuple[NetworkGrant, ...]] = field(default_factory=dict)
     held: dict[AgentName, str] = field(default_factory=dict)
     meta_fails: bool = False
+    runs: bool = True
 
     def __post_init__(self) -> None:
         sources = Sources(
@@ -56,7 +57,7 @@ class Hive:
             asyncio.get_running_loop().time,
         )
         self.client = EgressClient(self.folder / "run" / "control.sock")
-        running = RunningCommits(Roster(dict), lambda _: None)
+        running = RunningCommits(Roster(dict), lambda _: Container(pid=7 if self.runs else None))
         self.way_out = WayOut(self.client, Policies(sources), running)
 
     async def refresh(self) -> None:
@@ -157,6 +158,8 @@ async def test_what_an_agent_has_no_way_out_for_is_a_condition_of_the_agent(hive
         await hive.way_out.push()
         assert hive.way_out.conditions(ALICE) == ("it has no way out: no directory",)
         assert hive.way_out.conditions(BOB) == ()
+        hive.runs = False
+        assert hive.way_out.conditions(ALICE) == ()
 
 
 async def test_connections_are_those_of_hive_egress(hive: Hive) -> None:

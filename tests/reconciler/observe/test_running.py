@@ -10,7 +10,7 @@ from meta.model import AgentEntry, Deploy, DeployKind, TagState
 from meta.names import AgentName, GenerationId, ProposalId, Sha
 from reconciler.observe.roster import Roster
 from reconciler.observe.running import RunningCommits
-from reconciler.plan.observed import Launch
+from reconciler.plan.observed import Container, Launch
 
 ALICE = AgentName("alice")
 OLD, NEW = Sha("a" * 40), Sha("b" * 40)
@@ -31,7 +31,7 @@ def roster(*deploys: Deploy) -> Roster:
 
 def test_it_is_what_meta_pins_until_the_candidate_starts() -> None:
     agents = roster(deploy(TagState.BUILDING))
-    commits = RunningCommits(agents, lambda _: LAUNCH)
+    commits = RunningCommits(agents, lambda _: Container(launch=LAUNCH))
     assert commits.of(ALICE) == OLD
     commits.begin(ALICE, CANDIDATE)
     assert commits.of(ALICE) == NEW
@@ -39,7 +39,7 @@ def test_it_is_what_meta_pins_until_the_candidate_starts() -> None:
 
 def test_it_is_what_meta_pins_again_as_soon_as_the_candidate_failed() -> None:
     agents = roster(deploy(TagState.BUILDING))
-    commits = RunningCommits(agents, lambda _: CANDIDATE)
+    commits = RunningCommits(agents, lambda _: Container(launch=CANDIDATE))
     commits.begin(ALICE, CANDIDATE)
     agents.note(ALICE, [deploy(TagState.FAILED)])
     assert commits.of(ALICE) == OLD
@@ -49,13 +49,13 @@ def test_it_is_what_meta_pins_again_as_soon_as_the_candidate_failed() -> None:
 
 def test_a_daemon_that_starts_during_a_health_gate_knows_it_from_what_runs() -> None:
     agents = roster(deploy(TagState.BUILDING))
-    assert RunningCommits(agents, lambda _: CANDIDATE).of(ALICE) == NEW
-    assert RunningCommits(agents, lambda _: None).of(ALICE) == OLD
+    assert RunningCommits(agents, lambda _: Container(launch=CANDIDATE)).of(ALICE) == NEW
+    assert RunningCommits(agents, lambda _: Container()).of(ALICE) == OLD
 
 
 def test_an_agent_that_does_not_exist_runs_with_none_and_a_destroyed_one_is_forgotten() -> None:
     agents = roster(deploy(TagState.BUILDING))
-    commits = RunningCommits(agents, lambda _: None)
+    commits = RunningCommits(agents, lambda _: Container())
     assert commits.of(AgentName("bob")) is None
     commits.begin(ALICE, CANDIDATE)
     commits.forget(ALICE)
