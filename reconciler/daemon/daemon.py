@@ -175,9 +175,18 @@ class Daemon:
             await service.background.stop(*self._tasks)
             await service.loop.close()
             await service.links.close()
+            if self.world.observer.goes_down:
+                await self._end_way_out()
             await service.broker.close()
             await self._record_end()
             await service.events.close()
+
+    async def _end_way_out(self) -> None:
+        """End hive-egress, which no agent needs any more."""
+        try:
+            await self.service.way_out.end()
+        except HiveError as error:
+            log.warning("%s; `hive down` tries again", error.summary)
 
     async def _ensure_manager(self) -> None:
         try:

@@ -131,6 +131,11 @@ class EgressProcess:
         self._adopted = report.pid
         return report
 
+    async def end(self) -> None:
+        """End each hive-egress of this hive. Raise TransientError if one does not end."""
+        for which, _ in await asyncio.to_thread(running, self._command.state):
+            await end(which)
+
     async def _start(self, client: EgressClient) -> Report:
         self._require_pause()
         if self._adopted is not None:

@@ -52,6 +52,9 @@ class Process(Protocol):
     def ends(self) -> int:
         """How often it ended by itself within the last hour."""
 
+    async def end(self) -> None:
+        """End it. Raise TransientError if it does not end."""
+
     async def revive(self, client: EgressClient) -> Report:
         """Start it unless it runs, and return its first report. Raise TransientError."""
 
@@ -166,6 +169,11 @@ class WayOut:
         missed = each is not None and each.problem and self._running.runs(agent)  # its directory is made by the start
         problem = (f"it has no way out: {each.problem}",) if each is not None and missed else ()
         return (*self._policies.problems(agent), *problem)
+
+    async def end(self) -> None:
+        """End the hive-egress that is the daemon's, because the whole hive goes down. Call it after `run` has ended."""
+        if self._process is not None:
+            await self._process.end()
 
     async def run(self) -> None:
         """Follow until cancelled."""

@@ -206,3 +206,5 @@ async def test_the_daemon_heals_a_hive_egress_that_was_killed_within_two_seconds
     finally:
         task.cancel()
         await asyncio.wait({task})
+    await way_out.end()
+    assert (place.pids, (folder / "egress.sock").exists(), place.client.path.exists()) == ([], False, False)
