@@ -58,7 +58,7 @@ CHECKS = (
     Check("helper", "the root helper of backend nixos listens", host.helper),
     Check("bus", "the system bus of backend nixos is available", systemd.bus),
     Check("credentials", "agents of backend nixos have the credentials that they need", credentials.credentials),
-    Check("way-out", "hive-egress answers, its keys are in place, and no login lives in a container", egress.way_out),
+    Check("egress", "hive-egress answers, and its keys are in place", egress.way_out),
     Check("inotify", "programs can watch enough files", host.inotify),
     Check("files", "enough files may be open", host.files),
     Check("disk", "there is free space, in bytes and inodes", host.disk),

@@ -6,7 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from meta.agent_toml.settings import AgentSettings
+from meta.network.report import Metered
 from meta.wire.live import Usage
+from reconciler.plan.budget import day_of
+from reconciler.store.metered import DayReport, take
 from tests.support.fake_service import ALICE, NOW
 
 if TYPE_CHECKING:
@@ -69,3 +72,12 @@ async def test_a_name_that_an_agent_claims_for_its_model_cannot_forge_a_line(hiv
     _, out, _ = await hive.hive("usage")
     assert "\x1b" not in out
     assert [line.split()[0] for line in out.splitlines() if line.startswith("alice")] == ["alice"]
+
+
+async def test_what_was_metered_outside_is_shown_beside_the_claim(hive: Hive) -> None:
+    assert "metered" not in (await hive.hive("usage", "alice"))[1]
+    new = DayReport("alice", day_of(NOW()), Metered(3, 100, 20, 7))
+    await hive.fake.database.write(lambda connection: take(connection, new))
+    assert "metered for alice outside of it: 120 tokens" in (await hive.hive("usage"))[1]
+    found = json.loads((await hive.hive("usage", "alice", "--json"))[1])
+    assert (found["agents"][0]["metered_tokens"], found["agents"][0]["today"]["tokens"]) == (120, 120)

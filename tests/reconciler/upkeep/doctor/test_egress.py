@@ -15,7 +15,7 @@ from reconciler.upkeep.doctor.checks.base import Subject, Verdict
 from tests.reconciler.upkeep.doctor.looks import look, only, whole_host
 from tests.support.fake_egress import fake_egress
 
-CHECK = "way-out"
+CHECK = "egress"
 
 
 async def test_agents_of_backend_fake_need_none(bare: Subject) -> None:
