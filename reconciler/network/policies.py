@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import HiveError, TransientError
 from meta.model import NetworkGrant
 from meta.names import AgentName
-from meta.network.policy import Policy
+from meta.network.policy import AgentPolicy, Policy
 from reconciler.network.operator import OperatorSettings
 from reconciler.network.policy import Judged, Needs, Operator, fit, judge
 from reconciler.observe.settings import CLOSED
 
 DAMAGED = "its agent.toml cannot be read: it keeps what it could reach, and gets nothing new"
 TOO_LONG = "its rules are left out, because those of all agents together are too long"
+
+
+MANY = 100
+"""Agents whose policy is put together beside the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class _Known:
 
 
 class Policies:
-    """The policies. `policy` is that of the last `read`."""
+    """The policies. `policy` is that of the last `read`, and `revision` its own, which takes long for many agents."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
@@ -53,6 +58,7 @@ class Policies:
         self._operator = Operator()
         self._cut: frozenset[AgentName] = frozenset()
         self.policy = Policy()
+        self.revision = self.policy.revision
 
     @property
     def needed(self) -> bool:
@@ -71,9 +77,11 @@ class Policies:
         operator, now = self._operator_of_now(), self._sources.clock()
         known = {agent: await self._judge(agent, operator, now) for agent in self._sources.names()}
         before = {agent: each.judged for agent, each in self._known.items()}
-        self._known = known
         if before != {agent: each.judged for agent, each in known.items()}:
-            self.policy, self._cut = fit({agent: each.judged.policy for agent, each in known.items()})
+            agents = {agent: each.judged.policy for agent, each in known.items()}
+            beside = asyncio.to_thread(_fit, agents) if len(agents) > MANY else None
+            self.policy, self._cut, self.revision = await beside if beside is not None else _fit(agents)
+        self._known = known  # only now: if this is cancelled, the next read makes the policy
         return self.policy
 
     def problems(self, agent: AgentName) -> tuple[str, ...]:
@@ -98,6 +106,7 @@ class Policies:
         needs = Needs(settings, self._sources.grants(agent), self._sources.held(agent))
         if known is not None and known.needs == needs and known.operator is operator and not needs.grants:
             return known if known.damaged == damaged else _Known(needs, operator, known.judged, damaged)
+        await asyncio.sleep(0)  # all of many agents are judged anew when the operator's file changes
         return _Known(needs, operator, judge(agent, needs, operator, now), damaged)
 
     async def _settings(self, agent: AgentName) -> AgentSettings | None:
@@ -106,3 +115,8 @@ class Policies:
             return await self._sources.settings(agent)
         except TransientError:
             return None
+
+
+def _fit(agents: Mapping[AgentName, AgentPolicy]) -> tuple[Policy, frozenset[AgentName], str]:
+    policy, cut = fit(agents)
+    return policy, cut, policy.revision

@@ -218,7 +218,7 @@ class WayOut:
             try:
                 policy = await self._policies.read()
                 report = await self._ask()
-                if report.policy != policy.revision:
+                if report.policy != self._policies.revision:
                     await self._client.set_policy(policy)
                     report = await self._client.report()
             except HiveError as error:
