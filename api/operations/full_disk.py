@@ -7,7 +7,12 @@ from typing import Any
 from api.operations.base import AnyOperation, Call, Role
 from meta.errors import DiskFull
 
-ON_THE_RESERVE = frozenset({"kill", "deny", "cancel", "destroy", "send", "answer", "mark_read", "discard"})
+ON_THE_RESERVE = frozenset(
+    {
+        *("kill", "deny", "cancel", "destroy", "send", "answer", "mark_read", "discard"),
+        *("network_deny", "network_revoke"),
+    }
+)
 """Operations that help when the disk is full, or cost one small write. Not those that make an agent run or build."""
 
 

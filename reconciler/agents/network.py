@@ -24,7 +24,7 @@ from reconciler.apply.effects import effect
 from reconciler.network.answers import Answers, moment
 from reconciler.network.policy import Operator
 from reconciler.network.ports import Obeyed
-from reconciler.network.reach import Reach, containing, covering, in_force, reach_of
+from reconciler.network.reach import Reach, containing, covering, in_force, reach_of, require_open
 from reconciler.network.requests import NetworkRequest, Requests
 from reconciler.network.views import NetworkAllowed, NetworkChanged
 from reconciler.observe.settings import DeployedSettings
@@ -129,6 +129,7 @@ class Grants:
                 f"{name}:{port} is beyond what the operator lets any agent of this host reach",
                 "nobody can allow it by a request; do without it",
             )
+        require_open(name, port, operator.file)
         row = covering(await self.reach(agent), name, port)
         if row is not None:
             until = f", until {moment(row.until)}" if row.until is not None else ""
@@ -155,7 +156,9 @@ class Grants:
         request = int(what) if what.isascii() and what.isdigit() and len(what) < 19 else None
         text = what if request is None else (await self._requests.pending_one(agent, request)).rule
         rule = parse_rule(text)
-        ceiling = self._operator().ceiling
+        operator = self._operator()
+        ceiling = operator.ceiling
+        require_open(rule.host, rule.ports[0] if len(rule.ports) == 1 else None, operator.file)
         if beyond([rule], ceiling):
             above = " ".join(each.text for each in ceiling or ()) or "nothing"
             raise Refused(

@@ -5,14 +5,16 @@ Also the judgement of a rule that is to be allowed, and of a host that an agent 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from meta.agent_toml.settings import AgentSettings
-from meta.errors import BadInput
+from meta.errors import BadInput, Refused
 from meta.model import NetworkGrant
 from meta.names import AgentName
-from meta.network.rule import Rule, beyond, parse_rule
+from meta.network.operator_file import OperatorFile
+from meta.network.rule import Rule, beyond, is_address, parse_rule
 from reconciler.network.policy import Operator, default_rules
 
 AGENT_TOML = "agent.toml"
@@ -71,6 +73,18 @@ def containing(rows: Sequence[Reach], rule: Rule) -> Reach | None:
         if row.until is None and not row.problem and not beyond([rule], [parse_rule(row.rule)]):
             return row
     return None
+
+
+def require_open(host: str, port: int | None, file: OperatorFile) -> None:
+    """Raise Refused for an address that hive-egress reaches only if the operator named it. `port` None: any."""
+    if not is_address(host) or ipaddress.ip_address(host).is_global:
+        return
+    if any(rule.host == host and (port is None or rule.covers(host, port)) for rule in file.private):
+        return
+    raise Refused(
+        f"{host} is an address of a private network, or of this host",
+        "the operator names it with its port in `private` of network.toml first",
+    )
 
 
 def _entry(entry: str, operator: Operator) -> list[Reach]:

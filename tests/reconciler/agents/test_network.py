@@ -177,6 +177,8 @@ REFUSED = (
     ("crates.io", 30 * 24 * 3600 + 1, BadInput, "no time"),
     ("other.org", 60, Refused, "beyond the ceiling of this host, which is: \\*.example crates.io"),
     ("*", 60, Refused, "beyond the ceiling"),
+    ("10.1.2.3:443", 60, Refused, "address of a private network"),
+    ("[fe80::1]:22", 60, Refused, "address of a private network"),
     ("9", 60, NotFound, "no network request 9"),
     ("9" * 40, 60, BadInput, "odd spelling"),
 )

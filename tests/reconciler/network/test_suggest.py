@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from meta.agent_toml.settings import AgentSettings
-from meta.errors import BadInput, NotFound
+from meta.errors import BadInput, NotFound, Refused
 from meta.model import NetworkGrant
 from meta.names import AgentName
 from meta.network.operator_file import OperatorFile, parse_operator_file
@@ -15,7 +15,7 @@ from meta.network.report import AgentReport, Refusal
 from meta.network.rule import Rule, parse_rule
 from meta.network.verdict import Verdict
 from reconciler.network.policy import Operator
-from reconciler.network.reach import containing, covering, reach_of
+from reconciler.network.reach import containing, covering, reach_of, require_open
 from reconciler.network.refused import refused_hosts, wanted_lines
 from reconciler.network.suggest import suggest
 from reconciler.network.views import NetworkView
@@ -118,3 +118,27 @@ def test_each_rule_has_its_source_and_what_does_not_count_says_why() -> None:
     assert found.by == "ann"
     assert containing(rows, parse_rule("b.io")) is None  # a grant is no rule of the configuration
     assert containing(rows, parse_rule("pypi.org:80")) is not None
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "private", "fine"),
+    [
+        ("crates.io", 443, "", True),
+        ("1.1.1.1", 443, "", True),
+        ("169.254.169.254", 80, "", False),
+        ("127.0.0.1", None, "", False),
+        ("::1", 443, "", False),
+        ("10.0.0.1", 443, "10.0.0.1:443", True),
+        ("10.0.0.1", 80, "10.0.0.1:443", False),
+        ("10.0.0.1", None, "10.0.0.1:443", True),
+    ],
+)
+def test_a_private_address_is_allowed_only_if_the_operator_named_it(
+    host: str, port: int | None, private: str, fine: bool
+) -> None:
+    file = parse_operator_file(f'private = ["{private}"]'.encode() if private else b"")
+    if fine:
+        require_open(host, port, file)
+        return
+    with pytest.raises(Refused, match="private network"):
+        require_open(host, port, file)
