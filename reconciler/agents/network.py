@@ -20,6 +20,7 @@ from meta.errors import BadInput, Conflict, HiveError, NotFound, Refused, Transi
 from meta.model import NetworkGrant, RunEntry, TagState
 from meta.names import AgentName
 from meta.network.rule import Rule, beyond, canonical_host, covers, parse_rule
+from meta.proposed.settings import read_settings
 from reconciler.apply.effects import effect
 from reconciler.network.answers import Answers, moment
 from reconciler.network.policy import Operator
@@ -88,6 +89,7 @@ class Grants:
         rule, _ = await self._rule(agent, what)
         await self._require_new(agent, rule)
         before = await self._edits.text(agent)
+        await read_settings(before.text.encode())  # its shape is bounded: the edit parses it again here
         text = await asyncio.to_thread(with_rule, before.text, rule.text)
         deploy = await self._edits.propose(agent, by, text, f"allow {rule.text}", base=before.base)
         return NetworkAllowed(agent, rule.text, proposal=deploy.id, notes=await self._others(agent, deploy.id))
