@@ -91,7 +91,8 @@ class WayOut:
         return ["Hosts that this container may not reach; ask with request_network if you need one:", *lines]
 
     def told(self) -> None:
-        """Note that the agent knows what `lines` returned last."""
+        """Note that the agent knows what `lines` returned last. The turn that ended may have been refused more."""
+        self._asked_at = -FRESH_SECONDS
         if self._shown is not None and self._shown != self._seen:
             self._seen, self._shown = self._shown, None
             self._answer = Answer(self._answer.routes, self._answer.upstreams, self._answer.held, (), self._seen)

@@ -93,6 +93,15 @@ async def test_an_answer_is_asked_for_again_only_when_it_is_old(way: FakeWayOut,
     assert len(way.asked) == 2
 
 
+async def test_what_a_short_turn_was_refused_is_for_the_next_one(way: FakeWayOut, tmp_path: Path) -> None:
+    out = WayOut(way.folder, URL, "claude", tmp_path, Misses(), lambda: 100.0)
+    await out.look()
+    way.answer = refusals("crates.io")  # within the turn
+    out.told()
+    await out.look()
+    assert list(out.lines())[1:] == ["refused: crates.io:443, 3 times"]
+
+
 async def test_what_was_refused_is_told_until_a_turn_ends_well_and_never_again(way: FakeWayOut, tmp_path: Path) -> None:
     way.answer = refusals("crates.io", next=7)
     out = of(way, tmp_path)
