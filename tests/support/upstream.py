@@ -73,6 +73,12 @@ class Upstream:
         self.echo(listener, banner, name)
         return int(listener.getsockname()[1])
 
+    def listen_http(self, name: str = "http") -> int:
+        """Serve plain HTTP on loopback. Return the port."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.http(listener, name)
+        return int(listener.getsockname()[1])
+
     def reached(self, name: str) -> int:
         """Return the number of connections of a server."""
         return self.connections.count(name)

@@ -29,6 +29,7 @@ from tests.support.real_agents import (
     Model,
     cli_of,
     failures,
+    newest_prompt,
     operator_has,
     plan,
     send,
@@ -42,6 +43,7 @@ ALICE = AgentName("alice")
 KEY = "sk-ant-api03-a-key-that-stays-outside"
 MODELS = "models.example"
 ECHO = "echo.example"
+WANTED = "wanted.example"
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +63,17 @@ def lab(fake: FakeMessages, upstream: Upstream) -> Iterator[Lab]:
     settings = {**SETTINGS, "HIVE_EGRESS_START": "true", "SSL_CERT_FILE": str(ca_file())}
     with fresh_lab("key", settings, tiny=False) as made:
         port = fake.listen_tls(server_context(MODELS))
-        echo = upstream.listen_echo()
+        echo, wanted = upstream.listen_echo(), upstream.listen_http("wanted")
         key = made.directory / "key"
         key.write_text(f"{KEY}\n", encoding="ascii")
         key.chmod(0o600)
         made.layout.network_file.write_text(
             f"""
-private = ["{MODELS}:{port}", "{ECHO}:{echo}"]
+private = ["{MODELS}:{port}", "{ECHO}:{echo}", "{WANTED}:{wanted}"]
 [hosts]
 "{MODELS}" = "127.0.0.1"
 "{ECHO}" = "127.0.0.1"
+"{WANTED}" = "127.0.0.1"
 [credentials.anthropic]
 file = "{key}"
 upstream = "https://{MODELS}:{port}"
@@ -109,6 +112,26 @@ def test_a_turn_comes_back_metered_and_the_key_is_nowhere_inside(lab: Lab, model
     assert metered(lab) == answered(model)
 
 
+def test_what_a_tool_is_refused_is_asked_for_allowed_and_then_reached(
+    lab: Lab, model: Model, upstream: Upstream
+) -> None:
+    wanted = f"{WANTED}:{port_of(lab, WANTED)}"
+    curl = {"tool": "Bash", "input": {"command": f"curl -sS http://{wanted}/"}}
+    ask = {"host": WANTED, "port": int(wanted.partition(":")[2]), "why": "the build needs it"}
+    request = {"tool": "mcp__hive__request_network", "input": ask}
+    send_message(lab, "alice", plan(curl, request, send("operator", "it is asked for"), {"text": "waiting"}))
+    operator_has(lab, "it is asked for")
+    assert f"{wanted}-is-not-on-the-list-of-alice" in "".join(model.results("it is asked for"))
+    (view,) = lab.get("/api/network", agent="alice")
+    (pending,) = view["requests"]
+    assert (pending["host"], pending["why"]) == (WANTED, "the build needs it")
+    model.fake.when("is allowed until", curl, send("operator", "it is reached"), {"text": "done"})
+    lab.post("/api/agents/alice/network/allow", rule=str(pending["id"]), seconds=60, propose=False)
+    operator_has(lab, "it is reached")
+    assert f"wanted {wanted}" in "".join(lab.until(lambda: model.results("it is reached")))
+    assert f"refused: {wanted}" in json.dumps([newest_prompt(body) for body in model.turns("is allowed until")])
+
+
 def test_a_turn_goes_on_when_hive_egress_is_killed_in_the_middle(lab: Lab, model: Model) -> None:
     told = send("operator", "after the accident")
     send_message(lab, "alice", plan({"hang": 60, "then": told}, {"text": "done"}))
@@ -123,8 +146,7 @@ def test_a_turn_goes_on_when_hive_egress_is_killed_in_the_middle(lab: Lab, model
 
 def test_a_tunnel_survives_the_restart_of_the_daemon(lab: Lab, upstream: Upstream) -> None:
     state_is(lab, "alice", "running")
-    (port,) = re.findall(rf"{ECHO}:(\d+)", lab.layout.network_file.read_text(encoding="utf-8"))
-    status, tunnel = connect(lab.layout.egress(ALICE) / "egress.sock", f"{ECHO}:{port}")
+    status, tunnel = connect(lab.layout.egress(ALICE) / "egress.sock", f"{ECHO}:{port_of(lab, ECHO)}")
     assert status.startswith("200 ")
     with tunnel:
         before = running(lab.layout.egress_state)
@@ -136,6 +158,12 @@ def test_a_tunnel_survives_the_restart_of_the_daemon(lab: Lab, upstream: Upstrea
         tunnel.sendall(b"after")
         assert tunnel.recv(100) == b"after"
         assert running(lab.layout.egress_state) == before
+
+
+def port_of(lab: Lab, name: str) -> int:
+    """Return the port of a host that network.toml names."""
+    (port,) = re.findall(rf'"{name}:(\d+)"', lab.layout.network_file.read_text(encoding="utf-8"))
+    return int(port)
 
 
 def usage(lab: Lab) -> dict[str, Any] | None:
