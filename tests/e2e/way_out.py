@@ -55,14 +55,19 @@ def way_out(story: Story, id: int, rules: str) -> None:
         card = story.json("propose", AGENT)
         check(card["id"] == id, f"expected proposal {id}, got {card}")
         check(first in story.hive("diff", str(id)), "hive diff does not name the host that is new")
-        story.hive("approve", str(id))
-        story.ended(id)
-        story.healthy(AGENT)
+        deploy(story, id)
         answer = story.until("bob reaches the listed host", lambda: reached(story, first))
         story.say(f"bob may reach {LISTED}", f'approved as {id}; he asks, and "{answer}" answers')
         refused(story, second)
         for_a_time(story, second)
         for_good(story, second, id + 1)
+
+
+def deploy(story: Story, id: int) -> None:
+    story.hive("approve", str(id))
+    card = story.ended(id)
+    check(card["state"] == "deployed", f"{id} is {card['state']}: {card['note']}")
+    story.healthy(AGENT)
 
 
 def refused(story: Story, host: str) -> None:
@@ -87,9 +92,7 @@ def for_good(story: Story, host: str, id: int) -> None:
     story.hive("network", "allow", AGENT, host, "--propose")
     check(f"{id} waits for approval" in story.hive("plan"), f"there is no proposal {id}")
     check(host in story.hive("diff", str(id)), "hive diff does not name the host that is new")
-    story.hive("approve", str(id))
-    story.ended(id)
-    story.healthy(AGENT)
+    deploy(story, id)
     story.hive("network", "revoke", AGENT, host)
     answer = story.until("bob reaches it without the hour", lambda: reached(story, host))
     story.say("the same with `--propose`", f'deployed/{id}, the hour revoked: "{answer}" answers him for good')
