@@ -187,7 +187,7 @@ class WayOut:
                 await self._look()
                 await self.notify()
             except HiveError:
-                pause = AWAY
+                pause = AWAY if self._missed else PERIOD
             await asyncio.sleep(PAUSE)
             self._rests = not await self._wakes_within(CHANGES - PAUSE)  # while much is carried, changes never end
             if self._rests and not self._changed:
@@ -210,8 +210,14 @@ class WayOut:
                     if self._rests:
                         self.wake()
             except HiveError:
-                self.wake()
-            await asyncio.sleep(AWAY)
+                if self._missed:
+                    self.wake()
+            await asyncio.sleep(AWAY if self._missed else PERIOD)
+
+    @property
+    def _missed(self) -> bool:
+        """True if hive-egress is missed while it does not answer."""
+        return self._process is not None or self._policies.needed
 
     async def _look(self) -> Report:
         async with self._looking:
@@ -237,7 +243,7 @@ class WayOut:
         return report if self._process is None else await self._process.adopt(self._client, report)
 
     def _fail(self, error: HiveError) -> None:
-        if self._process is not None or self._policies.needed:
+        if self._missed:
             if self._problem != error.describe():
                 log.warning("the way out: %s", error.describe())
             self._problem = error.describe()
