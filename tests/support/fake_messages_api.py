@@ -240,7 +240,11 @@ class _UnixServer(ThreadingMixIn, UnixStreamServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else each answer on a kept connection waits for an acknowledgement, 40 ms
+
+    @property
+    def disable_nagle_algorithm(self) -> bool:  # type: ignore[override]
+        """Return True for TCP: else each answer on a kept connection waits for an acknowledgement, 40 ms."""
+        return bool(self.request.family != socket.AF_UNIX)
 
     @property
     def fake(self) -> FakeMessages:
