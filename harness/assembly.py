@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +40,7 @@ from harness.workspace.workspaces import Workspaces
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import HiveError, TransientError
 from meta.wire.link import Control
-from meta.wire.live import StateChange
+from meta.wire.live import Note, StateChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,8 @@ async def make_parts(
         places = Places(environment.state, environment.agents)
         prompt = render_prompt(environment.agent, settings, manager=environment.manager, places=places)
         enclosure, way_out = await stack.enter_async_context(enclosed(environment, settings, os.environ))
+        if note := other_port(environment.egress_port, enclosure.env):
+            bus.emit(Note(text=note))
         spec = RuntimeSpec(environment.agent, environment.manager, settings, enclosure, prompt)
         runtime = make_runtime(spec, environment, HiveTools(inbox, settings, environment))
     except HiveError as error:
@@ -150,6 +152,14 @@ async def run(
         await asyncio.gather(*background, return_exceptions=True)
         await controls.close()
         await close(runtime)
+
+
+def other_port(wanted: int, env: Mapping[str, str]) -> str:
+    """Return what to know if the way out is at another port than hive chose, "" if it is not."""
+    port = env.get("https_proxy", "").rpartition(":")[2]
+    if wanted == 0 or port == str(wanted):
+        return ""
+    return f"port {wanted} is taken, the way out is at {port}: `hive shell` does not find it by its variables"
 
 
 class BeforeTurns:

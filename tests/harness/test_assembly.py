@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.assembly import take_turns
+from harness.assembly import other_port, take_turns
 from harness.environment import Environment
 from harness.events.bus import Bus
 from harness.events.store import EventStore
@@ -66,3 +66,9 @@ async def test_an_agent_whose_folders_cannot_be_made_is_parked_until_they_can(
         turns.cancel()
     store.close()
     assert [request.message.body for request in runtime.requests] == ["work"]
+
+
+def test_another_port_than_hive_chose_is_noted() -> None:
+    env = {"https_proxy": "http://127.0.0.1:40001"}
+    assert "3128 is taken, the way out is at 40001" in other_port(3128, env)
+    assert other_port(40_001, env) == other_port(0, env) == ""

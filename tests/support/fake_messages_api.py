@@ -242,6 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     @property
+    @override
     def disable_nagle_algorithm(self) -> bool:  # type: ignore[override]
         """Return True for TCP: else each answer on a kept connection waits for an acknowledgement, 40 ms."""
         return bool(self.request.family != socket.AF_UNIX)
