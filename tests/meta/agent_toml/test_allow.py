@@ -27,7 +27,8 @@ EDITS = {
     "a comma at the end": ("[network]\nallow = ['a.org', ]\n", "[network]\nallow = ['a.org', \"crates.io:443\" ]\n"),
     "lines with comments": (
         '[network]\nallow = [\n  # the forge\n  "a.org", # needed ]\n  "b.org" # too\n]\n[limits]\n',
-        '[network]\nallow = [\n  # the forge\n  "a.org", # needed ]\n  "b.org", # too\n  "crates.io:443",\n]\n[limits]\n',
+        '[network]\nallow = [\n  # the forge\n  "a.org", # needed ]\n'
+        '  "b.org", # too\n  "crates.io:443",\n]\n[limits]\n',
     ),
     "a bracket within an entry of another list": (
         '[permissions]\nallow = ["Bash(ls [a])"]\n[network]\nallow = ["a.org"]\n',
