@@ -231,6 +231,17 @@ def test_a_program_in_the_container_has_the_agents_path(lab: Lab, monkeypatch: p
     assert done.stdout.splitlines() == [search_path((agent_programs.BIN,)), "0"]
 
 
+def test_hive_workspace_shows_a_repo_as_git_in_the_container_sees_it(lab: Lab) -> None:
+    commit = "git -c user.name=x -c user.email=x commit -qm one --allow-empty"
+    script = f"mkdir -p /state/work; cd /state/work; git init -qb main r; cd r; {commit}; touch f; echo $https_proxy"
+    done = inside(lab, "sh", "-c", script)
+    assert done.stdout == "http://127.0.0.1:3128\n"
+    shown = lab.hive("workspace", "alice", "r").out.splitlines()
+    assert shown[0] == "r: branch main"
+    assert shown[1] == "  1 unpushed commits without an upstream"
+    assert shown[3:] == ["  1 uncommitted changes", "    ?? f"]
+
+
 def harness(pid: int) -> int:
     """The process that runs as the agent: the last in the line of bubblewrap's."""
     while children := Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():

@@ -154,7 +154,9 @@ def _way_out(enclosure: list[str], variables: Mapping[str, str]) -> dict[str, st
 def harness_words(enclosure: list[str]) -> list[str]:
     """Return the words that run `hive-harness` in the container, from those that started it there."""
     begin = max((at for at, word in enumerate(enclosure) if word == "--"), default=-1)
-    return enclosure[begin + 1 : -1] if enclosure[-1:] == ["serve"] else [HARNESS]
+    started = enclosure[begin + 1 :]
+    # another command than hive's own: the container has this hive's Python all the same
+    return started[:-1] if started[-1:] == ["serve"] else [sys.executable, "-P", "-m", "harness.cli"]
 
 
 def _uid_of(enclosure: list[str]) -> str:
