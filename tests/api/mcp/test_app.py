@@ -272,3 +272,15 @@ async def test_a_message_that_meets_a_client_just_leaving_comes_to_the_next_one(
             await sending
             await polls.over(2 * n - 1)
             assert texts(await call(pods, ALICE, "recv", mode))[0] == f"from: operator\n\n    message {n}"
+
+
+async def test_an_agent_asks_for_a_host_and_its_answer_says_that_it_has_to_wait(hive: Hive) -> None:
+    async with connected(hive.layout.agent_http_socket(ALICE)) as client:
+        given = {"host": "crates.io", "port": "443", "why": "cargo build"}
+        (text, *_) = texts(await client.call_tool("request_network", given))
+        assert text.startswith("request 4 for crates.io:443 waits for the operator. Go on with something else")
+        assert hive.fake.calls == [("request", ALICE, "crates.io", 443, "cargo build")]
+        for wrong in ({"host": "crates.io"}, {**given, "port": 0}, {**given, "host": "x" * 301}):
+            (error, *_) = texts(await client.call_tool("request_network", wrong))
+            assert error.startswith("error: ")
+    assert len(hive.fake.calls) == 1
