@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from meta.network.verdict import Verdict
 from tests.support.egress_http import Agent, FakeGate, Visit, agents, policy, upstream
@@ -81,6 +82,7 @@ async def test_requests_of_one_connection_share_an_upstream_and_are_each_decided
 
 async def test_an_agent_with_a_limit_of_bytes_keeps_its_connection_too(tmp_path: Path) -> None:
     class SlowGate(FakeGate):
+        @override
         async def pace(self, count: int) -> None:
             for _ in range(50 if count > len(OK) else 0):  # a request waits longer than an answer takes
                 await asyncio.sleep(0)
