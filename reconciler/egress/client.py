@@ -14,10 +14,14 @@ import h11
 
 from meta.network.verdict import Verdict
 from reconciler.egress.ports import Denied
+from reconciler.egress.share import EVENTS, REQUEST, Share
 
 CHUNK = 65_536
 HEAD_LIMIT = 65_536
 """Bytes of a request's head."""
+HEAD_LINES = 128
+PIECE = 4096
+"""Bytes of a body in chunks that h11 gets at once, or holds: not many headers can be behind the last chunk."""
 KEEP_SECONDS = 900.0
 """Seconds that a connection may idle between two requests: the time between two turns of an agent."""
 HEAD_SECONDS = 30.0
@@ -39,10 +43,16 @@ class Gone(Exception):
 class Client:
     """The connection. `head` are bytes of it that were read already."""
 
-    def __init__(self, streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], head: bytes = b"") -> None:
+    def __init__(
+        self, streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], share: Share, head: bytes = b""
+    ) -> None:
         self.reader, self.writer = streams
-        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
+        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=PIECE)
+        self._share = share
         self._rest = head
+        """What was read and h11 does not have yet."""
+        self._most = CHUNK
+        """Bytes of the request's body that are read at once."""
         self._has_ended = False
         """The end of the request's body was read."""
 
@@ -51,6 +61,8 @@ class Client:
         head = await self._head()
         if head is None:
             return None
+        await self._share.turn()
+        self._share.spend(REQUEST)
         if fault := head_fault(head):
             raise _bad(fault)
         self.http.receive_data(head)
@@ -62,35 +74,35 @@ class Client:
             raise _bad("no-clean-http")
         if event.method == b"CONNECT":
             raise _bad("a-CONNECT-behind-another-request")
+        self._share.spend(len(event.headers))
+        self._most = PIECE if any(name == b"transfer-encoding" for name, _ in event.headers) else CHUNK
         if self._rest:
-            self.http.receive_data(self._rest)
-            self._rest = b""
+            self.http.receive_data(self._take_ahead(self._most))
         return event
 
     def ready(self) -> bytes:
-        """Return what has come of the request's body, as far as h11 has it in one piece. Do not wait."""
+        """Return what has come of the request's body, as far as h11 has it. Do not wait."""
         with contextlib.suppress(h11.RemoteProtocolError):  # `body` raises it again
-            event = self.http.next_event()
-            self._has_ended = isinstance(event, h11.EndOfMessage)
-            if isinstance(event, h11.Data):
-                return bytes(event.data)
+            return self._parse()
         return b""
 
     async def body(self) -> bytes | None:
         """Return the next bytes of the request's body, None at its end. Raise Denied or Gone."""
-        if self._has_ended:
-            return None
         try:
-            while (event := self.http.next_event()) is h11.NEED_DATA:
-                async with asyncio.timeout(BODY_SECONDS):
-                    self.http.receive_data(await self._read(CHUNK))
+            while not self._has_ended:
+                await self._share.turn()
+                if data := self._parse():
+                    return data
+                if not self._has_ended:
+                    async with asyncio.timeout(BODY_SECONDS):
+                        self.http.receive_data(await self._read(self._most))
         except h11.RemoteProtocolError as error:
             if self.reader.at_eof():
                 raise Gone from error
             raise _bad("no-clean-http-in-the-body") from error
         except TimeoutError as error:
             raise Gone from error
-        return bytes(event.data) if isinstance(event, h11.Data) else None
+        return None
 
     async def watch(self) -> None:
         """Raise Gone once the agent is gone, also if it only ended its side.
@@ -119,7 +131,7 @@ class Client:
 
     def take_rest(self) -> bytes:
         """Return what was read and is not of this request."""
-        return self.http.trailing_data[0]
+        return self.http.trailing_data[0] + self._rest
 
     def start_next(self) -> bool:
         """Return True if another request may come. What was read of it is kept."""
@@ -127,7 +139,7 @@ class Client:
             return False
         self._rest = self.take_rest()
         self._has_ended = False
-        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
+        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=PIECE)
         return True
 
     async def linger(self) -> None:
@@ -139,9 +151,25 @@ class Client:
                 while rest > 0 and (data := await self._read(CHUNK)):
                     rest -= len(data)
 
+    def _parse(self) -> bytes:
+        """Return the next bytes of the body that h11 has, "" if it needs more or the body ended."""
+        pieces: list[bytes] = []
+        while len(pieces) < EVENTS:
+            self._share.spend(1)
+            event = self.http.next_event()
+            if not isinstance(event, h11.Data):
+                self._has_ended = event is not h11.NEED_DATA
+                break
+            pieces.append(bytes(event.data))
+        return b"".join(pieces)
+
+    def _take_ahead(self, most: int) -> bytes:
+        data, self._rest = self._rest[:most], self._rest[most:]
+        return data
+
     async def _head(self) -> bytes | None:
         """Return the bytes of the next head. None if the agent ended the connection, or idled for too long."""
-        held = bytearray(self._rest)
+        held = bytearray(self._take_ahead(len(self._rest)))
         try:
             if not held:
                 async with asyncio.timeout(KEEP_SECONDS):
@@ -162,6 +190,8 @@ class Client:
         return bytes(held[: end + len(_END)])
 
     async def _read(self, most: int) -> bytes:
+        if self._rest:
+            return self._take_ahead(most)
         try:
             return await self.reader.read(most)
         except OSError as error:
@@ -173,6 +203,8 @@ def head_fault(head: bytes) -> str:
     lines = head[: -len(_END)].split(b"\r\n")
     if len(head) > HEAD_LIMIT:
         return "a-head-that-is-too-long"
+    if len(lines) > HEAD_LINES:
+        return f"more-than-{HEAD_LINES}-headers"
     if any(b"\n" in line or b"\r" in line for line in lines):
         return "a-line-that-does-not-end-in-CR-LF"
     if any(line[:1] in (b" ", b"\t") for line in lines):

@@ -17,10 +17,17 @@ from reconciler.egress import headers
 from reconciler.egress.client import CHUNK, HEAD_LIMIT, Client, Gone
 from reconciler.egress.pool import Upstream
 from reconciler.egress.ports import Account, Denied, Gate
+from reconciler.egress.share import EVENTS
 
 RESEND_LIMIT = 4 * 2**20
 """Bytes of one body that are kept to be sent again, while a kept connection may turn out to be dead."""
 
+PIECE = 16 * 1024
+"""Bytes that are read at once of a head, and of a body in chunks."""
+EMPTY_LINES = 512
+"""Lines of an answer without a byte of its body among them: of its head, or behind its last chunk."""
+
+_Event = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 Connect = Callable[[bool], Awaitable[Upstream]]
 """Return a connection; with True a new one. Raise Denied."""
 
@@ -75,6 +82,9 @@ class Exchange:
         self._kept = 0
         self._has_whole_body = False
         self._has_begun = False
+        self._most = PIECE
+        self._lines = 0
+        """Lines since the last byte of the answer's body."""
         self._is_switched = False
 
     async def run(self, request: h11.Request, connect: Connect) -> Upstream | None:
@@ -202,46 +212,70 @@ class Exchange:
 
     async def _answer(self, upstream: Upstream, http: h11.Connection) -> None:
         """Send the answer to the agent as it comes: what was read at once is written at once, and read along after."""
-        is_over = False
-        while not is_over:
-            try:
-                data = await upstream.reader.read(CHUNK)
-                http.receive_data(data)
-            except (OSError, RuntimeError) as error:
-                raise _Broken("it broke off") from error
-            written, bodies, is_over = self._events(http)
+        last: _Event = h11.NEED_DATA
+        while not isinstance(last, h11.EndOfMessage) and not self._is_switched:
+            if last is h11.NEED_DATA:
+                try:
+                    data = await upstream.reader.read(self._most)
+                    http.receive_data(data)
+                except (OSError, RuntimeError) as error:
+                    raise _Broken("it broke off") from error
+                self._lines += data.count(b"\n")
+            await self._gate.share.turn()
+            events = self._parse(http)
+            last = events[-1]
+            written, body = self._written(events)
             if written:
-                await self._pull(b"".join(written))
-            for body in bodies:
+                await self._pull(written)
+            if body:
                 self._listener.feed(body)
 
-    def _events(self, http: h11.Connection) -> tuple[list[bytes], list[bytes], bool]:
-        """Return what the agent gets of the bytes that have come, the bodies among it, and whether that is the end."""
-        written: list[bytes] = []
-        bodies: list[bytes] = []
+    def _parse(self, http: h11.Connection) -> list[_Event]:
+        """Return what h11 has, as far as one step may go. Only the last event is an end, or that it needs more."""
+        events: list[_Event] = []
         try:
-            while (event := http.next_event()) is not h11.NEED_DATA:
-                if isinstance(event, h11.InformationalResponse):
-                    if event.status_code == 101:
-                        written.append(self._switch(event))
-                        return written, bodies, True
-                elif isinstance(event, h11.Response):
-                    self._has_begun = True
-                    self._listener.begin(event)
-                    written.append(self._client.http.send(headers.response(event, self._dropped)) or b"")
-                elif isinstance(event, h11.Data):
-                    bodies.append(bytes(event.data))
-                    written.append(self._client.http.send(h11.Data(data=bodies[-1])) or b"")
-                elif isinstance(event, h11.EndOfMessage):
-                    written.append(self._client.http.send(h11.EndOfMessage()) or b"")
-                    return written, bodies, True
-                else:
-                    raise _Broken("it ended")
+            while len(events) < EVENTS:
+                events.append(event := http.next_event())
+                self._has_begun = self._has_begun or isinstance(event, h11.Response)
+                if not isinstance(event, (h11.Data, h11.Response, h11.InformationalResponse)) or _is_switch(event):
+                    break
         except h11.RemoteProtocolError as error:
             raise _Broken("no clean HTTP, or it ended") from error
+        finally:
+            self._gate.share.spend(len(events))
+        if isinstance(events[-1], h11.ConnectionClosed) or events[-1] is h11.PAUSED:
+            raise _Broken("it ended")
+        if any(isinstance(event, h11.Data) for event in events):
+            self._lines = 0
+        if self._lines > EMPTY_LINES:
+            raise _Broken("too many headers")
+        return events
+
+    def _written(self, events: Sequence[_Event]) -> tuple[bytes, bytes]:
+        """Return what the agent gets of these, and the body in it: in one chunk, if it is in chunks."""
+        written: list[bytes] = []
+        send = self._client.http.send
+        body = b"".join(bytes(event.data) for event in events if isinstance(event, h11.Data))
+        try:
+            for event in events:
+                if isinstance(event, h11.InformationalResponse) and _is_switch(event):
+                    written.append(self._switch(event))
+                elif isinstance(event, h11.Response):
+                    written.append(self._begin(event))
+            if body:
+                written.append(send(h11.Data(data=body)) or b"")
+            if isinstance(events[-1], h11.EndOfMessage):
+                written.append(send(h11.EndOfMessage()) or b"")
         except h11.LocalProtocolError as error:
             raise _Broken("an answer that does not fit the request") from error
-        return written, bodies, False
+        return b"".join(written), body
+
+    def _begin(self, answer: h11.Response) -> bytes:
+        """Return the head of the answer."""
+        self._gate.share.spend(len(answer.headers))
+        self._most = PIECE if any(name == b"transfer-encoding" for name, _ in answer.headers) else CHUNK
+        self._listener.begin(answer)
+        return self._client.http.send(headers.response(answer, self._dropped)) or b""
 
     def _switch(self, event: h11.InformationalResponse) -> bytes:
         """Return the head of an answer after which both sides speak something else."""
@@ -282,3 +316,8 @@ class Exchange:
     async def _down(self, upstream: Upstream) -> None:
         while data := await upstream.reader.read(CHUNK):
             await self._pull(data)
+
+
+def _is_switch(event: _Event) -> bool:
+    """Return True if both sides speak something else after it."""
+    return isinstance(event, h11.InformationalResponse) and event.status_code == 101

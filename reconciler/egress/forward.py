@@ -33,7 +33,7 @@ async def serve_requests(client: Streams, gate: Gate, head: bytes) -> None:
     `head` has the bytes that were read so far: perhaps not the whole head, perhaps more. The caller closes the
     connection.
     """
-    agent = Client(client, head)
+    agent = Client(client, gate.share, head)
     plain = _Plain(agent, gate)
 
     async def serve(request: h11.Request) -> None:
@@ -53,7 +53,7 @@ async def serve_port_80(client: Streams, gate: Gate, host: str, head: bytes) -> 
     `host` is canonical; `head` has the bytes that came behind the head of the CONNECT. The caller closes the
     connection.
     """
-    agent = Client(client, head)
+    agent = Client(client, gate.share, head)
     plain = _Plain(agent, gate)
     there = Authority(host, HTTP_PORT)
 
@@ -85,6 +85,7 @@ async def _serve(client: Client, plain: _Plain, serve: Serve, *, is_key_face: bo
             if not client.start_next():
                 await client.linger()
                 return
+            await asyncio.sleep(0)  # another agent's turn: the next request may be there already
     except Gone:
         client.writer.transport.abort()
     finally:
@@ -105,8 +106,8 @@ async def _answer_inside(client: Client, gate: Gate, request: h11.Request) -> No
     except Denied as denied:
         gate.refuse(ROUTE, PREFIX, 0, denied)
         raise
-    while await client.body() is not None:
-        pass
+    if await client.body() is not None:
+        raise Denied(Verdict.BAD_REQUEST, "bad-request (a-body)")
     await client.send(*events)
 
 

@@ -25,6 +25,7 @@ from reconciler.egress.network_file import NetworkFile
 from reconciler.egress.pool import Upstreams
 from reconciler.egress.ports import ROUTE, TUNNEL, Denied, Keys, Streams
 from reconciler.egress.resolver import Resolver, connect
+from reconciler.egress.share import Share
 
 Clock = Callable[[], float]
 _TARGET_SHOWN = 100
@@ -63,6 +64,7 @@ class AgentGate:
         self.book = book
         self.upstreams = Upstreams(self.dial_upstream)
         """Its connections to the upstreams of its routes."""
+        self.share = Share(asyncio.get_running_loop().time)
         self.pacer = Pace(self._bytes_per_second, asyncio.get_running_loop().time)
 
     @property

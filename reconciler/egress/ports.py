@@ -14,6 +14,7 @@ from meta.network.report import Metered
 from meta.network.routes import Route
 from meta.network.verdict import Verdict
 from reconciler.egress.pool import Upstreams
+from reconciler.egress.share import Share
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -63,6 +64,10 @@ class Gate(Protocol):
     @property
     def upstreams(self) -> Upstreams:
         """The agent's connections to the upstreams of its routes. No other agent's requests are on them."""
+
+    @property
+    def share(self) -> Share:
+        """The agent's share of the time in which HTTP is parsed."""
 
     @property
     def policy(self) -> AgentPolicy:

@@ -21,6 +21,7 @@ from reconciler.egress.forward import serve_port_80, serve_requests
 from reconciler.egress.keys import Keys
 from reconciler.egress.pool import Upstreams
 from reconciler.egress.ports import TUNNEL, Denied
+from reconciler.egress.share import Share
 from tests.support.own_ca import client_context
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -62,6 +63,7 @@ class FakeGate:
 
     def __post_init__(self) -> None:
         self.upstreams = Upstreams(self.dial_upstream, trust=client_context)
+        self.share = Share(asyncio.get_running_loop().time)
 
     def decide(self, host: str, port: int, kind: str = TUNNEL) -> str:
         try:
