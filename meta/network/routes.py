@@ -17,7 +17,8 @@ from meta.names import ALL
 class RouteKind:
     """The form of one vendor's key. `value` has the key at `{key}`; with `basic` it is base64 of `user:key`.
 
-    `paths` are prefixes, each with its methods: what else is asked is answered with 404. `strips` are lower case.
+    `paths` are what is served, each with its method; what else is asked is answered with 404. One that ends with `/`
+    serves all that is below it, any other itself alone; a `*` is one name in it. `strips` are lower case.
     """
 
     upstream: str
@@ -30,6 +31,26 @@ class RouteKind:
     """The form in which answers have their tokens: `anthropic`, `openai`, `gemini`, or "" for none."""
 
 
+_ANTHROPIC = (
+    *(("POST", "/v1/messages"), ("POST", "/v1/messages/count_tokens")),
+    *(("HEAD", "/api/hello"), ("GET", "/v1/models"), ("GET", "/v1/models/*")),
+)
+"""What the CLI asks with a base URL of its own: measured with claude 2.1.329 and 2.1.332. No batches: their answers do
+not name their tokens, and the key's other batches are behind the same path."""
+_OPENAI = (
+    *(("POST", "/v1/responses"), ("POST", "/v1/responses/compact"), ("POST", "/v1/chat/completions")),
+    *(("GET", "/v1/models"), ("GET", "/v1/models/*")),
+)
+_GEMINI = tuple(
+    (method, f"/{version}/models{rest}")
+    for version in ("v1beta", "v1")
+    for method, rest in (
+        *(("GET", ""), ("GET", "/*")),
+        *(("POST", "/*:generateContent"), ("POST", "/*:streamGenerateContent")),
+        *(("POST", "/*:countTokens"), ("POST", "/*:embedContent"), ("POST", "/*:batchEmbedContents")),
+    )
+)
+
 _KEY_HEADERS = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie"})
 
 KINDS: Mapping[str, RouteKind] = MappingProxyType(
@@ -39,8 +60,7 @@ KINDS: Mapping[str, RouteKind] = MappingProxyType(
             "x-api-key",
             "{key}",
             _KEY_HEADERS,
-            # what the CLI asks with a base URL of its own: measured with claude 2.1.329 and 2.1.332
-            (("POST", "/v1/messages"), ("HEAD", "/api/hello"), ("GET", "/v1/models")),
+            _ANTHROPIC,
             metered="anthropic",
         ),
         "anthropic-token": RouteKind(
@@ -48,7 +68,7 @@ KINDS: Mapping[str, RouteKind] = MappingProxyType(
             "authorization",
             "Bearer {key}",
             _KEY_HEADERS,
-            (("POST", "/v1/messages"), ("HEAD", "/api/hello"), ("GET", "/v1/models"), ("GET", "/api/oauth/profile")),
+            (*_ANTHROPIC, ("GET", "/api/oauth/profile")),
             metered="anthropic",
         ),
         "openai": RouteKind(
@@ -56,7 +76,7 @@ KINDS: Mapping[str, RouteKind] = MappingProxyType(
             "authorization",
             "Bearer {key}",
             _KEY_HEADERS,
-            (("POST", "/v1/responses"), ("POST", "/v1/chat/completions"), ("GET", "/v1/models")),
+            _OPENAI,
             metered="openai",
         ),
         "gemini": RouteKind(
@@ -64,7 +84,7 @@ KINDS: Mapping[str, RouteKind] = MappingProxyType(
             "x-goog-api-key",
             "{key}",
             _KEY_HEADERS,
-            (("POST", "/v1beta/models"), ("GET", "/v1beta/models"), ("POST", "/v1/models"), ("GET", "/v1/models")),
+            _GEMINI,
             metered="gemini",
         ),
         "git": RouteKind(

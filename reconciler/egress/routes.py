@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
 
 import h11
@@ -21,6 +22,8 @@ NO_COOKIES = frozenset({b"set-cookie", b"set-cookie2"})
 
 _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%(?:0[0-9A-Fa-f]|1[0-9A-Fa-f]|7[Ff])")
 _DOTS = re.compile(rb"(?:^|/)(?:\.|%2[Ee]){1,2}(?:;[^/]*)?(?:/|$)")
+_NAME = "[A-Za-z0-9._-]+"
+"""Of a model: no colon, behind which APIs have their methods."""
 _SLASHES = re.compile(rb"%2[Ff]|%5[Cc]")
 
 
@@ -60,13 +63,13 @@ def split(target: bytes) -> tuple[str, bytes]:
 
 
 def check_path(route: Route, method: bytes, target: bytes) -> None:
-    """Raise Denied unless the route has the method and a prefix of the path, which ends where a segment ends.
+    """Raise Denied unless the route serves the method and the path.
 
     Spellings that an upstream may read as another path are refused. An encoded slash is fine if every path is.
     """
     path = target.partition(b"?")[0]
-    prefixes = [prefix.encode("ascii") for verb, prefix in route.paths if verb.encode("ascii") == method]
-    whole = b"/" in prefixes
+    served = [path for verb, path in route.paths if verb.encode("ascii") == method]
+    whole = "/" in served
     unclean = (
         not path.startswith(b"/")
         or b"//" in path
@@ -75,7 +78,7 @@ def check_path(route: Route, method: bytes, target: bytes) -> None:
         or _DOTS.search(path)
         or (_SLASHES.search(path) and not whole)
     )
-    if unclean or not (whole or any(_is_within(path, prefix) for prefix in prefixes)):
+    if unclean or not (whole or any(_pattern(each).fullmatch(path) for each in served)):
         raise Denied(Verdict.NO_ROUTE, f"the-route-{route.name}-does-not-serve-this-{_method(method)}-path")
 
 
@@ -86,8 +89,11 @@ def key_header(route: Route, key: str) -> tuple[bytes, bytes]:
     return route.header.encode("ascii"), route.value.replace("{key}", key).encode("ascii")
 
 
-def _is_within(path: bytes, prefix: bytes) -> bool:
-    return path == prefix or path.startswith(prefix if prefix.endswith(b"/") else prefix + b"/")
+@functools.cache
+def _pattern(path: str) -> re.Pattern[bytes]:
+    """Return what matches the paths that one of meta.network.routes.RouteKind.paths serves."""
+    text = _NAME.join(map(re.escape, path.split("*"))) + (".*" if path.endswith("/") else "")
+    return re.compile(text.encode("ascii"), re.DOTALL)
 
 
 def _asked(route: Route, key: str, request: h11.Request, target: bytes) -> h11.Request:

@@ -40,8 +40,8 @@ let
       user = maybe types.str "The user of a key that goes by basic authentication (`git`); null: x-access-token.";
       agents = maybe (types.listOf agent) "The agents that may use it; null: all.";
       paths = maybe (types.listOf (
-        matching "METHOD /prefix" "(GET|HEAD|POST|PUT|PATCH|DELETE) /[!-~]*"
-      )) "The requests it serves, by their beginnings; null: the kind's own.";
+        matching "METHOD /path" "(GET|HEAD|POST|PUT|PATCH|DELETE) /[!-~]*"
+      )) "The requests it serves; a path that ends with / has all that is below it; null: the kind's own.";
     };
   };
 

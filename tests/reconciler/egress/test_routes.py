@@ -302,6 +302,9 @@ PATHS = {
     "/v1/messages": True,
     "/v1/messages?beta=true&x=/../": True,
     "/v1/messages/count_tokens": True,
+    "/v1/messages/": False,
+    "/v1/messages/batches": False,
+    "/v1/messages/batches/b1/cancel": False,
     "/v1/messagesX": False,
     "/v1/messages/../files": False,
     "/v1/messages/%2e%2e/files": False,
@@ -335,6 +338,48 @@ def test_a_path_is_served_only_in_its_clean_spelling(target: str, is_served: boo
     with pytest.raises(Denied) as denied:
         check_path(own, b"POST", target.encode())
     assert denied.value.verdict is Verdict.NO_ROUTE
+
+
+MODELS = {
+    ("openai", "POST", "/v1/responses"): True,
+    ("openai", "POST", "/v1/responses/compact"): True,
+    ("openai", "POST", "/v1/responses/r1/cancel"): False,
+    ("openai", "GET", "/v1/responses/r1"): False,
+    ("openai", "GET", "/v1/models/gpt-5"): True,
+    ("openai", "POST", "/v1/batches"): False,
+    ("gemini", "POST", "/v1beta/models/gemini-2.5-pro:generateContent"): True,
+    ("gemini", "POST", "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse"): True,
+    ("gemini", "POST", "/v1beta/models/gemini-2.5-pro:batchGenerateContent"): False,
+    ("gemini", "POST", "/v1beta/models/veo-3.0:predictLongRunning"): False,
+    ("gemini", "POST", "/v1beta/models/a:batchGenerateContent:generateContent"): False,
+    ("gemini", "POST", "/v1beta/models/a%3AbatchGenerateContent:generateContent"): False,
+    ("gemini", "POST", "/v1beta/models/a/operations/b:generateContent"): False,
+    ("gemini", "GET", "/v1beta/models/gemini-2.5-pro"): True,
+    ("gemini", "GET", "/v1beta/models/veo-3.0/operations/x"): False,
+}
+
+
+@pytest.mark.parametrize(("asked", "is_served"), MODELS.items())
+def test_of_a_models_api_only_what_names_its_tokens_is_served(
+    asked: tuple[str, str, str], is_served: bool, tmp_path: Path
+) -> None:
+    kind, method, target = asked
+    own = route(tmp_path, kind=kind)
+    if is_served:
+        check_path(own, method.encode(), target.encode())
+        return
+    with pytest.raises(Denied):
+        check_path(own, method.encode(), target.encode())
+
+
+def test_a_path_that_ends_with_a_slash_serves_what_is_below(tmp_path: Path) -> None:
+    own = route(tmp_path, kind="http", upstream="https://own.example", paths=["GET /v1/", "GET /jobs"])
+    check_path(own, b"GET", b"/v1/")
+    check_path(own, b"GET", b"/v1/a/b:c?d")
+    check_path(own, b"GET", b"/jobs")
+    for target in (b"/v1", b"/v10/a", b"/jobs/1", b"/v1/../jobs"):
+        with pytest.raises(Denied):
+            check_path(own, b"GET", target)
 
 
 def test_a_path_is_served_with_its_own_methods_only(tmp_path: Path) -> None:
