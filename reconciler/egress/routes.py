@@ -22,6 +22,7 @@ NO_COOKIES = frozenset({b"set-cookie", b"set-cookie2"})
 
 _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%(?:0[0-9A-Fa-f]|1[0-9A-Fa-f]|7[Ff])")
 _DOTS = re.compile(rb"(?:^|/)(?:\.|%2[Ee]){1,2}(?:;[^/]*)?(?:/|$)")
+_FREE = (b"/count_tokens", b":countTokens")
 _NAME = "[A-Za-z0-9._-]+"
 """Of a model: no colon, behind which APIs have their methods."""
 _SLASHES = re.compile(rb"%2[Ff]|%5[Cc]")
@@ -50,7 +51,8 @@ async def serve_route(client: Client, gate: Gate, request: h11.Request) -> None:
         try:
             upstream = await Exchange(client, gate, account, meter, NO_COOKIES).run(asked, connect)
         finally:
-            if meter is not None and (tokens := meter.tokens()) is not None:
+            asked_bytes = account.sent if _has_a_price(request.method, target) else None
+            if meter is not None and (tokens := meter.tokens(asked_bytes)) is not None:
                 gate.meter(tokens)
     if upstream is not None:
         gate.upstreams.give(upstream)
@@ -109,6 +111,11 @@ def _asked(route: Route, key: str, request: h11.Request, target: bytes) -> h11.R
     pairs += headers.kept(request.headers, headers.NOT_FORWARDED | dropped)
     pairs += [key_header(route, key), *headers.framing(request)]
     return h11.Request(method=request.method, target=target, headers=pairs)
+
+
+def _has_a_price(method: bytes, target: bytes) -> bool:
+    """Return True if an answer to this has to name tokens."""
+    return method == b"POST" and not target.partition(b"?")[0].endswith(_FREE)
 
 
 def _method(method: bytes) -> str:

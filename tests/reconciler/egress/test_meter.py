@@ -132,7 +132,7 @@ def test_without_an_answer_there_is_nothing_to_count() -> None:
     assert Meter("anthropic").tokens() is None
 
 
-def test_a_line_that_is_too_long_is_skipped_and_the_next_ones_count() -> None:
+def test_of_a_line_that_is_too_long_the_end_is_kept_and_the_next_ones_count() -> None:
     meter = Meter("anthropic")
     meter.begin(head(EVENTS))
     for _ in range(3):
@@ -142,9 +142,125 @@ def test_a_line_that_is_too_long_is_skipped_and_the_next_ones_count() -> None:
     assert meter.tokens() == Metered(1, 210, 42, 3000)
 
 
-def test_a_document_that_is_too_long_is_not_kept() -> None:
+def test_of_a_document_that_is_too_long_only_the_end_is_kept() -> None:
     meter = Meter("anthropic")
     meter.begin(head(DOCUMENT))
-    meter.feed(b"x" * (JSON_LIMIT + 1))
-    assert not meter._held
+    for _ in range(8):
+        meter.feed(b"x" * (JSON_LIMIT // 4))
+    assert len(meter._held) <= LINE_LIMIT
     assert meter.tokens() == Metered(1)
+
+
+def completed(size: int, **own: object) -> dict[str, object]:
+    """Return an answer of Responses, which repeats what was asked."""
+    return {"instructions": "x" * size, "usage_notes": 1, **own, "usage": USAGE, "user": None, "metadata": {}}
+
+
+OWN = {"parameters": {"properties": {"usage": {"input_tokens": 1, "output_tokens": 1}}}}
+LONG = {
+    "a line that repeats long instructions": (
+        "openai",
+        EVENTS,
+        stream({"type": "response.completed", "response": completed(300_000)}),
+    ),
+    "a document that repeats long instructions": ("openai", DOCUMENT, json.dumps(completed(1_100_000)).encode()),
+    "tools that look like the tokens": (
+        "openai",
+        EVENTS,
+        stream({"response": completed(300_000, tools=[OWN] * 20, text='"usage": {"input_tokens": 9}')}),
+    ),
+    "a long list": (
+        "gemini",
+        DOCUMENT,
+        json.dumps([{"text": "x" * 400_000, "usageMetadata": {**GEMINI, "thoughtsTokenCount": 0}}] * 3).encode(),
+    ),
+}
+
+
+@pytest.mark.parametrize(("form", "kind", "body"), LONG.values(), ids=LONG.keys())
+def test_the_tokens_behind_what_is_too_long_count(form: str, kind: bytes, body: bytes) -> None:
+    meter = Meter(form)
+    meter.begin(head(kind))
+    for start in range(0, len(body), 50_000):
+        meter.feed(body[start : start + 50_000])
+    assert meter.tokens(1) == Metered(1, 40, 5, 60)
+
+
+WORDS = 'w"\n' * 100
+"""400 bytes as text of JSON, and a token for each of four: 100."""
+LEFT = {
+    "anthropic, left before the sum": (
+        "anthropic",
+        EVENTS,
+        ANTHROPIC.partition(b'event: x\ndata: {"type": "content')[0]
+        + stream(
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": WORDS[:150]}},
+            {"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": WORDS[150:]}},
+            {"type": "content_block_stop"},
+        ),
+        Metered(1, 210, 125, 3000),
+    ),
+    "openai, responses left before the sum": (
+        "openai",
+        EVENTS,
+        stream({"type": "response.output_text.delta", "delta": WORDS}),
+        Metered(1, 1000, 125, 0),
+    ),
+    "openai, chat without its tokens": (
+        "openai",
+        EVENTS,
+        stream({"choices": [{"delta": {"content": WORDS}}], "usage": None}) + b"data: [DONE]\n\n",
+        Metered(1, 1000, 125, 0),
+    ),
+    "openai, work in the background": (
+        "openai",
+        DOCUMENT,
+        json.dumps({"status": "queued", "usage": None}).encode(),
+        Metered(1, 1000),
+    ),
+    "gemini, a list that is left": (
+        "gemini",
+        DOCUMENT,
+        json.dumps([{"usageMetadata": GEMINI}, {"usageMetadata": GEMINI}]).encode()[:-1],
+        Metered(1, 40, 9, 60),
+    ),
+    "anthropic, a document that is left": (
+        "anthropic",
+        DOCUMENT,
+        json.dumps({"type": "message", "content": [{"text": WORDS}]}).encode()[:-4],
+        Metered(1, 1000, 125),
+    ),
+    "gemini, left before an event": ("gemini", EVENTS, b"", Metered(1, 1000)),
+}
+
+
+@pytest.mark.parametrize(("form", "kind", "body", "expected"), LEFT.values(), ids=LEFT.keys())
+def test_the_tokens_that_an_answer_did_not_name_are_estimated(
+    form: str, kind: bytes, body: bytes, expected: Metered
+) -> None:
+    meter = Meter(form)
+    meter.begin(head(kind))
+    meter.feed(body)
+    assert meter.tokens(4000) == expected
+
+
+def test_a_compressed_answer_is_estimated_by_its_bytes() -> None:
+    meter = Meter("anthropic")
+    meter.begin(head(EVENTS, encoding=b"gzip"))
+    meter.feed(b"x" * 400)
+    assert meter.tokens(4000) == Metered(1, 1000, 100)
+
+
+def test_an_answer_that_failed_is_not_estimated() -> None:
+    meter = Meter("anthropic")
+    meter.begin(head(DOCUMENT, 529))
+    meter.feed(b"{}")
+    assert meter.tokens(4000) == Metered(1)
+
+
+@pytest.mark.parametrize(("form", "kind", "body", "expected"), FORMS.values(), ids=FORMS.keys())
+def test_what_an_answer_names_is_not_estimated(form: str, kind: bytes, body: bytes, expected: Metered) -> None:
+    meter = Meter(form)
+    meter.begin(head(kind))
+    meter.feed(body)
+    assert meter.tokens(None if b"2095" in body else 10**7) == expected
