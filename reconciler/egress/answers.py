@@ -65,7 +65,7 @@ def document(content: Mapping[str, object], method: bytes) -> list[h11.Event]:
 
 
 def one_line(text: str) -> str:
-    """Return a text as it may stand in a status line."""
+    """Return a text as printable ASCII on one line, as it may stand in a status line."""
     return "".join(letter if " " <= letter <= "~" else "?" for letter in text)[:400]
 
 

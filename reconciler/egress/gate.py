@@ -18,8 +18,8 @@ from meta.network.routes import Route
 from meta.network.rule import canonical_host, is_address
 from meta.network.verdict import Verdict
 from reconciler.egress import addresses
+from reconciler.egress.answers import one_line
 from reconciler.egress.counters import Book, Entry
-from reconciler.egress.head import one_line
 from reconciler.egress.limits import DIAL_SECONDS, DIALS_PER_AGENT, Pace
 from reconciler.egress.network_file import NetworkFile
 from reconciler.egress.pool import Upstreams

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from meta.network.verdict import Verdict
+from reconciler.egress.answers import STATUS, one_line
 from reconciler.egress.limits import HEAD_LIMIT
 from reconciler.egress.ports import Denied
 
@@ -17,13 +18,6 @@ _LINE = re.compile(rb"CONNECT ([!-~]{1,300}) HTTP/1\.[01]")
 _FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}:[\t -~\x80-\xff]*")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _FIELDS = 100
-_STATUS = {
-    Verdict.BAD_REQUEST: 400,
-    Verdict.UNRESOLVED: 502,
-    Verdict.UNREACHABLE: 502,
-    Verdict.LIMIT: 429,
-    Verdict.NO_ROUTE: 404,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +69,10 @@ def parse_authority(text: str) -> tuple[str, int]:
 
 def refusal_answer(denied: Denied) -> bytes:
     """Return the answer to a request that is refused: the reason in the status phrase, because no tool shows a body."""
-    status = _STATUS.get(denied.verdict, 403)
+    status = STATUS.get(denied.verdict, 403)
     phrase = one_line(denied.phrase)
     body = f"{phrase}\n"
     return (
         f"HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
         f"Connection: close\r\n\r\n{body}"
     ).encode("ascii")
-
-
-def one_line(text: str) -> str:
-    """Return a text as printable ASCII on one line."""
-    return "".join(character if " " <= character <= "~" else "?" for character in text)[:400]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from meta.network.rule import is_address
 from meta.network.verdict import Verdict
+from reconciler.egress.answers import one_line
 from reconciler.egress.client_hello import Hello, HelloReader, NotHello, looks_like_tls
 from reconciler.egress.gate import AgentGate
-from reconciler.egress.head import one_line
 from reconciler.egress.ports import Denied
 
 TLS_PORT = 443
