@@ -4,7 +4,9 @@ JSON on one line, strict: exact keys, exact types. `hive-egress` keeps the last 
 daemon; times are Unix seconds, so a rule for an hour ends by itself. Standard library only.
 
     {"agents": {"alice": {"rules": ["api.example.org"], "grants": [{"rule": "crates.io:443", "until": 1764500000.0}],
-                          "routes": ["anthropic"], "held": "", "connections": 256, "bytes_per_second": null}}}
+                          "routes": ["anthropic"], "held": "", "connections": 256, "bytes_per_second": null,
+                          "identity": "100000-1a2b3c"}},
+     "keep": ["bob"]}
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ POLICY_LIMIT = 8 * 2**20
 """Bytes of a policy, line end included."""
 RULES_LIMIT = 512
 """Rules of one agent, groups expanded."""
+IDENTITY_LIMIT = 200
+"""Characters of an identity."""
 TIME_LIMIT = 2.0**53
 """Unix seconds, at most."""
 CONNECTIONS = 256
@@ -43,7 +47,8 @@ class AgentPolicy:
     """What one agent may reach.
 
     `rules` are of its configuration, groups expanded; `grants` the operator's for a time; `routes` the names of the
-    keys that it may use; `held` why its routes are closed, "" if they are open.
+    keys that it may use; `held` why its routes are closed, "" if they are open. `identity` tells an agent from an
+    earlier one of the same name: the books of another identity are dropped.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -52,6 +57,7 @@ class AgentPolicy:
     held: str = ""
     connections: int = CONNECTIONS
     bytes_per_second: int | None = None
+    identity: str = ""
 
     def allows(self, host: str, port: int, now: float) -> bool:
         """Return True if a rule, or a grant that has not ended, covers a canonical host and a port."""
@@ -66,20 +72,33 @@ class AgentPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The policy of all agents. An agent that is not in it gets no socket."""
+    """The policy of all agents. An agent that is not in it gets no socket.
+
+    `keep` are agents of whom the daemon knows nothing yet: hive-egress goes on with the last policy that it has of
+    each. None of them is in `agents`.
+    """
 
     agents: Mapping[AgentName, AgentPolicy] = field(default_factory=lambda: MappingProxyType({}))
+    keep: frozenset[AgentName] = frozenset()
 
     @property
     def revision(self) -> str:
         """Return 16 hex digits of the content: equal policies have equal ones."""
         return hashlib.sha256(encode_policy(self)).hexdigest()[:16]
 
+    def after(self, old: Policy) -> Policy:
+        """Return what is obeyed if `old` was obeyed before: with the rows of `keep` from there."""
+        if not self.keep:
+            return self
+        rows = {name: old.agents[name] for name in sorted(self.keep) if name in old.agents}
+        return Policy(MappingProxyType({**rows, **self.agents}))
+
 
 def encode_policy(policy: Policy) -> bytes:
     """Return the policy as one line of JSON, in one order."""
     agents = {name: _encode_agent(policy.agents[name]) for name in sorted(policy.agents)}
-    return json.dumps({"agents": agents}, separators=(",", ":")).encode() + b"\n"
+    document = {"agents": agents, "keep": sorted(policy.keep)}
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
 def decode_policy(data: bytes) -> Policy:
@@ -94,8 +113,14 @@ def decode_policy(data: bytes) -> Policy:
 
 def policy_of(document: object) -> Policy:
     """Return the policy of a parsed document. Raise BadInput."""
-    agents = _exactly(document, {"agents": dict}, "policy")["agents"]
-    return Policy(MappingProxyType({agent_name(name): _decode_agent(value, name) for name, value in agents.items()}))
+    row = _exactly(document, {"agents": dict, "keep": list}, "policy")
+    agents = {agent_name(name): _decode_agent(value, name) for name, value in row["agents"].items()}
+    if not all(isinstance(name, str) for name in row["keep"]):
+        raise BadInput("policy: keep is a list of names")
+    keep = frozenset(map(agent_name, row["keep"]))
+    if both := keep & agents.keys():
+        raise BadInput(f"policy: {min(both)} is in agents and in keep")
+    return Policy(MappingProxyType(agents), keep)
 
 
 def _encode_agent(policy: AgentPolicy) -> dict[str, object]:
@@ -106,6 +131,7 @@ def _encode_agent(policy: AgentPolicy) -> dict[str, object]:
         "held": policy.held,
         "connections": policy.connections,
         "bytes_per_second": policy.bytes_per_second,
+        "identity": policy.identity,
     }
 
 
@@ -116,6 +142,7 @@ _AGENT: Mapping[str, type | tuple[type, ...]] = {
     "held": str,
     "connections": int,
     "bytes_per_second": (int, type(None)),
+    "identity": str,
 }
 
 
@@ -126,6 +153,8 @@ def _decode_agent(value: object, name: str) -> AgentPolicy:
         raise BadInput(f"{name}: rules and routes are lists of texts, at most {RULES_LIMIT}")
     if row["connections"] < 1 or (row["bytes_per_second"] is not None and row["bytes_per_second"] < 1):
         raise BadInput(f"{name}: limits are at least 1")
+    if len(row["identity"]) > IDENTITY_LIMIT:
+        raise BadInput(f"{name}: identity has more than {IDENTITY_LIMIT} characters")
     grants = [_exactly(grant, {"rule": str, "until": (int, float)}, name) for grant in row["grants"]]
     return AgentPolicy(
         tuple(_rule(text, name) for text in rules),
@@ -134,6 +163,7 @@ def _decode_agent(value: object, name: str) -> AgentPolicy:
         row["held"],
         row["connections"],
         row["bytes_per_second"],
+        row["identity"],
     )
 
 

@@ -115,9 +115,11 @@ class Server:
     async def set_policy(self, policy: Policy) -> str:
         """Keep and obey a policy. Return its revision. Raise DiskFull, and go on with the old one."""
         async with self._pushing:
+            revision = policy.revision
+            policy = policy.after(self._policy or Policy())
             await asyncio.to_thread(save_policy, self._options.state, policy)
             self._policy_problem = ""
-            self._policy, self._revision = policy, policy.revision
+            self._policy, self._revision = policy, revision
             self._kept = {name: row for name, row in self._kept.items() if name in policy.agents}
             self._obey(policy)
         return self._revision

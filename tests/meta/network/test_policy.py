@@ -30,8 +30,13 @@ AGENTS = st.builds(
     st.text(max_size=20),
     st.integers(1, 1000),
     st.none() | st.integers(1, 10**12),
+    st.text(max_size=20),
 )
-POLICIES = st.builds(Policy, st.dictionaries(st.sampled_from([AgentName("alice"), AgentName("bob")]), AGENTS))
+POLICIES = st.builds(
+    Policy,
+    st.dictionaries(st.sampled_from([AgentName("alice"), AgentName("bob")]), AGENTS),
+    st.frozensets(st.sampled_from([AgentName("carol"), AgentName("dave")])),
+)
 
 
 @QUICK
@@ -52,7 +57,8 @@ def test_the_order_of_agents_and_a_time_without_a_fraction_do_not_change_the_rev
 
 def good() -> dict[str, Any]:
     agent = {"rules": ["a.example"], "grants": [{"rule": "b.example", "until": 5.0}], "routes": ["git"], "held": ""}
-    return {"agents": {"alice": {**agent, "connections": 2, "bytes_per_second": None}}}
+    alice = {**agent, "connections": 2, "bytes_per_second": None, "identity": "100000-1a2b"}
+    return {"agents": {"alice": alice}, "keep": ["bob"]}
 
 
 def test_the_document_that_the_next_rows_break_is_good() -> None:
@@ -87,6 +93,8 @@ def test_the_document_that_the_next_rows_break_is_good() -> None:
         ("connections", 2.0),
         ("bytes_per_second", 0),
         ("bytes_per_second", "fast"),
+        ("identity", None),
+        ("identity", "x" * 201),
         ("more", 1),
     ],
 )
@@ -106,11 +114,15 @@ def test_a_document_that_is_wrong_in_one_place_is_refused(key: str, value: objec
         b"null",
         b"[]",
         b"{}",
-        b'{"agents":[]}',
-        b'{"agents":{},"more":1}',
-        b'{"agents":{"../x":{}}}',
-        b'{"agents":{"":{}}}',
-        b'{"agents":{"alice":null}}',
+        b'{"agents":{}}',
+        b'{"agents":[],"keep":[]}',
+        b'{"agents":{},"keep":[],"more":1}',
+        b'{"agents":{},"keep":"alice"}',
+        b'{"agents":{},"keep":[1]}',
+        b'{"agents":{},"keep":["../x"]}',
+        b'{"agents":{"../x":{}},"keep":[]}',
+        b'{"agents":{"":{}},"keep":[]}',
+        b'{"agents":{"alice":null},"keep":[]}',
         b"\xff",
         b"{" * 100_000,
         b"[" * 100_000,
@@ -123,7 +135,7 @@ def test_what_is_no_policy_is_refused(data: bytes) -> None:
         decode_policy(data)
 
 
-KEYS = st.sampled_from(["agents", "alice", *good()["agents"]["alice"]])
+KEYS = st.sampled_from(["agents", "keep", "alice", *good()["agents"]["alice"]])
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner),
@@ -136,6 +148,19 @@ JSON = st.recursive(
 def test_no_document_breaks_the_reader(document: object) -> None:
     with contextlib.suppress(BadInput):
         policy_of(document)
+
+
+def test_an_agent_is_not_both_described_and_kept() -> None:
+    with pytest.raises(BadInput, match="alice is in agents and in keep"):
+        policy_of({**good(), "keep": ["alice"]})
+
+
+def test_a_kept_agent_has_the_row_of_before_and_one_without_a_row_has_none() -> None:
+    alice, bob, carol = AgentName("alice"), AgentName("bob"), AgentName("carol")
+    old = Policy({alice: AgentPolicy(held="old"), bob: AgentPolicy(held="old")})
+    new = Policy({alice: AgentPolicy(held="new")}, frozenset({bob, carol}))
+    assert new.after(old) == Policy({alice: AgentPolicy(held="new"), bob: AgentPolicy(held="old")})
+    assert Policy(old.agents).after(new) == Policy(old.agents)
 
 
 def test_a_grant_ends_by_itself_and_a_rule_does_not() -> None:

@@ -54,6 +54,22 @@ async def test_a_policy_ends_exactly_the_tunnels_that_it_does_not_allow(way_out:
     assert [record.end for record in way_out.records()] == ["policy", ""]
 
 
+async def test_an_agent_to_keep_goes_on_with_its_last_policy(way_out: Lab) -> None:
+    target = f"up.example:{way_out.upstream.port}"
+    await way_out.push(target)
+    reader, writer = await way_out.tunnel(target)
+    unknown = Policy({}, frozenset({ALICE, BOB}))
+
+    assert await way_out.server.set_policy(unknown) == unknown.revision
+
+    writer.write(b"a")
+    assert await reader.readexactly(1) == b"a"
+    assert list(way_out.server.report().agents) == [ALICE]
+    await way_out.server.close()
+    await way_out.start()
+    assert "200" in await way_out.status(target)
+
+
 async def test_a_grant_ends_by_itself_with_its_tunnel(way_out: Lab) -> None:
     target = f"up.example:{way_out.upstream.port}"
     await way_out.push(grants=(Grant(parse_rule(target), NOON + 60),))
