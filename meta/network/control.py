@@ -6,7 +6,8 @@
     {"do": "watch"}                         -> {"ok": true}, and then {"changed": true} at most every WATCH_SECONDS
     anything else                           -> {"ok": false, "error": "what", "hint": "what to do"}
 
-`set-policy` is answered once the new policy is obeyed and on the disk. A watcher reads the report for itself, so it
+`set-policy` is answered once the new policy is obeyed and on the disk; one that cannot be written is obeyed and is a
+problem in the report. A watcher reads the report for itself, so it
 misses nothing and nothing queues. The daemon alone may connect: the socket's folder is its group's, and the peer's uid
 is checked.
 """

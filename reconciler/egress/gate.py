@@ -92,10 +92,9 @@ class AgentGate:
         self.obey(AgentPolicy())
         self.upstreams.close()
 
-    @property
-    def due(self) -> float | None:
-        """Return when a grant ends next, None if none does."""
-        return self._due
+    def is_due(self) -> bool:
+        """Return True if a grant has ended since the last review, or the clock was set back to before its end."""
+        return self._policy.next_end(self._clock()) != self._due
 
     def review(self) -> None:
         """End the connections that are no longer allowed, and forget the refusals of what is allowed now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from meta import own_file
-from meta.errors import BadInput, Damaged, DiskFull
+from meta.errors import BadInput, Damaged
 from meta.network.policy import POLICY_LIMIT, Policy, decode_policy, encode_policy
 from reconciler.egress.files import write_file
 
@@ -26,10 +26,20 @@ def load_policy(state: Path) -> tuple[Policy | None, str]:
     return None, f"{path} cannot be read, so nothing is open until the daemon pushes a policy: {what}"
 
 
-def save_policy(state: Path, policy: Policy) -> None:
-    """Replace the kept policy. Raise DiskFull, and keep the old one."""
+def save_policy(state: Path, policy: Policy) -> str:
+    """Replace the kept policy. Return what is wrong, "" if nothing is.
+
+    If the new one cannot be written, the old one is removed: what the new one takes back would be open after a restart.
+    """
+    path = state / FILE
     try:
-        write_file(state / FILE, encode_policy(policy))
+        write_file(path, encode_policy(policy))
     except OSError as error:
-        text = f"the policy cannot be kept in {state}: {error.strerror}"
-        raise DiskFull(text, "make room there; the old policy is still obeyed") from error
+        text = f"the policy is obeyed, but cannot be kept in {state}: {error.strerror}"
+    else:
+        return ""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return f"{text}; an older one is obeyed after a restart, until the daemon pushes"
+    return f"{text}; after a restart nothing is open until the daemon pushes"

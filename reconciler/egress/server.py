@@ -64,7 +64,8 @@ class Server:
         self._kept, self._counters_problem = load_counters(options.state)
         self._policy, self._policy_problem = load_policy(options.state)
         self._revision = "" if self._policy is None else self._policy.revision
-        self._pushing = asyncio.Lock()
+        self._on_disk = self._policy
+        self._writing = asyncio.Lock()
         self._gates: dict[AgentName, AgentGate] = {}
         self._clients: dict[AgentName, set[asyncio.Task[None]]] = {}
         self._refused: dict[AgentName, set[asyncio.Task[None]]] = {}
@@ -88,7 +89,7 @@ class Server:
         """Look once at the directories, the operator's file, the grants, the tunnels and the counters."""
         reloaded = self._network.reload()
         for gate in self._gates.values():
-            if reloaded or (gate.due is not None and gate.due <= self._clock()):
+            if reloaded or gate.is_due():
                 gate.review()
         if reloaded:
             self._changes.note()
@@ -98,6 +99,7 @@ class Server:
         self._carrier.sweep(asyncio.get_running_loop().time(), self._network.file.idle_seconds)
         if now - self._saved >= SAVE:
             self._saved = now
+            await self._keep()
             await self._save()
 
     async def close(self) -> None:
@@ -113,16 +115,13 @@ class Server:
         save_counters(self._options.state, self._encode_books())
 
     async def set_policy(self, policy: Policy) -> str:
-        """Keep and obey a policy. Return its revision. Raise DiskFull, and go on with the old one."""
-        async with self._pushing:
-            revision = policy.revision
-            policy = policy.after(self._policy or Policy())
-            await asyncio.to_thread(save_policy, self._options.state, policy)
-            self._policy_problem = ""
-            self._policy, self._revision = policy, revision
-            self._kept = {name: row for name, row in self._kept.items() if name in policy.agents}
-            self._obey(policy)
-        return self._revision
+        """Obey a policy and keep it. Return its revision. What cannot be kept is obeyed too, and is a problem."""
+        revision = policy.revision
+        self._policy, self._revision = policy.after(self._policy or Policy()), revision
+        self._kept = {name: row for name, row in self._kept.items() if name in self._policy.agents}
+        self._obey(self._policy)
+        await self._keep()
+        return revision
 
     def report(self) -> Report:
         """Return the report of now."""
@@ -144,23 +143,31 @@ class Server:
         return [] if gate is None else gate.book.connections(after)
 
     def _obey(self, policy: Policy) -> None:
-        for agent in self._gates.keys() - policy.agents.keys():
-            self._gates.pop(agent).close()
-            for task in self._clients.pop(agent, set()) | self._refused.pop(agent, set()):
-                task.cancel()
+        for agent, gate in list(self._gates.items()):
+            row = policy.agents.get(agent)
+            if row is None or row.identity != gate.policy.identity:
+                self._drop(agent)
         for agent, row in policy.agents.items():
-            gate = self._gates.get(agent)
-            if gate is None:
+            if agent not in self._gates:
                 self._gates[agent] = self._gate(agent, row)
-            elif gate.policy != row:
-                gate.obey(row)
+            elif self._gates[agent].policy != row:
+                self._gates[agent].obey(row)
         self._sockets.serve(self._gates.keys())
         self._changes.note()
 
+    def _drop(self, agent: AgentName) -> None:
+        """End all of an agent that is gone. Its books end with it."""
+        self._gates.pop(agent).close()
+        for task in self._clients.pop(agent, set()) | self._refused.pop(agent, set()):
+            task.cancel()
+
     def _gate(self, agent: AgentName, policy: AgentPolicy) -> AgentGate:
         log = ConnectionLog(agent, self._log)
+        kept = self._kept.pop(agent, None)
+        if kept is not None and kept.get("identity", policy.identity) != policy.identity:
+            kept = None
         try:
-            book = Book(agent, self._changes.note, log, self._kept.pop(agent, None), self._clock)
+            book = Book(agent, self._changes.note, log, kept, self._clock)
         except BadInput:
             self._counters_problem = f"the kept counters of {agent} cannot be read: they begin anew"
             book = Book(agent, self._changes.note, log, clock=self._clock)
@@ -194,8 +201,20 @@ class Server:
 
     def _pause(self) -> float:
         now = self._clock()
-        ends = [gate.due for gate in self._gates.values() if gate.due is not None]
+        ends = [due for gate in self._gates.values() if (due := gate.policy.next_end(now)) is not None]
         return max(0.01, min([TICK, *(end - now for end in ends)]))
+
+    async def _keep(self) -> None:
+        """Write the policy of now, unless it is on the disk."""
+        async with self._writing:
+            policy = self._policy
+            if policy is None or policy is self._on_disk:
+                return
+            problem = await asyncio.to_thread(save_policy, self._options.state, policy)
+            self._on_disk = None if problem else policy
+            if problem != self._policy_problem:
+                self._policy_problem = problem
+                self._changes.note()
 
     async def _save(self) -> None:
         if self._saved_number == self._changes.number:
@@ -204,4 +223,8 @@ class Server:
         self._counters_problem = await asyncio.to_thread(save_counters, self._options.state, self._encode_books())
 
     def _encode_books(self) -> Mapping[str, Mapping[str, Any]]:
-        return {**self._kept, **{agent: gate.book.encode() for agent, gate in self._gates.items()}}
+        return {**self._kept, **{agent: _encode_book(gate) for agent, gate in self._gates.items()}}
+
+
+def _encode_book(gate: AgentGate) -> dict[str, object]:
+    return {**gate.book.encode(), "identity": gate.policy.identity}

@@ -88,6 +88,21 @@ async def test_a_grant_ends_by_itself_with_its_tunnel(way_out: Lab) -> None:
     writer.close()
 
 
+async def test_a_grant_ends_after_the_clock_was_set_back(way_out: Lab) -> None:
+    target = f"up.example:{way_out.upstream.port}"
+    await way_out.push(grants=(Grant(parse_rule(target), NOON + 60),))
+    way_out.now = NOON + 61
+    await way_out.server.tick()
+    way_out.now = NOON + 30
+    reader, _ = await way_out.tunnel(target)
+    await way_out.server.tick()
+
+    way_out.now = NOON + 61
+    await way_out.server.tick()
+
+    assert await reader.read() == b""
+
+
 async def test_a_private_host_that_the_operator_takes_back_loses_its_tunnels(way_out: Lab) -> None:
     target = f"up.example:{way_out.upstream.port}"
     await way_out.push(target)

@@ -6,12 +6,15 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from meta.errors import DiskFull, Refused
+from meta.errors import Refused
+from meta.network.policy import AgentPolicy, Policy
 from meta.network.report import Metered
+from meta.network.rule import parse_rule
 from meta.network.verdict import Verdict
 from reconciler.egress import policy_file
 from reconciler.egress.counters import NUMBERS_SKIPPED
@@ -19,7 +22,7 @@ from reconciler.egress.network_file import NetworkFile
 from reconciler.egress.options import Options
 from reconciler.egress.server import Server
 from reconciler.egress.state import lock_state
-from tests.reconciler.egress.lab import ALICE, BOB, Lab
+from tests.reconciler.egress.lab import ALICE, BOB, WAIT, Lab, eventually
 
 ROOT = Path(__file__).parents[3]
 
@@ -52,20 +55,91 @@ async def test_a_damaged_policy_opens_nothing_and_is_a_problem(way_out: Lab, con
     assert way_out.server.report().problems == ()
 
 
-async def test_a_policy_that_cannot_be_kept_is_not_obeyed(way_out: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    await way_out.push("old.example")
-    before = way_out.server.report().policy
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no file be written."""
 
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(policy_file, "write_file", full)
-    with pytest.raises(DiskFull, match="No space left on device"):
+
+
+async def test_a_policy_that_cannot_be_kept_is_obeyed_and_is_a_problem(
+    way_out: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = f"up.example:{way_out.upstream.port}"
+    await way_out.push(target)
+    ended, _ = await way_out.tunnel(target)
+    fill_the_disk(monkeypatch)
+
+    await way_out.push("new.example")
+
+    assert await ended.read() == b""
+    assert "is-not-on-the-list" in await way_out.status(target)
+    assert "No space left on device" in way_out.server.report().problems[0]
+
+
+async def test_a_policy_that_was_taken_back_is_not_obeyed_after_a_restart_without_room(
+    way_out: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await way_out.push("*")
+    fill_the_disk(monkeypatch)
+    await way_out.push()
+    await way_out.server.close()
+
+    await way_out.start()
+
+    assert (way_out.server.report().policy, way_out.server.report().agents) == ("", {})
+
+
+async def test_a_policy_that_could_not_be_kept_is_kept_once_there_is_room(
+    way_out: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as disk:
+        fill_the_disk(disk)
         await way_out.push("new.example")
 
-    assert way_out.server.report().policy == before
-    assert "403" in await way_out.status("new.example:443")
-    assert "old.example" in (way_out.options.state / "policy.json").read_text()
+    await way_out.server.tick()
+
+    assert way_out.server.report().problems == ()
+    assert "new.example" in (way_out.options.state / "policy.json").read_text()
+
+
+async def test_an_old_policy_that_cannot_be_removed_either_is_named(
+    way_out: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await way_out.push("old.example")
+    fill_the_disk(monkeypatch)
+
+    def keep(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "unlink", keep)
+        await way_out.push()
+
+    assert "an older one is obeyed after a restart" in way_out.server.report().problems[0]
+
+
+async def test_a_disk_that_hangs_delays_no_policy(way_out: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = f"up.example:{way_out.upstream.port}"
+    await way_out.push(target)
+    go_on = threading.Event()
+    write = policy_file.write_file
+
+    def hang(path: Path, data: bytes) -> None:
+        go_on.wait(WAIT)
+        write(path, data)
+
+    monkeypatch.setattr(policy_file, "write_file", hang)
+    pushes = [asyncio.create_task(way_out.push(rule)) for rule in ("first.example", "second.example")]
+    revision = Policy({ALICE: AgentPolicy((parse_rule("second.example"),))}).revision
+    await eventually(lambda: way_out.server.report().policy == revision)
+
+    assert "is-not-on-the-list" in await way_out.status(target)
+    go_on.set()
+    await asyncio.gather(*pushes)
+    assert "second.example" in (way_out.options.state / "policy.json").read_text()
 
 
 async def test_counters_survive_a_restart(way_out: Lab) -> None:
@@ -105,6 +179,37 @@ async def test_counters_of_an_agent_that_is_gone_are_dropped(way_out: Lab) -> No
     await way_out.push()
 
     assert way_out.report().verdicts == {}
+
+
+async def test_an_agent_of_another_identity_has_new_books(way_out: Lab) -> None:
+    way_out.folder()
+    for identity in ("first", "second"):
+        await way_out.server.set_policy(Policy({ALICE: AgentPolicy(identity=identity)}))
+        assert way_out.report().refusals == ()
+        await way_out.status("crates.io:443")
+        way_out.server._gates[ALICE].meter(Metered(1, 10, 20, 3))
+    await way_out.server.close()
+
+    await way_out.start()
+    assert way_out.report().refusals[0].host == "crates.io"
+    await way_out.server.close()
+    (way_out.options.state / "policy.json").unlink()
+    await way_out.start()
+    await way_out.server.set_policy(Policy({ALICE: AgentPolicy(identity="third")}))
+
+    assert (way_out.report().refusals, way_out.report().metered) == ((), {})
+
+
+async def test_an_agent_of_another_identity_has_no_connection_of_the_old_one(way_out: Lab) -> None:
+    rules = (parse_rule(target := f"up.example:{way_out.upstream.port}"),)
+    way_out.folder()
+    await way_out.server.set_policy(Policy({ALICE: AgentPolicy(rules, identity="first")}))
+    reader, _ = await way_out.tunnel(target)
+
+    await way_out.server.set_policy(Policy({ALICE: AgentPolicy(rules, identity="second")}))
+
+    assert await reader.read() == b""
+    assert "200" in await way_out.status(target)
 
 
 async def test_a_broken_new_operator_file_is_not_obeyed_and_is_a_problem(way_out: Lab) -> None:
