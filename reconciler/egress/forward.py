@@ -17,7 +17,7 @@ from reconciler.egress.client import Client, Gone
 from reconciler.egress.exchange import Exchange
 from reconciler.egress.inside import answer_inside
 from reconciler.egress.pool import Upstream
-from reconciler.egress.ports import HTTP, ROUTE, Denied, Gate, Streams
+from reconciler.egress.ports import HTTP, ROUTE, Account, Denied, Gate, Streams
 from reconciler.egress.routes import serve_route
 from reconciler.egress.target import HTTP_PORT, Authority, absolute, check_host
 
@@ -138,7 +138,7 @@ class _Plain:
         asked = h11.Request(method=request.method, target=path, headers=pairs)
         with self._gate.account(HTTP, host, authority.port) as account:
             exchange = Exchange(self._client, self._gate, account)
-            upstream = await exchange.run(asked, lambda fresh: self._connect(authority, fresh=fresh))
+            upstream = await exchange.run(asked, lambda fresh: self._connect(authority, account, fresh=fresh))
         if upstream is not None:
             upstream.kept = True
             self._last = (authority, upstream)
@@ -154,13 +154,14 @@ class _Plain:
             self._last[1].abort()
             self._last = None
 
-    async def _connect(self, authority: Authority, *, fresh: bool) -> Upstream:
+    async def _connect(self, authority: Authority, account: Account, *, fresh: bool) -> Upstream:
         last, self._last = self._last, None
         if last is not None:
             is_young = asyncio.get_running_loop().time() < self._until
             if last[0] == authority and last[1].is_usable and is_young and not fresh:
                 return last[1]
             last[1].abort()
-        streams = await self._gate.dial(authority.host, authority.port, HTTP)
-        self._until = asyncio.get_running_loop().time() + KEPT_SECONDS
+        streams = await self._gate.dial(authority.host, authority.port, account)
+        # one to a private address is kept for no other request, because `private` may be taken back meanwhile
+        self._until = 0.0 if account.private else asyncio.get_running_loop().time() + KEPT_SECONDS
         return Upstream("", *streams)

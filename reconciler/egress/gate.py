@@ -23,7 +23,7 @@ from reconciler.egress.counters import Book, Entry
 from reconciler.egress.limits import DIAL_SECONDS, DIALS_PER_AGENT, Pace
 from reconciler.egress.network_file import NetworkFile
 from reconciler.egress.pool import Upstreams
-from reconciler.egress.ports import ROUTE, TUNNEL, Denied, Keys, Streams
+from reconciler.egress.ports import HTTP, ROUTE, TUNNEL, Account, Denied, Keys, Streams
 from reconciler.egress.resolver import Resolver, connect
 from reconciler.egress.share import Share
 
@@ -124,9 +124,10 @@ class AgentGate:
             raise denied
         return name
 
-    async def dial(self, host: str, port: int, kind: str = TUNNEL) -> Streams:
-        """Decide, resolve, check the addresses, and connect to one that was checked. Raise Denied."""
-        dialled = await self.connect(host, port, kind)
+    async def dial(self, host: str, port: int, account: Account) -> Streams:
+        """Decide, resolve, check the addresses, and connect plain HTTP to one that was checked. Raise Denied."""
+        dialled = await self.connect(host, port, HTTP)
+        account.private = dialled.private
         try:
             return await asyncio.open_connection(sock=dialled.connection)
         except BaseException:

@@ -39,6 +39,8 @@ class Account(Protocol):
 
     sent: int
     received: int
+    private: bool
+    """It is to an address that only the operator's file opens."""
 
     def finish(self, end: str) -> None:
         """Note why it ended: a word of meta.network.report.ConnectionRecord."""
@@ -80,8 +82,11 @@ class Gate(Protocol):
     def decide(self, host: str, port: int, kind: str = TUNNEL) -> str:
         """Return the canonical host if the agent may reach it at the port. Raise Denied, and count the refusal."""
 
-    async def dial(self, host: str, port: int, kind: str = TUNNEL) -> Streams:
-        """Decide, resolve, check the addresses, and connect to one that was checked. Raise Denied."""
+    async def dial(self, host: str, port: int, account: Account) -> Streams:
+        """Decide, resolve, check the addresses, and connect plain HTTP to one that was checked. Raise Denied.
+
+        It is noted in `account` if the address is private.
+        """
 
     async def dial_upstream(self, host: str, port: int) -> socket.socket:
         """Connect to the upstream of a route, which the operator's file names: there is no decision. Raise Denied."""

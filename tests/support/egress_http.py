@@ -20,7 +20,7 @@ from meta.network.verdict import Verdict
 from reconciler.egress.forward import serve_port_80, serve_requests
 from reconciler.egress.keys import Keys
 from reconciler.egress.pool import Upstreams
-from reconciler.egress.ports import TUNNEL, Denied
+from reconciler.egress.ports import HTTP, TUNNEL, Account, Denied
 from reconciler.egress.share import Share
 from tests.support.own_ca import client_context
 
@@ -38,6 +38,7 @@ class Booked:
     route: str = ""
     sent: int = 0
     received: int = 0
+    private: bool = False
     end: str = ""
 
     def finish(self, end: str) -> None:
@@ -76,8 +77,8 @@ class FakeGate:
             raise denied
         return name
 
-    async def dial(self, host: str, port: int, kind: str = TUNNEL) -> Streams:
-        self.decide(host, port, kind)
+    async def dial(self, host: str, port: int, account: Account) -> Streams:
+        self.decide(host, port, HTTP)
         return await asyncio.open_connection(sock=await self.dial_upstream(host, port))
 
     async def dial_upstream(self, host: str, port: int) -> socket.socket:

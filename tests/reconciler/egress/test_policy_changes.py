@@ -11,7 +11,7 @@ from meta.network.policy import AgentPolicy, Grant, Policy
 from meta.network.rule import parse_rule
 from reconciler.egress import resolver
 from reconciler.egress.gate import AgentGate
-from tests.reconciler.egress.lab import ALICE, BOB, NOON, Lab, eventually
+from tests.reconciler.egress.lab import ALICE, BOB, NOON, WAIT, Lab, eventually
 
 
 async def test_a_policy_that_changes_while_it_is_dialled_is_obeyed(
@@ -86,6 +86,30 @@ async def test_a_grant_ends_by_itself_with_its_tunnel(way_out: Lab) -> None:
     assert "is-not-on-the-list-of-alice" in await way_out.status(target)
     assert way_out.records()[0].end == "policy"
     writer.close()
+
+
+async def test_plain_http_to_a_private_address_ends_when_private_is_taken_back(way_out: Lab) -> None:
+    async def switch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switched\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(switch, "127.0.0.1", 0)
+    target = f"up.example:{server.sockets[0].getsockname()[1]}"
+    way_out.configure(f'private = ["{target}"]')
+    await way_out.server.tick()
+    await way_out.push(target)
+    upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    reader, _ = await way_out.ask(f"GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n{upgrade}".encode())
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+
+    way_out.configure("")
+    await way_out.server.tick()
+
+    async with asyncio.timeout(WAIT):
+        assert await reader.read() == b""
+    server.close()
 
 
 async def test_a_grant_ends_after_the_clock_was_set_back(way_out: Lab) -> None:
