@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 from pathlib import Path
@@ -102,8 +103,9 @@ def _is_bindable(address: str) -> bool:
     return not _binds_any(6 if ":" in address else 4)
 
 
+@functools.cache
 def _binds_any(version: int) -> bool:
-    """Return True if this host lets programs bind addresses that are not its own."""
+    """Return True if this host lets programs bind addresses that are not its own. Read once."""
     try:
         return Path(f"/proc/sys/net/ipv{version}/ip_nonlocal_bind").read_text().strip() != "0"
     except OSError:

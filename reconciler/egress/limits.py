@@ -19,6 +19,8 @@ DIAL_SECONDS = 20.0
 """For a connection outside, its place in the line and the resolver included."""
 RESOLVE_SECONDS = 12.0
 """For the addresses of a name."""
+ADDRESSES_CHECKED = 32
+"""Addresses of one name; those beyond are not looked at. A check is a few calls of the kernel."""
 ADDRESSES_TRIED = 8
 ADDRESS_HEAD_START = 0.25
 """Seconds before the next address of a name is tried beside the one before (RFC 8305)."""

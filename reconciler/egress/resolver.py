@@ -9,7 +9,13 @@ from collections.abc import Callable, Sequence
 
 from meta.network.rule import is_address
 from meta.network.verdict import Verdict
-from reconciler.egress.limits import ADDRESS_HEAD_START, ADDRESSES_TRIED, RESOLUTIONS_PER_AGENT, RESOLVE_SECONDS
+from reconciler.egress.limits import (
+    ADDRESS_HEAD_START,
+    ADDRESSES_CHECKED,
+    ADDRESSES_TRIED,
+    RESOLUTIONS_PER_AGENT,
+    RESOLVE_SECONDS,
+)
 from reconciler.egress.ports import Denied
 
 Lookup = Callable[[str, int], Sequence[str]]
@@ -34,7 +40,7 @@ class Resolver:
         self._places = asyncio.Semaphore(RESOLUTIONS_PER_AGENT)
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
-        """Return the addresses of a canonical host. Raise Denied."""
+        """Return the addresses of a canonical host, at most ADDRESSES_CHECKED. Raise Denied."""
         if is_address(host):
             return (host,)
         try:
@@ -46,7 +52,7 @@ class Resolver:
             raise Denied(Verdict.UNRESOLVED, f"{host}-has-no-address") from error
         if not addresses:
             raise Denied(Verdict.UNRESOLVED, f"{host}-has-no-address")
-        return addresses
+        return addresses[:ADDRESSES_CHECKED]
 
     async def _ask(self, host: str, port: int) -> Sequence[str]:
         await self._places.acquire()

@@ -12,7 +12,7 @@ import pytest
 from meta.network.policy import AgentPolicy, Policy
 from meta.network.rule import parse_rule
 from meta.network.verdict import Verdict
-from reconciler.egress import resolver
+from reconciler.egress import addresses, resolver
 from reconciler.egress.limits import RESOLUTIONS_PER_AGENT
 from reconciler.egress.options import Options
 from reconciler.egress.ports import Denied
@@ -306,3 +306,20 @@ async def _restart(lab: Lab, options: Options) -> None:
     await lab.server.close()
     lab.options = options
     await lab.start()
+
+
+async def test_of_an_answer_with_very_many_addresses_a_few_are_checked(
+    way_out: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+
+    def refuse(address: str, port: int, *, private: bool) -> str:
+        checked.append(address)
+        return "private"
+
+    monkeypatch.setattr(addresses, "refusal", refuse)
+    way_out.names.addresses["many.example"] = [f"93.{number // 256}.{number % 256}.7" for number in range(4000)]
+    await way_out.push("many.example")
+
+    assert "an-address-of-kind-private" in await way_out.status("many.example:443")
+    assert len(checked) == 32
