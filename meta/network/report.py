@@ -11,6 +11,8 @@ from meta.network.verdict import Verdict
 
 REFUSALS_LIMIT = 200
 """Different refused hosts and ports of one agent that are kept; those beyond count as one, host "*" and port 0."""
+REFUSALS_REPORTED = 20_000
+"""Refused hosts and ports of all agents in one report: the latest of each agent, if there are more."""
 CONNECTIONS_KEPT = 500
 """Ended connections of one agent that are kept for `hive network`."""
 DAYS_KEPT = 40

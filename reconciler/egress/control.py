@@ -183,5 +183,6 @@ async def _answers(path: Path) -> bool:
 
 
 async def _send(writer: asyncio.StreamWriter, document: dict[str, Any]) -> None:
-    writer.write(encode_line(document))
+    # a report has thousands of rows: the loop goes on meanwhile
+    writer.write(await asyncio.to_thread(encode_line, document))
     await writer.drain()

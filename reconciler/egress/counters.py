@@ -7,12 +7,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from meta.errors import BadInput
 from meta.names import AgentName
+from meta.network.control import encode_agent
 from meta.network.report import (
     CONNECTIONS_KEPT,
     DAYS_KEPT,
@@ -190,7 +191,7 @@ class Book:
 
     def encode(self) -> dict[str, object]:
         """Return what survives a restart."""
-        return {**asdict(self.report()), "number": self._number, "refused": self._refused_number}
+        return {**encode_agent(self.report()), "number": self._number, "refused": self._refused_number}
 
     def _close(self, entry: Entry) -> None:
         self.open.discard(entry)

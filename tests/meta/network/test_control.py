@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from meta.errors import BadInput
 from meta.network import control
-from meta.network.report import AgentReport, ConnectionRecord, Metered, Refusal, Report
+from meta.network.report import REFUSALS_REPORTED, AgentReport, ConnectionRecord, Metered, Refusal, Report
 from meta.network.verdict import Verdict
 
 QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -60,6 +60,30 @@ def test_a_report_is_the_same_after_the_line(report: Report) -> None:
 def test_connections_are_the_same_after_the_line(records: list[ConnectionRecord]) -> None:
     line = control.encode_line({"connections": control.encode_connections(records)})
     assert control.decode_connections(control.decode_line(line)["connections"]) == records
+
+
+def refusals(count: int) -> tuple[Refusal, ...]:
+    """Return refusals of names as long as a name can be, each later than the one before."""
+    host = f"{'x' * 63}.{'y' * 63}.{'z' * 63}.{'w' * 57}"
+    return tuple(
+        Refusal(f"{n:03d}{host}", 65535, Verdict.PRIVATE, 10**9, n + 0.123456, n + 0.123456) for n in range(count)
+    )
+
+
+def test_a_report_of_very_many_agents_has_the_latest_refusals_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "REFUSALS_REPORTED", 6)
+    many, few = AgentReport(refusals=refusals(5)), AgentReport(refusals=refusals(2))
+    report = Report(1, "", 5, 1.0, "", {"alice": many, "bob": few})
+
+    agents = control.decode_report(control.encode_report(report)).agents
+
+    assert [refusal.first for refusal in agents["alice"].refusals] == [4.123456, 3.123456, 2.123456]
+    assert len(agents["bob"].refusals) == 2
+
+
+def test_as_many_refusals_as_a_report_may_have_fit_half_a_line() -> None:
+    report = Report(1, "", 5, 1.0, "", {"alice": AgentReport(refusals=refusals(100))})
+    assert len(control.encode_line(control.encode_report(report))) / 100 * REFUSALS_REPORTED < control.LINE_LIMIT / 2
 
 
 def good() -> dict[str, Any]:
