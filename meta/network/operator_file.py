@@ -19,7 +19,8 @@
     agents = ["alice"]              # without it, all
     paths = ["POST /v1/messages"]   # prefixes
 
-Both the daemon and `hive-egress` read it, each for itself: a daemon that went wrong cannot send a key elsewhere.
+Both the daemon and `hive-egress` read it (meta.network.operator_watch), each for itself: a daemon that went wrong
+cannot send a key elsewhere.
 Standard library only.
 """
 

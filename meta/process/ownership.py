@@ -102,8 +102,11 @@ def require_own_file(path: Path, trusted: Trusted) -> None:
     except OSError:
         return
     fault = _fault(path, found, trusted)
-    if fault is not None:
-        raise Refused(fault, "find out who made it, then remove it or give it to hive's user with chown")
+    if fault is None:
+        return
+    if found.st_uid in trusted:
+        raise Refused(fault, f"see what it holds, then `chmod o-w {path}`")
+    raise Refused(fault, "find out who made it, then remove it or give it to hive's user with chown")
 
 
 def _fault(path: Path, found: os.stat_result, trusted: Trusted) -> str | None:

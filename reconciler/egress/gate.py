@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from meta.errors import BadInput
 from meta.names import AgentName
+from meta.network.operator_watch import OperatorWatch
 from meta.network.policy import AgentPolicy
 from meta.network.report import Metered
 from meta.network.routes import Route
@@ -21,7 +22,6 @@ from reconciler.egress import addresses
 from reconciler.egress.answers import one_line
 from reconciler.egress.counters import Book, Entry
 from reconciler.egress.limits import DIAL_SECONDS, DIALS_PER_AGENT, Pace
-from reconciler.egress.network_file import NetworkFile
 from reconciler.egress.pool import Upstreams
 from reconciler.egress.ports import HTTP, ROUTE, TUNNEL, Account, Denied, Keys, Streams
 from reconciler.egress.resolver import Resolver, connect
@@ -47,7 +47,7 @@ class AgentGate:
         self,
         agent: AgentName,
         policy: AgentPolicy,
-        network: NetworkFile,
+        network: OperatorWatch,
         book: Book,
         keys: Keys,
         resolver: Resolver,

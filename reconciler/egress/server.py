@@ -13,6 +13,7 @@ from typing import Any
 from meta.errors import BadInput
 from meta.names import AgentName
 from meta.network.control import VERSION
+from meta.network.operator_watch import OperatorWatch
 from meta.network.policy import AgentPolicy, Policy
 from meta.network.report import ConnectionRecord, Report
 from meta.network.verdict import Verdict
@@ -24,7 +25,6 @@ from reconciler.egress.gate import AgentGate
 from reconciler.egress.keys import Keys
 from reconciler.egress.limits import REFUSED_AT_ONCE
 from reconciler.egress.log import ConnectionLog, write_line
-from reconciler.egress.network_file import NetworkFile
 from reconciler.egress.options import Options
 from reconciler.egress.policy_file import load_policy, save_policy
 from reconciler.egress.ports import TUNNEL, Denied
@@ -57,9 +57,9 @@ class Server:
         self._carrier = Carrier()
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
         self._keys = Keys(None if credentials is None else Path(credentials))
-        self._network = NetworkFile(options.network, options.ceiling)
         self._sockets = AgentSockets(options.sockets, self._accept)
         uids = () if options.daemon_uid is None else (options.daemon_uid,)
+        self._network = OperatorWatch(options.network, options.ceiling, trusted=uids)
         self._control = Control(options.control, uids, self, self._changes)
         self._kept, self._counters_problem = load_counters(options.state)
         self._policy, self._policy_problem = load_policy(options.state)

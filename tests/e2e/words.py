@@ -157,6 +157,7 @@ class Story:
         new = file.with_name("network.toml.new")
         new.write_text(text, encoding="utf-8")
         new.chmod(0o600)
+        os.utime(new, (0, 0))  # one that was written a moment ago is not obeyed yet, and no person types that fast
         new.replace(file)
 
     def quiet(self, *words: str) -> bool:

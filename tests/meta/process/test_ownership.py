@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from meta.errors import Refused
-from meta.process.ownership import Trusted, require_own, way
+from meta.process.ownership import Trusted, require_own, require_own_file, way
 
 
 def test_the_way_has_each_link_and_then_where_it_leads(tmp_path: Path) -> None:
@@ -31,3 +31,12 @@ def test_links_that_lead_nowhere_are_not_believed(tmp_path: Path) -> None:
 
 def test_what_does_not_exist_yet_belongs_to_nobody_else(tmp_path: Path) -> None:
     require_own(tmp_path / "none" / "below", Trusted.caller())
+
+
+def test_the_remedy_for_an_own_file_that_every_user_may_write_is_its_mode(tmp_path: Path) -> None:
+    file = tmp_path / "network.toml"
+    file.touch()
+    file.chmod(0o666)
+    with pytest.raises(Refused) as error:
+        require_own_file(file, Trusted.caller())
+    assert error.value.hint == f"see what it holds, then `chmod o-w {file}`"

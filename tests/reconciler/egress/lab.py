@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -94,6 +95,7 @@ class Lab:
         """Replace the operator's file."""
         fresh = self.options.network.with_suffix(".new")
         fresh.write_text(text)
+        os.utime(fresh, (0, 0))  # one that was written a moment ago is not obeyed yet
         fresh.rename(self.options.network)
 
     def folder(self, agent: AgentName = ALICE) -> Path:

@@ -88,6 +88,21 @@ async def test_a_grant_ends_by_itself_with_its_tunnel(way_out: Lab) -> None:
     writer.close()
 
 
+async def test_a_moment_of_an_empty_operator_file_ends_nothing(way_out: Lab) -> None:
+    target = f"up.example:{way_out.upstream.port}"
+    await way_out.push(target)
+    reader, writer = await way_out.tunnel(target)
+    text = way_out.options.network.read_text()
+
+    way_out.options.network.write_text("")
+    await way_out.server.tick()
+    way_out.options.network.write_text(text)
+    await way_out.server.tick()
+
+    writer.write(b"x")
+    assert await reader.readexactly(1) == b"x"
+
+
 async def test_plain_http_to_a_private_address_ends_when_private_is_taken_back(way_out: Lab) -> None:
     async def switch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

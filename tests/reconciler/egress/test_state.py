@@ -16,9 +16,8 @@ from meta.network.policy import AgentPolicy, Policy
 from meta.network.report import Metered
 from meta.network.rule import parse_rule
 from meta.network.verdict import Verdict
-from reconciler.egress import policy_file
+from reconciler.egress import files, policy_file
 from reconciler.egress.counters import NUMBERS_SKIPPED
-from reconciler.egress.network_file import NetworkFile
 from reconciler.egress.options import Options
 from reconciler.egress.server import Server
 from reconciler.egress.state import lock_state
@@ -125,7 +124,7 @@ async def test_a_disk_that_hangs_delays_no_policy(way_out: Lab, monkeypatch: pyt
     target = f"up.example:{way_out.upstream.port}"
     await way_out.push(target)
     go_on = threading.Event()
-    write = policy_file.write_file
+    write = files.write_file
 
     def hang(path: Path, data: bytes) -> None:
         go_on.wait(WAIT)
@@ -225,20 +224,6 @@ async def test_a_broken_new_operator_file_is_not_obeyed_and_is_a_problem(way_out
     await way_out.server.tick()
     assert way_out.server.report().problems == ()
     assert "loopback" in await way_out.status(target)
-
-
-def test_a_ceiling_that_cannot_be_read_lets_nothing_pass(tmp_path: Path) -> None:
-    network = NetworkFile(tmp_path / "network.toml", "*.example @python")
-    assert not network.within_ceiling("a.example", 443)
-    assert "@python" in network.problem
-
-    (tmp_path / "network.toml").write_text('[groups]\npython = ["pypi.org"]')
-    network.reload()
-
-    assert network.problem == ""
-    assert network.within_ceiling("a.example", 443)
-    assert network.within_ceiling("pypi.org", 443)
-    assert not network.within_ceiling("crates.io", 443)
 
 
 def test_a_second_process_on_the_same_state_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The reader of the operator's settings: what is in force when the file changes, breaks, goes."""
+"""The operator's settings as the daemon asks for them. The reader is tested in tests/meta/network."""
 
 from __future__ import annotations
 
@@ -24,85 +24,14 @@ def test_without_a_file_there_is_nothing_in_it(path: Path) -> None:
     assert not settings.file().groups and settings.ceiling() is None and not settings.problem
 
 
-def test_a_change_of_the_file_is_in_force_at_the_next_look(path: Path) -> None:
-    settings = OperatorSettings(path)
-    settings.file()
-    path.write_text(PYTHON)
-    assert settings.file().groups["python"] == (parse_rule("pypi.org"),)
-
-
-def test_a_broken_version_keeps_the_last_good_one_and_names_the_fault(path: Path) -> None:
-    path.write_text(PYTHON)
-    settings = OperatorSettings(path)
-    settings.file()
-    path.write_text("[groups]\npython = [1]\n")
-    assert "python" in settings.file().groups
-    assert "groups.python" in settings.problem and str(path) in settings.problem
-
-
-def test_the_revision_grows_with_each_good_version_alone(path: Path) -> None:
-    settings = OperatorSettings(path)
+def test_each_answer_is_of_the_file_of_now(path: Path) -> None:
+    settings = OperatorSettings(path, "@python")
+    assert settings.problem and settings.ceiling() == ()
     first = settings.revision()
-    path.write_text("groups = 1")
-    assert settings.revision() == first
     path.write_text(PYTHON)
-    assert settings.revision() == settings.revision() > first
-
-
-def test_a_mended_file_ends_the_problem(path: Path) -> None:
-    path.write_text("groups = 1")
-    settings = OperatorSettings(path)
-    assert settings.problem
-    path.write_text(PYTHON)
-    assert not settings.problem and "python" in settings.file().groups
-
-
-def test_a_removed_file_is_an_empty_one(path: Path) -> None:
-    path.write_text(PYTHON)
-    settings = OperatorSettings(path)
-    settings.file()
-    path.unlink()
-    assert not settings.file().groups and not settings.problem
-
-
-def test_a_named_file_that_is_missing_is_a_problem_and_changes_nothing(path: Path) -> None:
-    path.write_text(PYTHON)
-    settings = OperatorSettings(path, may_miss=False)
-    settings.file()
-    path.unlink()
-    assert "python" in settings.file().groups and "HIVE_NETWORK_FILE" in settings.problem
-
-
-def test_a_folder_in_its_place_is_a_problem(path: Path) -> None:
-    path.mkdir()
-    assert "folder" in OperatorSettings(path).problem
-
-
-def test_a_file_below_another_file_is_a_problem(path: Path) -> None:
-    path.write_text("")
-    assert "Not a directory" in OperatorSettings(path / "network.toml").problem
-
-
-def test_the_ceiling_follows_the_groups_of_the_file(path: Path) -> None:
-    path.write_text(PYTHON)
-    settings = OperatorSettings(path, "@python, crates.io:443")
-    assert settings.ceiling() == (parse_rule("pypi.org"), parse_rule("crates.io:443"))
-    path.write_text('[groups]\npython = ["pypi.org", "files.pythonhosted.org"]\n')
-    assert parse_rule("files.pythonhosted.org") in (settings.ceiling() or ())
-
-
-def test_a_ceiling_that_never_was_understood_lets_nothing_through(path: Path) -> None:
-    settings = OperatorSettings(path, "@python")
-    assert settings.ceiling() == ()
-    assert "HIVE_NETWORK_CEILING" in settings.problem and "@python" in settings.problem
-
-
-def test_a_ceiling_whose_group_went_keeps_what_it_was(path: Path) -> None:
-    path.write_text(PYTHON)
-    settings = OperatorSettings(path, "@python")
-    settings.ceiling()
-    path.unlink()
-    assert settings.ceiling() == (parse_rule("pypi.org"),) and settings.problem
+    assert settings.revision() > first
+    assert settings.file().groups["python"] == settings.ceiling() == (parse_rule("pypi.org"),)
+    assert not settings.problem
 
 
 @pytest.mark.parametrize(("named", "expected"), [("", "state/network.toml"), ("/etc/hive/n.toml", "/etc/hive/n.toml")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,8 @@ async def test_a_group_that_went_after_the_approval_fails_the_deploy_with_the_re
     diff = await daemon.service.diffs.proposal(deploy.id)
     assert diff.complaint is None
     assert diff.words[0] == "MORE RIGHTS: it may newly reach:\n  + @python: pypi.org (ports 80 and 443)"
-    file.unlink()
+    file.write_text("")
+    os.utime(file, (0, 0))
     complaint = (await daemon.service.diffs.proposal(deploy.id)).complaint
     assert complaint is not None and "'@python' is no group" in complaint
     await daemon.service.proposals.approve(deploy.id, "test")
@@ -67,7 +69,8 @@ async def test_what_runs_goes_on_although_its_group_went(daemon: Daemon) -> None
     deploy = await daemon.service.settings.propose(ALICE, "test", WANTS)
     await daemon.service.proposals.approve(deploy.id, "test")
     assert await daemon.service.loop.settled(ALICE, 30)
-    file.unlink()
+    file.write_text("")
+    os.utime(file, (0, 0))
     await daemon.service.agents.rebuild(ALICE, "test")
     assert await daemon.service.loop.settled(ALICE, 30)
     assert daemon.world.observer.observe(ALICE).container.launch is not None

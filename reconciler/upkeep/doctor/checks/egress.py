@@ -7,12 +7,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from meta import own_file
 from meta.agent_toml.settings import SETTINGS_FILE, AgentSettings
-from meta.errors import Damaged, HiveError
+from meta.errors import HiveError
 from meta.names import AgentName
 from meta.network.control import LINE_LIMIT, VERSION, decode_line, decode_report, encode_line
-from meta.network.operator_file import FILE_LIMIT, OperatorFile, ceiling_of, parse_operator_file
+from meta.network.operator_file import OperatorFile, ceiling_of
+from meta.network.operator_watch import OperatorWatch
 from meta.network.report import Report
 from meta.network.routes import MODEL_ROUTES
 from meta.network.rule import beyond
@@ -41,21 +41,27 @@ async def way_out(subject: Subject) -> list[Finding]:
 
 def _operator_file(subject: Subject) -> tuple[OperatorFile | None, list[Finding]]:
     """Return the operator's file, and what is wrong with it or with the ceiling."""
-    path = Path(subject.config.network_file or subject.layout.network_file)
+    config = subject.config
+    path = Path(config.network_file or subject.layout.network_file)
     remedy = "mend it; until then the last good version counts: docs/reference/network.md"
+    watch = OperatorWatch(
+        path, config.network_ceiling, may_miss=not config.network_file, trusted=_owners(subject.layout.state)
+    )
+    if (fault := watch.file_fault) is not None:
+        if isinstance(fault.__cause__, OSError):
+            return None, [Finding(Verdict.WARN, fault.summary, "run this as hive's user")]
+        return None, [Finding(Verdict.FAIL, fault.summary, fault.hint or remedy)]
+    if (fault := watch.ceiling_fault) is not None:
+        return watch.file, [Finding(Verdict.FAIL, fault.summary, fault.hint or remedy)]
+    return watch.file, []
+
+
+def _owners(state: Path) -> tuple[int, ...]:
+    """Return hive's user: the owner of the state directory."""
     try:
-        file = parse_operator_file(own_file.read(path, FILE_LIMIT, follow=True), str(path))
-    except FileNotFoundError:
-        file = OperatorFile()
-    except OSError as error:
-        return None, [Finding(Verdict.WARN, f"{path} cannot be read: {error.strerror}", "run this as hive's user")]
-    except (HiveError, Damaged) as error:
-        return None, [Finding(Verdict.FAIL, error.summary, error.hint or remedy)]
-    try:
-        ceiling_of(subject.config.network_ceiling, file)
-    except HiveError as error:
-        return file, [Finding(Verdict.FAIL, f"HIVE_NETWORK_CEILING: {error.summary}", error.hint or remedy)]
-    return file, []
+        return (state.stat().st_uid,)
+    except OSError:
+        return ()
 
 
 def _proxy(environment: Mapping[str, str]) -> list[Finding]:
