@@ -200,16 +200,28 @@ class EgressProcess:
 
 
 def running(state: Path) -> list[tuple[ProcessIdentity, tuple[str, ...]]]:
-    """Return every hive-egress of a state directory that this user runs, with its command line."""
+    """Return every hive-egress of a state directory that this user runs, with its command line.
+
+    An agent's process may have any command line, and has the same user if agents have one uid. But it is in other
+    namespaces, which it cannot leave.
+    """
     found = []
+    ours = _namespaces("self")
     for name in (entry.name for entry in Path("/proc").iterdir()):
         if not name.isdecimal():
             continue
         with contextlib.suppress(OSError, NotFound):
             words = tuple(os.fsdecode(Path("/proc", name, "cmdline").read_bytes()).split("\0")[:-1])
-            if words[1:6] == (*PROGRAM, "--state", str(state)) and Path("/proc", name).stat().st_uid == os.geteuid():
+            if words[1:6] != (*PROGRAM, "--state", str(state)) or Path("/proc", name).stat().st_uid != os.geteuid():
+                continue
+            if _namespaces(name) == ours:
                 found.append((identity(int(name)), words))
     return found
+
+
+def _namespaces(process: str) -> tuple[str, ...]:
+    """Return the namespaces of users and processes that a process is in."""
+    return tuple(str(Path("/proc", process, "ns", kind).readlink()) for kind in ("user", "pid"))
 
 
 async def end(which: ProcessIdentity, seconds: float | None = None) -> bool:

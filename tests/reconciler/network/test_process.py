@@ -7,6 +7,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +29,7 @@ from reconciler.network import process as process_module
 from reconciler.network.client import EgressClient, OtherProtocol
 from reconciler.network.operator import OperatorSettings
 from reconciler.network.policies import Policies, Sources
-from reconciler.network.process import LOG_LIMIT, EgressCommand, EgressProcess, end, running
+from reconciler.network.process import LOG_LIMIT, PROGRAM, EgressCommand, EgressProcess, end, running
 from reconciler.network.way_out import WayOut
 from reconciler.observe.roster import Roster
 from reconciler.observe.running import RunningCommits
@@ -169,6 +171,35 @@ async def test_its_log_is_cut_at_a_limit_and_keeps_the_part_before(place: Place)
 
 def test_a_process_whose_words_only_look_alike_is_no_hive_egress(tmp_path: Path) -> None:
     assert running(tmp_path) == []
+
+
+FAKE = """import sys, time
+print("runs", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("prefix", "count"), [((), 1), (("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"), 0)]
+)
+def test_a_process_of_an_agent_that_calls_itself_hive_egress_is_none(
+    tmp_path: Path, prefix: tuple[str, ...], count: int
+) -> None:
+    package = tmp_path / "reconciler" / "egress"
+    package.mkdir(parents=True)
+    for init in (package.parent, package):
+        (init / "__init__.py").touch()
+    (package / "__main__.py").write_text(FAKE)
+    state = tmp_path / "state"
+    argv = [*prefix, sys.executable, *PROGRAM, "--state", str(state)]
+    env = {"PYTHONPATH": str(tmp_path), "PATH": os.defpath}
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, cwd=tmp_path) as fake:
+        assert fake.stdout is not None
+        try:
+            assert fake.stdout.readline() == b"runs\n"
+            assert len(running(state)) == count
+        finally:
+            fake.kill()
 
 
 async def test_hive_down_ends_it_and_removes_its_sockets_and_leaves_that_of_a_service_alone(place: Place) -> None:
