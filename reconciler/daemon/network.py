@@ -39,6 +39,7 @@ def make_way_out(
         grants=lambda agent: meta.known().run_of(agent).grants,
         held=held,
         operator=OperatorSettings.of(here.layout, here.config),
+        identity=roster.identity,
     )
     control = Path(here.config.egress_control or here.layout.egress_control)
     process = None

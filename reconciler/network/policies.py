@@ -15,6 +15,7 @@ from meta.names import AgentName
 from meta.network.policy import AgentPolicy, Policy
 from reconciler.network.operator import OperatorSettings
 from reconciler.network.policy import Judged, Needs, Operator, fit, judge
+from reconciler.network.reach import in_force
 from reconciler.observe.settings import CLOSED
 
 DAMAGED = "its agent.toml cannot be read: it keeps what it could reach, and gets nothing new"
@@ -29,7 +30,8 @@ MANY = 100
 class Sources:
     """What policies are made of: the agents that exist, the settings that each one runs with, what is granted or held.
 
-    `refresh` reads meta again. `held` returns why the keys of an agent are closed, "" if they are not.
+    `refresh` reads meta again. `held` returns why the keys of an agent are closed, "" if they are not. `identity`
+    returns what tells an agent from an earlier one of its name, "" while that is not known.
     """
 
     refresh: Callable[[], Awaitable[object]]
@@ -38,6 +40,7 @@ class Sources:
     grants: Callable[[AgentName], tuple[NetworkGrant, ...]]
     held: Callable[[AgentName], str]
     operator: OperatorSettings
+    identity: Callable[[AgentName], str] = str
     clock: Callable[[], float] = time.time
 
 
@@ -47,10 +50,16 @@ class _Known:
     operator: Operator
     judged: Judged
     damaged: bool
+    kept: Needs | None = None
+    """Nothing was read yet: hive-egress goes on with its last policy of the agent while its needs are these."""
 
 
 class Policies:
-    """The policies. `policy` is that of the last `read`, and `revision` its own, which takes long for many agents."""
+    """The policies. `policy` is that of the last `read`, and `revision` its own, which takes long for many agents.
+
+    A new daemon that cannot read an agent's file yet takes nothing from it: hive-egress keeps what it has. But a grant
+    that is given or taken back, or keys that are closed or opened, are obeyed: then the agent has its grants alone.
+    """
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
@@ -63,7 +72,8 @@ class Policies:
     @property
     def needed(self) -> bool:
         """True if an agent may reach anything."""
-        return any(each.rules or each.grants or each.routes for each in self.policy.agents.values())
+        agents = self.policy.agents.values()
+        return bool(self.policy.keep) or any(each.rules or each.grants or each.routes for each in agents)
 
     @property
     def operator_problem(self) -> str:
@@ -76,11 +86,11 @@ class Policies:
             await self._sources.refresh()
         operator, now = self._operator_of_now(), self._sources.clock()
         known = {agent: await self._judge(agent, operator, now) for agent in self._sources.names()}
-        before = {agent: each.judged for agent, each in self._known.items()}
-        if before != {agent: each.judged for agent, each in known.items()}:
-            agents = {agent: each.judged.policy for agent, each in known.items()}
-            beside = asyncio.to_thread(_fit, agents) if len(agents) > MANY else None
-            self.policy, self._cut, self.revision = await beside if beside is not None else _fit(agents)
+        if _outcome(self._known) != _outcome(known):
+            agents = {agent: each.judged.policy for agent, each in known.items() if each.kept is None}
+            keep = frozenset(known.keys() - agents.keys())
+            beside = asyncio.to_thread(_fit, agents, keep) if len(agents) > MANY else None
+            self.policy, self._cut, self.revision = await beside if beside is not None else _fit(agents, keep)
         self._known = known  # only now: if this is cancelled, the next read makes the policy
         return self.policy
 
@@ -103,11 +113,31 @@ class Policies:
         settings, damaged = await self._settings(agent), False
         if settings is None or settings is CLOSED:
             settings, damaged = known.needs.settings if known is not None else None, settings is CLOSED
-        needs = Needs(settings, self._sources.grants(agent), self._sources.held(agent))
-        if known is not None and known.needs == needs and known.operator is operator and not needs.grants:
+        needs = Needs(settings, self._sources.grants(agent), self._sources.held(agent), self._sources.identity(agent))
+        kept = self._kept(agent, needs, now) if settings is None or not needs.identity else None
+        if kept is not None:
+            return _Known(needs, operator, judge(agent, needs, operator, now), damaged, kept)
+        if (
+            known is not None
+            and known.kept is None
+            and known.needs == needs
+            and known.operator is operator
+            and not needs.grants
+        ):
             return known if known.damaged == damaged else _Known(needs, operator, known.judged, damaged)
         await asyncio.sleep(0)  # all of many agents are judged anew when the operator's file changes
         return _Known(needs, operator, judge(agent, needs, operator, now), damaged)
+
+    def _kept(self, agent: AgentName, needs: Needs, now: float) -> Needs | None:
+        """Return the needs that an agent had when it was first seen, if nothing of it was known since, and if the
+        operator changed nothing since.
+        """
+        known = self._known.get(agent)
+        if known is not None and known.kept is None:
+            return None
+        first = known.kept if known is not None and known.kept is not None else needs
+        same = first.held == needs.held and in_force(first.grants, now) == in_force(needs.grants, now)
+        return first if same else None
 
     async def _settings(self, agent: AgentName) -> AgentSettings | None:
         """Return the settings that an agent runs with; None if they cannot be read now, or if it runs with none."""
@@ -117,6 +147,12 @@ class Policies:
             return None
 
 
-def _fit(agents: Mapping[AgentName, AgentPolicy]) -> tuple[Policy, frozenset[AgentName], str]:
-    policy, cut = fit(agents)
+def _outcome(known: Mapping[AgentName, _Known]) -> dict[AgentName, Judged | None]:
+    return {agent: each.judged if each.kept is None else None for agent, each in known.items()}
+
+
+def _fit(
+    agents: Mapping[AgentName, AgentPolicy], keep: frozenset[AgentName]
+) -> tuple[Policy, frozenset[AgentName], str]:
+    policy, cut = fit(agents, keep)
     return policy, cut, policy.revision

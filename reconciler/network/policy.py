@@ -35,12 +35,13 @@ class Operator:
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What one agent may have. `settings` are those of the commit that it runs with, None if they are not known: then
-    it has its grants alone. `held` closes its keys.
+    it has its grants alone. `held` closes its keys. `identity` tells it from an earlier agent of its name.
     """
 
     settings: AgentSettings | None
     grants: tuple[NetworkGrant, ...] = ()
     held: str = ""
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ def judge(agent: AgentName, needs: Needs, operator: Operator, now: float) -> Jud
         needs.held,
         file.connections,
         file.bytes_per_second,
+        needs.identity,
     )
     return Judged(policy, tuple(problems))
 
@@ -95,19 +97,22 @@ def model_route(agent: AgentName, runtime: str, file: OperatorFile) -> Route | N
     return None
 
 
-def fit(agents: Mapping[AgentName, AgentPolicy], most: int = POLICY_LIMIT) -> tuple[Policy, frozenset[AgentName]]:
+def fit(
+    agents: Mapping[AgentName, AgentPolicy], keep: frozenset[AgentName] = frozenset(), most: int = POLICY_LIMIT
+) -> tuple[Policy, frozenset[AgentName]]:
     """Return the policy of all agents, within `most` bytes, and the agents whose rules did not fit.
 
-    The largest ones lose their rules: without that one agent's would keep those of all others away.
+    The largest ones lose their rules: without that one agent's would keep those of all others away. `keep` are the
+    agents whose last policy hive-egress goes on with.
     """
-    policy, cut = Policy(dict(agents)), set[AgentName]()
+    policy, cut = Policy(dict(agents), keep), set[AgentName]()
     if len(encode_policy(policy)) <= most:
         return policy, frozenset()
     kept = dict(agents)
     for agent in sorted(agents, key=lambda name: len(encode_policy(Policy({name: agents[name]}))), reverse=True):
         kept[agent] = replace(kept[agent], rules=())
         cut.add(agent)
-        if len(encode_policy(policy := Policy(kept))) <= most:
+        if len(encode_policy(policy := Policy(kept, keep))) <= most:
             break
     return policy, frozenset(cut)
 

@@ -119,7 +119,7 @@ def test_too_long_policies_lose_the_rules_of_the_largest_agents_only() -> None:
     whole, cut = fit(agents)
     assert (whole.agents, cut) == (agents, frozenset())
     most = len(encode_policy(Policy(agents))) - 10
-    short, cut = fit(agents, most)
+    short, cut = fit(agents, most=most)
     assert cut == {BOB}
     assert [len(short.agents[name].rules) for name in (ALICE, BOB, CAROL)] == [3, 0, 20]
     assert len(encode_policy(short)) <= most < POLICY_LIMIT

@@ -43,6 +43,7 @@ class Hive:
     settings: dict[AgentName, AgentSettings | TransientError] = field(default_factory=dict)
     grants: dict[AgentName, tuple[NetworkGrant, ...]] = field(default_factory=dict)
     held: dict[AgentName, str] = field(default_factory=dict)
+    identities: dict[AgentName, str] = field(default_factory=dict)
     meta_fails: bool = False
     runs: bool = True
 
@@ -54,6 +55,7 @@ class Hive:
             lambda agent: self.grants.get(agent, ()),
             lambda agent: self.held.get(agent, ""),
             OperatorSettings(self.folder / "network.toml"),
+            lambda agent: self.identities.get(agent, "first"),
             asyncio.get_running_loop().time,
         )
         self.client = EgressClient(self.folder / "run" / "control.sock")
@@ -137,12 +139,61 @@ async def test_an_agent_whose_settings_cannot_be_read_keeps_its_policy_and_gets_
 ) -> None:
     async with fake_egress(hive.client.path) as fake:
         await hive.way_out.push()
-        hive.settings[ALICE] = hive.settings[BOB] = unreadable
+        hive.settings[ALICE] = unreadable
         hive.grants[ALICE] = (NetworkGrant("c.example", 10**10, "root", 0),)
         await hive.way_out.push()
-        assert (rules(fake), rules(fake, BOB)) == (["a.example"], [])
+        assert rules(fake) == ["a.example"]
         assert [grant.rule.text for grant in fake.policy.agents[ALICE].grants] == ["c.example"]
         assert (DAMAGED in hive.way_out.conditions(ALICE)) is (unreadable is CLOSED)
+
+
+@pytest.mark.parametrize("unreadable", [CLOSED, TransientError("busy")])
+async def test_a_first_look_that_cannot_read_an_agent_takes_nothing_from_it(
+    hive: Hive, unreadable: AgentSettings | TransientError
+) -> None:
+    hive.settings[ALICE] = unreadable
+    hive.grants[ALICE] = (NetworkGrant("c.example", 10**10, "root", 0),)
+    async with fake_egress(hive.client.path) as fake:
+        await hive.way_out.push()
+        assert (fake.policy.agents, fake.policy.keep) == ({}, {ALICE})
+        assert (DAMAGED in hive.way_out.conditions(ALICE)) is (unreadable is CLOSED)
+        hive.settings[ALICE] = reaching("a.example")
+        await hive.way_out.push()
+        assert (rules(fake), fake.policy.keep) == (["a.example"], frozenset())
+
+
+async def test_an_agent_of_whom_nothing_is_known_obeys_what_the_operator_takes_back(hive: Hive) -> None:
+    hive.settings[ALICE] = CLOSED
+    hive.grants[ALICE] = (NetworkGrant("c.example", 10**10, "root", 0),)
+    async with fake_egress(hive.client.path) as fake:
+        await hive.way_out.push()
+        hive.grants[ALICE] = ()
+        await hive.way_out.push()
+        assert (rules(fake), fake.policy.agents[ALICE].grants, fake.policy.keep) == ([], (), frozenset())
+
+
+async def test_keys_that_a_budget_closes_are_closed_for_an_agent_of_whom_nothing_is_known(hive: Hive) -> None:
+    hive.settings[ALICE] = CLOSED
+    async with fake_egress(hive.client.path) as fake:
+        await hive.way_out.push()
+        hive.held[ALICE] = "used up"
+        await hive.way_out.push()
+        assert fake.policy.agents[ALICE].held == "used up"
+
+
+async def test_a_new_agent_of_an_old_name_has_another_identity_and_nothing_is_pushed_before_it_is_known(
+    hive: Hive,
+) -> None:
+    async with fake_egress(hive.client.path) as fake:
+        hive.identities[ALICE] = ""
+        await hive.way_out.push()
+        assert fake.policy.keep == {ALICE}
+        hive.identities[ALICE] = "1-aa"
+        await hive.way_out.push()
+        assert fake.policy.agents[ALICE].identity == "1-aa"
+        hive.identities[ALICE] = "2-bb"
+        await hive.way_out.push()
+        assert fake.policy.agents[ALICE].identity == "2-bb"
 
 
 async def test_a_damaged_meta_keeps_the_way_out_as_it_is(hive: Hive) -> None:
