@@ -117,10 +117,10 @@ class WayOut:
         return answer.held if self._kinds else ""
 
     def _routes(self, answer: Answer) -> dict[str, str]:
-        """Return the URL of the first route of each kind."""
+        """Return the URL of the first route of each kind, in the order of the operator's file."""
         urls: dict[str, str] = {}
-        for name in sorted(answer.routes):
-            urls.setdefault(answer.routes[name], f"{self._url}/{name}")
+        for name, kind in answer.routes.items():
+            urls.setdefault(kind, f"{self._url}/{name}")
         return urls
 
     def _instead(self, answer: Answer) -> list[tuple[str, str]]:

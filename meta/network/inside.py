@@ -3,9 +3,9 @@
     GET /.hive/way-out?after=17
     -> {"routes": {"anthropic": "anthropic"}, "held": "", "refused": [{"host", "port", "count"}], "next": 21}
 
-`routes` has the kind of each key that this agent may use. `upstreams` has where those of kind `git` lead, if there are
-any: git asks the route instead. `refused` are the refusals after the number `after`, added up by host and port; the
-harness puts them into the agent's next turn and asks with `next` from then on.
+`routes` has the kind of each key that this agent may use, in the order of the operator's file. `upstreams` has where
+those of kind `git` lead, if there are any: git asks the route instead. `refused` are the refusals after the number
+`after`, added up by host and port; the harness puts them into the agent's next turn and asks with `next` from then on.
 """
 
 from __future__ import annotations

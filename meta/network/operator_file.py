@@ -66,6 +66,10 @@ class OperatorFile:
     bytes_per_second: int | None = None
     idle_seconds: float = IDLE_SECONDS
 
+    def kinds(self, agent: str) -> dict[str, str]:
+        """Return the kind of each key that serves an agent by its name, in the order of the file."""
+        return {name: route.kind for name, route in self.routes.items() if route.serves(agent)}
+
     def expand(self, entries: Iterable[str]) -> list[Rule]:
         """Return the rules of entries of agent.toml or of the ceiling. Raise BadInput for one that is none.
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from meta.errors import BadInput, Refused
 from meta.network.operator_file import FILE, OperatorFile
 from meta.network.policy import RULES_LIMIT
-from meta.network.routes import MODEL_ROUTES
+from meta.network.routes import model_route
 from meta.network.rule import Rule, beyond, covers, parse_rule
 from meta.network.runtime_hosts import runtime_rules
 
@@ -44,11 +44,7 @@ class Reached:
 
 def key_outside(reach: Reach, file: OperatorFile) -> str:
     """Return the name of the operator's key by which the runtime reaches its model, "" if there is none."""
-    for kind in MODEL_ROUTES.get(reach.runtime, ()):
-        for name, route in file.routes.items():
-            if route.kind == kind and route.serves(reach.agent):
-                return name
-    return ""
+    return model_route(reach.runtime, file.kinds(reach.agent))
 
 
 def reached(reach: Reach, file: OperatorFile) -> list[Reached]:

@@ -144,3 +144,16 @@ MODEL_ROUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """The kinds of routes by which the CLI of a runtime may reach its model. The first that there is counts."""
+
+
+def model_route(runtime: str, kinds: Mapping[str, str]) -> str:
+    """Return the name of the key by which the CLI of a runtime reaches its model, "" if its login lives inside.
+
+    `kinds` has the kind of each key that serves the agent by its name, in the order of the operator's file: of several
+    of one kind the first counts.
+    """
+    for kind in MODEL_ROUTES.get(runtime, ()):
+        for name, each in kinds.items():
+            if each == kind:
+                return name
+    return ""

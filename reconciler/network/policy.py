@@ -16,7 +16,7 @@ from meta.model import NetworkGrant
 from meta.names import AgentName
 from meta.network.operator_file import OperatorFile
 from meta.network.policy import POLICY_LIMIT, RULES_LIMIT, AgentPolicy, Grant, Policy, encode_policy
-from meta.network.routes import MODEL_ROUTES, Route
+from meta.network.routes import model_route
 from meta.network.rule import Rule, beyond, parse_rule
 from meta.network.runtime_hosts import runtime_rules
 
@@ -71,7 +71,7 @@ def judge(agent: AgentName, needs: Needs, operator: Operator, now: float) -> Jud
     policy = AgentPolicy(
         rules[:most],
         grants[:RULES_LIMIT],
-        frozenset(route.name for route in file.routes.values() if route.serves(agent) and needs.settings is not None),
+        frozenset(file.kinds(agent) if needs.settings is not None else ()),
         needs.held,
         file.connections,
         file.bytes_per_second,
@@ -84,17 +84,7 @@ def default_rules(agent: AgentName, settings: AgentSettings | None, file: Operat
     """Return what the agent may reach because of its runtime."""
     if settings is None or not settings.network.defaults:
         return ()
-    return runtime_rules(settings.runtime, key_outside=model_route(agent, settings.runtime, file) is not None)
-
-
-def model_route(agent: AgentName, runtime: str, file: OperatorFile) -> Route | None:
-    """Return the key by which the CLI of a runtime reaches its model; None if its login lives inside."""
-    routes = [route for route in file.routes.values() if route.serves(agent)]
-    for kind in MODEL_ROUTES.get(runtime, ()):
-        for route in routes:
-            if route.kind == kind:
-                return route
-    return None
+    return runtime_rules(settings.runtime, key_outside=bool(model_route(settings.runtime, file.kinds(agent))))
 
 
 def fit(

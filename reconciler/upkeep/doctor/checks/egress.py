@@ -14,7 +14,7 @@ from meta.network.control import LINE_LIMIT, VERSION, decode_line, decode_report
 from meta.network.operator_file import OperatorFile, ceiling_of
 from meta.network.operator_watch import OperatorWatch
 from meta.network.report import Report
-from meta.network.routes import MODEL_ROUTES
+from meta.network.routes import MODEL_ROUTES, model_route
 from meta.network.rule import beyond
 from meta.network.runtime_hosts import RUNTIME_HOSTS
 from meta.proposed.settings import read_settings
@@ -133,7 +133,7 @@ async def _agents(subject: Subject, file: OperatorFile) -> list[Finding]:
             settings = await read_settings(await subject.applied(agent).read(entry.pin.sha, SETTINGS_FILE))
         except HiveError:  # other checks report that
             continue
-        if settings.runtime not in MODEL_ROUTES or _outside(agent, settings, file):
+        if settings.runtime not in MODEL_ROUTES or model_route(settings.runtime, file.kinds(agent)):
             continue
         findings.append(_inside(agent, settings))
         needed = RUNTIME_HOSTS[settings.runtime].api if settings.network.defaults else ()
@@ -141,11 +141,6 @@ async def _agents(subject: Subject, file: OperatorFile) -> list[Finding]:
             text = f"{agent} cannot reach its model: {above[0].text} is beyond HIVE_NETWORK_CEILING"
             findings.append(Finding(Verdict.FAIL, text, "add it to the ceiling, or keep the key outside"))
     return findings
-
-
-def _outside(agent: AgentName, settings: AgentSettings, file: OperatorFile) -> bool:
-    kinds = MODEL_ROUTES[settings.runtime]
-    return any(route.kind in kinds and route.serves(agent) for route in file.routes.values())
 
 
 def _inside(agent: AgentName, settings: AgentSettings) -> Finding:
