@@ -257,6 +257,6 @@ async def _spending(
     rounds, metrics = here.background.rounds("budgets"), store.metrics
     budgets = Budgets(database, store.settings.of, roster.names, holds, rounds, changed=lambda: way_out.wake())
     await budgets.load()
-    way_out = make_way_out(here, meta, store.repos, roster, observe, budgets)
+    way_out = make_way_out(here, meta, store.repos, roster, observe, budgets, store.events.append)
     way_out.listen(MeteredTokens(database, roster.has, budgets.judge, metrics.egress.count_tokens).take)
     return Spending(TurnRecords(database, metrics.turns, budgets.judge), budgets, way_out)

@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,14 @@ class EgressCommand:
         return tuple(words[1 : len(self.words) + 1]) == self.words
 
 
+Restarted = Callable[[str], Awaitable[None]]
+"""Records that hive-egress runs again, and why it had ended."""
+
+
+async def record_nothing(_why: str) -> None:
+    """Record nothing."""
+
+
 class EgressProcess:
     """The process, started when it is missing, replaced when it speaks another protocol or has other options."""
 
@@ -87,10 +95,16 @@ class EgressProcess:
         command: EgressCommand,
         environment: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.monotonic,
+        restarted: Restarted = record_nothing,
     ) -> None:
         self._command = command
         self._environment = {name: environment[name] for name in PASSED_ON if name in environment}
         self._clock = clock
+        self._restarted = restarted
+        self._end = ""
+        """How the one that this daemon started last has ended."""
+        self._missed = ""
+        """Why the one that answered last has ended, until another answers."""
         self._adopted: int | None = None
         self._started = float("-inf")
         self._quick = 0
@@ -110,12 +124,14 @@ class EgressProcess:
 
     async def revive(self, client: EgressClient) -> Report:
         """Return the report of a hive-egress that runs, started now if none does. Raise TransientError."""
+        why = ""
         for which, _ in await asyncio.to_thread(running, self._command.state):
             if (report := await self._answer(client, which)) is not None:
                 return await self.adopt(client, report)
             log.warning("hive-egress (pid %d) does not answer in this protocol: it is ended", which.pid)
             await end(which)
-        return await self._start(client)
+            why = "it did not answer, and was ended"
+        return await self._start(client, why)
 
     async def adopt(self, client: EgressClient, report: Report) -> Report:
         """Return `report`, or that of a new process if the one that made it has other options. Raise TransientError."""
@@ -136,19 +152,23 @@ class EgressProcess:
         for which, _ in await asyncio.to_thread(running, self._command.state):
             await end(which)
 
-    async def _start(self, client: EgressClient) -> Report:
+    async def _start(self, client: EgressClient, why: str = "") -> Report:
         self._require_pause()
         if self._adopted is not None:
             self._ends.append(self._clock())
-            log.warning("hive-egress ended (%s): it is started again", _last_line(self._command.state / "log"))
-            self._adopted = None
+            why = why or self._end or "how is not known: an earlier daemon had started it"
+            log.warning("hive-egress ended (%s): it is started again", why)
+            self._adopted, self._missed = None, why
+        self._end = ""
         state, control = self._command.state, self._command.control
         env = {"PATH": os.defpath, "LANG": "C.UTF-8", **self._environment}
         try:
             for folder in (state, control.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._command.sockets.mkdir(mode=0o755, parents=True, exist_ok=True)
-            pid = await spawn_detached(self._command.argv, env=env, cwd=Path("/"), log=state / "log")
+            pid = await spawn_detached(
+                self._command.argv, env=env, cwd=Path("/"), log=state / "log", ended=self._note_end
+            )
         except OSError as error:
             raise disk_error("cannot start hive-egress", error) from error
         self._started, self._adopted = self._clock(), pid
@@ -156,8 +176,18 @@ class EgressProcess:
         log.info("hive-egress started (pid %d)", pid)
         with contextlib.suppress(NotFound):  # it ended already
             if (report := await self._answer(client, identity(pid))) is not None:
+                await self._record()
                 return report
         raise TransientError(f"hive-egress does not start: {_last_line(state / 'log')}", f"see {state / 'log'}")
+
+    def _note_end(self, how: str) -> None:
+        self._end = how
+
+    async def _record(self) -> None:
+        """Record the end that made this start necessary, once: of those that were tried in between, none answered."""
+        if self._missed:
+            why, self._missed = self._missed, ""
+            await self._restarted(why)
 
     async def _answer(self, client: EgressClient, which: ProcessIdentity) -> Report | None:
         """Return the report of a process; None if it ends or does not answer in time."""
@@ -185,8 +215,9 @@ class EgressProcess:
         if lived < pause and self._quick > 1:
             self._quick -= 1  # this was no start
             log_file = self._command.state / "log"
+            why = f"{self._end}; {_last_line(log_file)}" if self._end else _last_line(log_file)
             raise TransientError(
-                f"hive-egress ended {self._quick} times soon after its start: {_last_line(log_file)}",
+                f"hive-egress ended {self._quick} times soon after its start: {why}",
                 f"see {log_file}",
                 retry_after=pause - lived,
             )

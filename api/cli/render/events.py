@@ -234,6 +234,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
         f"may not reach {_text(d, 'rule')} any more{with_names(_with(d, ', decided by ', 'by'))}"
     ),
     "network_ended": lambda d: f"may not reach {_text(d, 'rule')} any more: its time is over",
+    "way_out_restarted": lambda d: f"hive-egress was started again{_with(d, ': ', 'reason')}",
     "operator_message": lambda d: f"wrote to the operator, message {_text(d, 'id')}",
     "question_asked": lambda d: f"question {_text(d, 'id')} to {_text(d, 'target')}",
     "question_answered": lambda d: (

@@ -61,6 +61,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "network_denied": "The operator denied an agent a host that it had asked for.",
         "network_revoked": "The operator took back what had been allowed for a time.",
         "network_ended": "The time for which an agent was allowed a host is over.",
+        "way_out_restarted": "hive-egress had ended, and the daemon started it again.",
         # messages
         "operator_message": "An agent wrote to the operator.",
         "question_asked": "A question was asked, of an agent or of the operator.",

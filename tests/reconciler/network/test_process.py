@@ -218,6 +218,12 @@ async def test_hive_down_ends_it_and_removes_its_sockets_and_leaves_that_of_a_se
 
 
 async def test_the_daemon_heals_a_hive_egress_that_was_killed_within_two_seconds(place: Place) -> None:
+    reasons: list[str] = []
+
+    async def restarted(why: str) -> None:
+        reasons.append(why)
+
+    place.process = EgressProcess(place.command, {}, restarted=restarted)
     running_commits = RunningCommits(Roster(dict), none_runs)
     way_out = WayOut(place.client, policies_of(place.layout, ALICE), running_commits, place.process)
     folder = place.layout.egress(ALICE)
@@ -233,7 +239,7 @@ async def test_the_daemon_heals_a_hive_egress_that_was_killed_within_two_seconds
             while way_out.report.pid == first or way_out.problem:
                 await asyncio.sleep(0.01)
         assert way_out.report.policy == way_out.policy.revision
-        assert (way_out.starts, place.process.ends) == (2, 1)
+        assert (way_out.starts, place.process.ends, reasons) == (2, 1, ["signal SIGKILL"])
     finally:
         task.cancel()
         await asyncio.wait({task})
