@@ -200,8 +200,9 @@ class AgentGate:
     def _denial(self, host: str, port: int) -> Denied | None:
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         if not self._policy.allows(host, port, self._clock()):
-            phrase = f"{target}-is-not-on-the-list-of-{self._agent} (ask with request_network)"
-            return Denied(Verdict.NOT_LISTED, phrase)
+            within = self._network.within_ceiling(host, port)
+            then = " (ask with request_network)" if within else "-and-beyond-the-ceiling-of-the-operator"
+            return Denied(Verdict.NOT_LISTED, f"{target}-is-not-on-the-list-of-{self._agent}{then}")
         if not self._network.within_ceiling(host, port):
             return Denied(Verdict.CEILING, f"{target}-is-beyond-the-ceiling-of-the-operator")
         return None

@@ -66,7 +66,8 @@ def judge(agent: AgentName, needs: Needs, operator: Operator, now: float) -> Jud
         problems.append(f"network.allow: {len(rules)} rules, of which the first {most} count (groups expanded)")
     if above := beyond(defaults, operator.ceiling):
         problems.append(f"the operator's ceiling leaves out what its runtime needs: {_named(above)}")
-    if above := beyond([rule for rule in own if rule not in defaults], operator.ceiling):
+    granted = [grant.rule for grant in grants]
+    if above := beyond(dict.fromkeys(rule for rule in (*own, *granted) if rule not in defaults), operator.ceiling):
         problems.append(f"the operator's ceiling leaves out {_named(above)}")
     policy = AgentPolicy(
         rules[:most],

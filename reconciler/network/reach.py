@@ -61,6 +61,11 @@ def in_force(grants: Iterable[NetworkGrant], now: float) -> tuple[NetworkGrant, 
     return tuple(sorted((grant for grant in grants if grant.until > now), key=lambda grant: (grant.until, grant.rule)))
 
 
+def within(grants: Iterable[NetworkGrant], operator: Operator) -> tuple[NetworkGrant, ...]:
+    """Return the grants that count: the operator's ceiling, which may be newer, leaves them in force."""
+    return tuple(grant for grant in grants if not _grant(grant, operator).problem)
+
+
 def covering(rows: Sequence[Reach], host: str, port: int) -> Reach | None:
     """Return the rule that lets the agent reach a canonical host at a port; of several, the one that ends last."""
     matching = [row for row in rows if not row.problem and parse_rule(row.rule).covers(host, port)]

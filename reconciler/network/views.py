@@ -12,7 +12,10 @@ from reconciler.network.requests import NetworkRequest
 
 @dataclass(frozen=True, slots=True)
 class RefusedHost:
-    """A host and port that an agent wanted and may not reach. Times are Unix seconds."""
+    """A host and port that an agent wanted and may not reach. Times are Unix seconds.
+
+    `problem` says why no rule would help; "" if one would.
+    """
 
     host: str
     port: int
@@ -21,6 +24,7 @@ class RefusedHost:
     count: int
     first: float
     last: float
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,10 @@ def shown_host(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def wanted(agent: str, host: str, port: int, count: int) -> str:
-    """Return what an agent wanted and may not reach, with the command that allows it."""
+def wanted(agent: str, host: str, port: int, count: int, problem: str = "") -> str:
+    """Return what an agent wanted and may not reach, with the command that allows it, or why none does."""
     times = "once" if count == 1 else f"{count} times"
+    if problem:
+        return f"wanted {shown_host(host, port)}, {times}: {problem}"
     command = command_line("hive", "network", "allow", agent, wanted_rule(host, port))
     return f"wanted {shown_host(host, port)}, {times}: `{command}`"

@@ -111,7 +111,9 @@ class AttentionFacts:
     def _wanted(self, agent: AgentName) -> tuple[str, ...]:
         report = self.way_out.report
         each = report.agents.get(agent) if report is not None else None
-        return wanted_lines(agent, each, self.world.clock()) if each is not None else ()
+        if each is None:
+            return ()
+        return wanted_lines(agent, each, self.world.clock(), self.world.network.ceiling())
 
     async def read(
         self,

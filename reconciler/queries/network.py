@@ -72,7 +72,7 @@ class NetworkQuery:
             each.sent,
             each.received,
             {str(verdict): count for verdict, count in each.verdicts.items() if count},
-            refused_hosts(each),
+            refused_hosts(each, operator.ceiling),
             tuple(request for request in pending if request.agent == agent),
             tuple(sorted(policy.routes)) if policy is not None else (),
             policy.held if policy is not None else "",

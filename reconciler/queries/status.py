@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from meta.errors import HiveError
-from meta.model import Deploy
+from meta.model import Deploy, NetworkGrant
 from meta.names import OPERATOR, AgentName, ProposalId, Sha
 from reconciler.attention.ages import Ages
 from reconciler.attention.facts import Alarms
@@ -15,7 +15,8 @@ from reconciler.attention.holding import Holding
 from reconciler.attention.registry import collect
 from reconciler.attention.row import Attention, Row, count, listed
 from reconciler.loop.loop import Look, Reconciler
-from reconciler.network.reach import in_force
+from reconciler.network.policy import Operator
+from reconciler.network.reach import in_force, within
 from reconciler.plan.observed import AgentObserved, LinkView
 from reconciler.plan.plan import open_ids
 from reconciler.plan.rollout import Rollout
@@ -155,8 +156,13 @@ class StatusQuery:
             paused=look.desired.run_of(name).paused,
             declared=self.facts.declared.standing(name),
             disk_limit_mib=entry.settings.limits.disk_mib if entry else None,
-            grants=in_force(look.desired.run_of(name).grants, self.clock()),
+            grants=self._grants(look.desired.run_of(name).grants),
         )
+
+    def _grants(self, grants: tuple[NetworkGrant, ...]) -> tuple[NetworkGrant, ...]:
+        """Return what counts: of what the ceiling forbids the agent's conditions say so."""
+        network = self.world.network
+        return within(in_force(grants, self.clock()), Operator(ceiling=network.ceiling()))
 
     async def _with_link(self, row: AgentStatus, link: LinkView) -> AgentStatus:
         """Add what the harness reports about its state and its runtime."""

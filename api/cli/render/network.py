@@ -34,7 +34,8 @@ def _row(view: Row) -> tuple[object, ...]:
     shown = ", ".join(lasting[:RULES_SHOWN]) or "nothing"
     more = f" and {len(lasting) - RULES_SHOWN} more" if len(lasting) > RULES_SHOWN else ""
     refused = ", ".join(f"{shown_host(each['host'], each['port'])} {each['count']}x" for each in view["refused"][:2])
-    grants = ", ".join(f"{each['rule']} {_left(each['until'])}" for each in view["reach"] if each["until"] is not None)
+    granted = [each for each in view["reach"] if each["until"] is not None and not each["problem"]]
+    grants = ", ".join(f"{each['rule']} {_left(each['until'])}" for each in granted)
     amounts = (size(view["sent"]), size(view["received"]))
     return (view["agent"], f"{shown}{more}", view["open"] or "", *amounts, refused, grants)
 
@@ -48,7 +49,7 @@ def _lines(view: Row) -> Iterator[str]:
     asked = {(each["host"], each["port"]) for each in view["requests"]}
     for each in view["refused"][:SHOWN]:
         if (each["host"], each["port"]) not in asked:
-            yield wanted(agent, each["host"], each["port"], each["count"])
+            yield wanted(agent, each["host"], each["port"], each["count"], each.get("problem", ""))
 
 
 def _request(agent: str, request: Row) -> str:

@@ -86,6 +86,14 @@ async def test_a_request_gets_the_verdict_of_its_row(way_out: Lab, target: str, 
     assert way_out.upstream.connections == 0
 
 
+async def test_nobody_is_sent_to_ask_for_what_the_ceiling_forbids(way_out: Lab) -> None:
+    await _restart(way_out, Options(*_paths(way_out), ceiling="*.example"))
+    await way_out.push("up.example")
+    assert "403 a.example:443-is-not-on-the-list-of-alice (ask" in await way_out.status("a.example:443")
+    words = "403 a.test:443-is-not-on-the-list-of-alice-and-beyond-the-ceiling-of-the-operator"
+    assert words in await way_out.status("a.test:443")
+
+
 @pytest.mark.parametrize(
     ("found", "kind"),
     [

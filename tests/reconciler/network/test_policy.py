@@ -100,6 +100,12 @@ def test_what_the_ceiling_leaves_out_is_named_and_stays_in_the_policy_for_hive_e
     )
 
 
+def test_grants_that_a_newer_ceiling_leaves_out_are_named_too() -> None:
+    grants = [NetworkGrant(rule, 2000, "root", 0) for rule in ("a.example", "b.test:22")]
+    each = judged('[network]\nallow = ["b.test:22"]', operator("", "*.example"), *grants)
+    assert each.problems == ("the operator's ceiling leaves out b.test:22",)
+
+
 def test_a_policy_never_has_more_rules_than_hive_egress_takes() -> None:
     names = ", ".join(f'"h{number}.example"' for number in range(200))
     groups = "[groups]\n" + "\n".join(f"g{group} = [{names.replace('h', f'g{group}-')}]" for group in range(4))

@@ -15,7 +15,7 @@ from meta.network.report import AgentReport, Refusal
 from meta.network.rule import Rule, parse_rule
 from meta.network.verdict import Verdict
 from reconciler.network.policy import Operator
-from reconciler.network.reach import containing, covering, reach_of, require_open
+from reconciler.network.reach import containing, covering, reach_of, require_open, within
 from reconciler.network.refused import refused_hosts, wanted_lines
 from reconciler.network.suggest import suggest
 from reconciler.network.views import NetworkView
@@ -35,7 +35,7 @@ def report(*wanted: tuple[str, int]) -> AgentReport:
 def rules(
     *wanted: tuple[str, int], merge: bool = False, ceiling: tuple[Rule, ...] | None = None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    view = NetworkView(ALICE, (), refused=refused_hosts(report(*wanted)))
+    view = NetworkView(ALICE, (), refused=refused_hosts(report(*wanted), ceiling))
     made = suggest(view, None, merge, OperatorFile(), ceiling)
     assert tomllib.loads(made.agent_toml)["network"]["allow"] == list(made.rules)
     return made.rules, made.notes
@@ -68,7 +68,7 @@ def test_what_is_beyond_the_ceiling_is_left_out_and_named() -> None:
 
 def test_a_group_is_a_text_for_the_operators_file_with_what_it_has_already() -> None:
     file = parse_operator_file(b'[groups]\npy-thon = ["pypi.org"]\n')
-    view = NetworkView(ALICE, (), refused=refused_hosts(report(("files.pythonhosted.org", 443))))
+    view = NetworkView(ALICE, (), refused=refused_hosts(report(("files.pythonhosted.org", 443)), None))
     made = suggest(view, "py-thon", False, file, None)
     assert made.allow == ("@py-thon",)
     whole = parse_operator_file(made.operator_file.encode())
@@ -81,13 +81,27 @@ def test_a_group_is_a_text_for_the_operators_file_with_what_it_has_already() -> 
 
 def test_the_status_names_the_most_wanted_of_the_last_day() -> None:
     each = report(("a.org", 443), ("b.org", 22), ("c.org", 443), ("d.org", 443))
-    assert wanted_lines("alice", each, 1500.0) == (
+    assert wanted_lines("alice", each, 1500.0, None) == (
         "wanted d.org:443, 4 times: `hive network allow alice d.org`",
         "wanted c.org:443, 3 times: `hive network allow alice c.org`",
         "wanted b.org:22, 2 times: `hive network allow alice b.org:22`",
         "wanted 1 other host: `hive network alice`",
     )
-    assert wanted_lines("alice", each, 1000.0 + 24 * 3600 + 5) == ()
+    assert wanted_lines("alice", each, 1000.0 + 24 * 3600 + 5, None) == ()
+
+
+def test_a_wanted_host_beyond_the_ceiling_comes_last_and_with_no_command_that_would_be_refused() -> None:
+    each = report(("a.org", 443), ("b.io", 443))
+    assert wanted_lines("alice", each, 1500.0, (parse_rule("a.org"),)) == (
+        "wanted a.org:443, once: `hive network allow alice a.org`",
+        "wanted b.io:443, 2 times: beyond the operator's ceiling (HIVE_NETWORK_CEILING)",
+    )
+
+
+def test_grants_beyond_a_ceiling_that_is_newer_do_not_count() -> None:
+    grants = (NetworkGrant("b.io", 50, "ann", 1), NetworkGrant("c.io", 50, "ann", 1))
+    assert within(grants, Operator(ceiling=(parse_rule("b.io"),))) == grants[:1]
+    assert within(grants, Operator()) == grants
 
 
 def test_each_rule_has_its_source_and_what_does_not_count_says_why() -> None:
