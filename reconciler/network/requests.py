@@ -128,7 +128,16 @@ class Requests:
 
     async def covered(self, agent: AgentName, requests: Sequence[int], by: str, words: str) -> list[int]:
         """Answer requests for what the agent may reach by its configuration. Return those that were pending still."""
-        answered = await self._db.write(partial(_answer, requests=requests, by=by, words=words, at=int(self._clock())))
+        now = int(self._clock())
+
+        def work(connection: Transaction) -> list[int]:
+            answered = _answer(connection, requests, by, words, now)
+            for id in answered:
+                if (request := rows.get(connection, id)) is not None:
+                    log.append(connection, now, "network_covered", agent, {"id": id, "rule": request.rule})
+            return answered
+
+        answered = await self._db.write(work)
         if answered:
             self._wake(agent)
         return answered

@@ -33,17 +33,20 @@ DECISIONS = (
     "agent_purged",
 )
 """The kinds of events whose content the tags record as well."""
+REQUESTS = ("network_denied", "network_covered")
+"""The kinds of events that answer a request for a host without a grant: nothing else records those for long."""
 
 _LARGEST_PAGE = 2**16
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The events of a database: the chain, the hash of the requested event, and the events in DECISIONS."""
+    """The events of a database: the chain, the hash of the requested event, those in DECISIONS and in REQUESTS."""
 
     chain: Chain
     hash: str | None
     decisions: tuple[EventRow, ...]
+    requests: tuple[EventRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def read_events(path: Path, n: int | None = None) -> Record:
             )
         verified = chain.verify(connection)
         hash = chain.hash_of(connection, n) if n is not None and verified.chained else None
-        return Record(verified, hash, _decisions(connection))
+        return Record(verified, hash, _of_kinds(connection, DECISIONS), _of_kinds(connection, REQUESTS))
 
 
 def refuse_newer(path: Path) -> None:
@@ -168,11 +171,11 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _decisions(connection: sqlite3.Connection) -> tuple[EventRow, ...]:
-    marks = ", ".join("?" * len(DECISIONS))
+def _of_kinds(connection: sqlite3.Connection, kinds: tuple[str, ...]) -> tuple[EventRow, ...]:
+    marks = ", ".join("?" * len(kinds))
     rows = connection.execute(
         f"SELECT n, at, kind, agent, data FROM events WHERE kind IN ({marks}) ORDER BY n",  # noqa: S608 - only marks
-        DECISIONS,
+        kinds,
     )
     return tuple(EventRow(n, at, kind, agent, _object(text)) for n, at, kind, agent, text in rows)
 

@@ -16,7 +16,7 @@ from api.cli.render.users import with_names
 from meta.errors import BadInput
 
 if TYPE_CHECKING:
-    from reconciler.upkeep.audit.grants import Grant
+    from reconciler.upkeep.audit.grants import Answer, Grant
     from reconciler.upkeep.audit.verify import Heads, Report
 
 
@@ -127,6 +127,15 @@ def _show_grants(report: "Report") -> None:
     ]
     headings = ("AGENT", "RULE", "WHEN", "BY", "UNTIL", "NOW")
     console.table(headings, rows, empty="no host was allowed for a time yet")
+    if report.answers:
+        console.write()
+        console.table(("AGENT", "REQUEST", "RULE", "WHEN", "ANSWER", "BY"), map(_answer_row, report.answers), empty="")
+
+
+def _answer_row(row: "Answer") -> tuple[object, ...]:
+    by = with_names(row.by) if row.by else "its configuration"
+    answer = f"{row.decision}: {row.reason}" if row.reason else row.decision
+    return (row.agent, row.id, row.rule, times.local_time(row.at), answer, by)
 
 
 def _end(grant: "Grant") -> str:

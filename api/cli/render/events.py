@@ -226,6 +226,9 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "network_allowed": lambda d: (
         f"may reach {_text(d, 'rule')}{_until(d)}{with_names(_with(d, ', allowed by ', 'by'))}"
     ),
+    "network_covered": lambda d: (
+        f"may reach {_text(d, 'rule')} by its configuration, which answers request {_text(d, 'id')}"
+    ),
     "network_denied": lambda d: (
         f"is denied {_text(d, 'rule')} (request {_text(d, 'id')})"
         f"{with_names(_with(d, ' by ', 'by'))}{_with(d, ': ', 'reason')}"

@@ -58,6 +58,7 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "network_refused": "An agent wanted a host that it may not reach.",
         "network_requested": "An agent asked the operator for a host.",
         "network_allowed": "The operator allowed an agent a host for a time.",
+        "network_covered": "A request for a host was answered: the agent's configuration allows it.",
         "network_denied": "The operator denied an agent a host that it had asked for.",
         "network_revoked": "The operator took back what had been allowed for a time.",
         "network_ended": "The time for which an agent was allowed a host is over.",

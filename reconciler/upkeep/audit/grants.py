@@ -15,6 +15,7 @@ from meta.git.objects import Commit
 from meta.git.repo import GitRepo
 from meta.model import NetworkGrant, RunEntry
 from meta.names import AgentName
+from reconciler.store.events.log import EventRow
 from reconciler.upkeep.audit.rules import FAULT, Finding
 
 _GIVEN = (trailers.NETWORK_ALLOW, trailers.NETWORK_REVOKE)
@@ -32,6 +33,24 @@ class Grant:
     request: int | None = None
     revoked: int | None = None
     revoked_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a request for a host that gave no grant. `by` is "" if the agent's configuration allows it."""
+
+    agent: str
+    id: int
+    rule: str
+    decision: str
+    at: int
+    by: str = ""
+    reason: str = ""
+
+
+def answers_of(events: Iterable[EventRow]) -> tuple[Answer, ...]:
+    """Return the answers that events record, oldest first. Pure."""
+    return tuple(_answer(event) for event in events)
 
 
 async def read_grants(repo: GitRepo) -> tuple[Grant, ...]:
@@ -63,6 +82,13 @@ def grant_findings(run: Mapping[AgentName, RunEntry], grants: Iterable[Grant]) -
         for grant in entry.grants:
             if (agent, grant.rule, grant.until, grant.by) not in given:
                 yield Finding(FAULT, "grant", agent, None, _unknown(grant))
+
+
+def _answer(event: EventRow) -> Answer:
+    id, data = event.data.get("id"), event.data
+    rule, by, reason = (str(data.get(key) or "") for key in ("rule", "by", "reason"))
+    decision = "denied" if event.kind == "network_denied" else "covered"
+    return Answer(event.agent or "", id if isinstance(id, int) else 0, rule, decision, int(event.at), by, reason)
 
 
 def _same(grant: Grant, agent: str, rule: str) -> bool:

@@ -27,7 +27,7 @@ from meta.model import TagState
 from meta.names import AgentName, ProposalId, Sha, agent_name
 from reconciler.store import damaged, offline
 from reconciler.store.offline import Record
-from reconciler.upkeep.audit.grants import Grant, grant_findings, read_grants
+from reconciler.upkeep.audit.grants import Answer, Grant, answers_of, grant_findings, read_grants
 from reconciler.upkeep.audit.rules import (
     FAULT,
     NOTE,
@@ -60,13 +60,17 @@ class Heads:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of an audit. `events`: how many events are kept and chained. `grants`: hosts allowed for a time."""
+    """The result of an audit. `events`: how many events are kept and chained. `grants`: hosts allowed for a time.
+
+    `answers`: requests for hosts that were answered without a grant, as far back as the events go.
+    """
 
     findings: tuple[Finding, ...]
     approvals: tuple[Approval, ...]
     heads: Heads
     events: int
     grants: tuple[Grant, ...] = ()
+    answers: tuple[Answer, ...] = ()
 
     @property
     def faults(self) -> int:
@@ -141,6 +145,7 @@ async def verify(layout: Layout, earlier: Heads | None = None) -> Report:
         _heads(record, before, view),
         record.chain.last + 1 - record.chain.first if record is not None and record.chain.chained else 0,
         grants,
+        answers_of(record.requests) if record is not None else (),
     )
 
 

@@ -228,6 +228,7 @@ async def test_a_deploy_that_allows_what_was_asked_for_answers_too(way: Way) -> 
         "Your request 1: crates.io:443 is allowed for good, by your agent.toml. It is in force now."
     ]
     assert await way.events("network_allowed") == []
+    assert await way.events("network_covered") == [("network_covered", {"id": 1, "rule": "crates.io:443"})]
 
 
 async def test_for_good_is_a_proposal_that_keeps_the_file_as_it_is_written(way: Way) -> None:

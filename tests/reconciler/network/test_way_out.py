@@ -155,7 +155,7 @@ async def test_a_first_look_that_cannot_read_an_agent_takes_nothing_from_it(
     hive.grants[ALICE] = (NetworkGrant("c.example", 10**10, "root", 0),)
     async with fake_egress(hive.client.path) as fake:
         await hive.way_out.push()
-        assert (fake.policy.agents, fake.policy.keep) == ({}, {ALICE})
+        assert (list(fake.policy.agents), fake.policy.keep) == ([], frozenset({ALICE}))
         assert (DAMAGED in hive.way_out.conditions(ALICE)) is (unreadable is CLOSED)
         hive.settings[ALICE] = reaching("a.example")
         await hive.way_out.push()
@@ -187,7 +187,7 @@ async def test_a_new_agent_of_an_old_name_has_another_identity_and_nothing_is_pu
     async with fake_egress(hive.client.path) as fake:
         hive.identities[ALICE] = ""
         await hive.way_out.push()
-        assert fake.policy.keep == {ALICE}
+        assert fake.policy.keep == frozenset({ALICE})
         hive.identities[ALICE] = "1-aa"
         await hive.way_out.push()
         assert fake.policy.agents[ALICE].identity == "1-aa"

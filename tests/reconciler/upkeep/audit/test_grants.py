@@ -11,7 +11,8 @@ from meta.desired import trailers
 from meta.desired.changes import RunNote
 from meta.desired.repo import MetaRepo
 from meta.model import NetworkGrant, RunEntry
-from reconciler.upkeep.audit.grants import Grant
+from reconciler.store.events.log import EventRow
+from reconciler.upkeep.audit.grants import Answer, Grant, answers_of
 from reconciler.upkeep.audit.verify import verify
 from tests.support.hive_state import ALICE, make
 
@@ -53,3 +54,16 @@ async def test_a_grant_that_no_commit_gave_is_a_fault(tmp_path: Path) -> None:
     (fault,) = [finding for finding in (await verify(layout)).findings if finding.rule == "grant"]
     assert (fault.level, fault.agent) == ("fault", ALICE)
     assert "crates.io is allowed until 1000000000" in fault.text
+
+
+def test_requests_that_were_answered_without_a_grant_are_listed() -> None:
+    events = [
+        EventRow(4, 50, "network_denied", "alice", {"id": 1, "rule": "a.io:443", "by": "ann", "reason": "no"}),
+        EventRow(5, 60, "network_covered", "alice", {"id": 2, "rule": "b.io:443"}),
+        EventRow(6, 70, "network_denied", None, {}),  # a row that was changed: the chain reports it
+    ]
+    assert answers_of(events) == (
+        Answer("alice", 1, "a.io:443", "denied", 50, "ann", "no"),
+        Answer("alice", 2, "b.io:443", "covered", 60),
+        Answer("", 0, "", "denied", 70),
+    )
