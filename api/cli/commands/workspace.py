@@ -13,11 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
+from api.cli.client.exit_codes import NoAnswer, TimedOut, Unreachable
 from api.cli.client.http import Client
 from api.cli.command import RUN, AgentArgument, JsonOption, command
 from api.cli.commands.shell import run_in_container
 from api.cli.render import console
-from meta.errors import BadInput, Conflict, HiveError, PermanentError, Refused, TransientError
+from meta.errors import BadInput, Conflict, HiveError, NewerState, NotFound, PermanentError, Refused, TransientError
 from meta.text import one_line, scrub
 
 MOST = 4 * 2**20
@@ -30,7 +31,11 @@ _LINE = 300
 _TEXT = 600_000
 _LIST = 200
 _REPOS = 64
-_ERRORS = {kind.__name__: kind for kind in (BadInput, Conflict, Refused, TransientError)}
+_ERRORS = {
+    kind.__name__: kind
+    for kind in (BadInput, NotFound, Conflict, Refused, TransientError, NewerState, Unreachable, TimedOut, NoAnswer)
+}
+"""Errors that keep their exit code on the way out of the process that looks."""
 
 
 def register(app: typer.Typer) -> None:

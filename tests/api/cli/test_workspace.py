@@ -6,9 +6,10 @@ import os
 
 import pytest
 
+from api.cli.client.exit_codes import NoAnswer, Unreachable, code_of
 from api.cli.commands import workspace
 from api.cli.commands.workspace import output_of, parse
-from meta.errors import Conflict, PermanentError
+from meta.errors import Conflict, HiveError, NewerState, NotFound, PermanentError
 
 
 def test_what_a_program_prints_is_returned_and_its_stderr_dropped(capfd: pytest.CaptureFixture[str]) -> None:
@@ -28,6 +29,16 @@ def test_an_error_of_hive_comes_back_with_its_remedy() -> None:
     with pytest.raises(Conflict, match="alice is not running") as error:
         output_of(work)
     assert error.value.hint == "start it"
+
+
+@pytest.mark.parametrize("kind", [NotFound, NoAnswer, Unreachable, NewerState, PermanentError])
+def test_an_error_of_hive_keeps_its_exit_code(kind: type[HiveError]) -> None:
+    def work() -> int:
+        raise kind("it does not work", "try it")
+
+    with pytest.raises(HiveError) as error:
+        output_of(work)
+    assert code_of(error.value) == code_of(kind("", ""))
 
 
 def test_a_flood_and_a_silence_end(monkeypatch: pytest.MonkeyPatch) -> None:

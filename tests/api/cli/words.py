@@ -15,6 +15,7 @@ VALUES = {
     "ANSWER...": "text",
     "KIND": "reminder",
     "REQUEST": "whoami",
+    "RULE": "crates.io",
 }
 OF = {
     "audit": ("verify",),
@@ -25,6 +26,7 @@ OF = {
     "stop": ("alice",),
     "restart": ("alice",),
     "cp": ("alice:state/x", "/tmp"),
+    "network deny": ("alice", "3"),
 }
 """Commands whose words do not follow from their arguments."""
 MORE = {
@@ -36,6 +38,6 @@ MORE = {
 def words_of(leaf: Leaf) -> list[str]:
     """Return the command line."""
     if leaf.name in OF:
-        return [leaf.name, *OF[leaf.name]]
+        return [*leaf.name.split(), *OF[leaf.name]]
     arguments = [param for param in leaf.command.params if param.param_type_name == "argument" and param.required]
     return [*leaf.name.split(), *(VALUES[str(param.metavar)] for param in arguments), *MORE.get(leaf.name, ())]
