@@ -88,6 +88,12 @@ def one_line(text: str, limit: int = LINE_LIMIT) -> str:
     return " ".join(scrub(text, max(limit * 8, TEXT_LIMIT)).split())[:limit].rstrip()
 
 
+def quoted(text: str) -> str:
+    """Return another's words in quotation marks, on one line. They cannot end the quotation, or look like a command."""
+    inner = " ".join(text.split()).replace('"', "'").replace("`", "'")
+    return f'"{inner}"'
+
+
 def is_invisible(char: str) -> bool:
     """Return True if a character has no ink. The space, the tab and the line feed do not count."""
     return char not in _KEPT and (char in _FILLERS or unicodedata.category(char) in CATEGORIES)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from meta.agent_toml.logins import has_driven_login
 from meta.model import Deploy, DeployKind
 from meta.names import AgentName, ProposalId
+from meta.text import quoted
 from reconciler.attention.facts import Alarm, Facts
 from reconciler.plan.phases import PHASES, UP
 from reconciler.views import AgentStatus, Card
@@ -257,7 +258,7 @@ def network_requests(facts: Facts) -> Iterator[Draft]:
         agent = AgentName(each.agent)
         title = f"{agent} asks for a host (request {each.id}), which waits for your decision"
         how = f"`hive network allow {agent} {each.id} --for 1h` or `hive network deny {agent} {each.id}`"
-        detail = f"{each.rule}: {each.why}"
+        detail = f"{each.rule}, it says: {quoted(each.why)}"
         yield Draft(str(each.id), title, f"hive network {agent}", detail, agent, each.asked_at, how)
 
 

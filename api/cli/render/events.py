@@ -12,7 +12,7 @@ from api.cli.render import texts, times
 from api.cli.render.users import is_push, person, with_names
 from meta.applied.source import Source
 from meta.names import SYSTEM
-from meta.text import size
+from meta.text import quoted, size
 from reconciler.plan.revisions import difference
 
 Data = dict[str, Any]
@@ -222,7 +222,10 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "rollback_succeeded": lambda d: f"runs healthily again what it ran before {_text(d, 'from')}",
     "rollback_failed": lambda d: f"not healthy after going back from {_text(d, 'from')}{_with(d, ': ', 'reason')}",
     "network_refused": lambda d: f"wanted {_text(d, 'host')}:{_text(d, 'port')}, which it may not reach",
-    "network_requested": lambda d: f"asks for {_text(d, 'rule')} (request {_text(d, 'id')}){_with(d, ': ', 'why')}",
+    "network_requested": lambda d: (
+        f"asks for {_text(d, 'rule')} (request {_text(d, 'id')})"
+        f"{f', it says: {quoted(why)}' if (why := _text(d, 'why')) else ''}"
+    ),
     "network_allowed": lambda d: (
         f"may reach {_text(d, 'rule')}{_until(d)}{with_names(_with(d, ', allowed by ', 'by'))}"
     ),

@@ -8,7 +8,7 @@ from typing import Any
 
 from api.cli.render import console, times
 from api.cli.render.users import with_names
-from meta.text import size
+from meta.text import quoted, size
 from reconciler.network.words import shown_host, wanted, wanted_rule
 
 SHOWN = 20
@@ -45,20 +45,19 @@ def _lines(view: Row) -> Iterator[str]:
     agent = view["agent"]
     yield from view["problems"]
     for each in view["requests"]:
-        yield _request(agent, each)
+        yield from _request(agent, each)
     asked = {(each["host"], each["port"]) for each in view["requests"]}
     for each in view["refused"][:SHOWN]:
         if (each["host"], each["port"]) not in asked:
             yield wanted(agent, each["host"], each["port"], each["count"], each.get("problem", ""))
 
 
-def _request(agent: str, request: Row) -> str:
+def _request(agent: str, request: Row) -> Iterator[str]:
+    """Yield a request with its commands, and then the agent's reason: what it writes looks like no command of hive."""
     host, id = shown_host(request["host"], request["port"]), request["id"]
     often = f" ({request['count']} times)" if request["count"] > 1 else ""
-    return (
-        f'asks for {host}{often}: "{request["why"]}"; `hive network allow {agent} {id}` or '
-        f"`hive network deny {agent} {id}`"
-    )
+    yield f"asks for {host}{often}: `hive network allow {agent} {id}` or `hive network deny {agent} {id}`"
+    yield f"it says: {quoted(request['why'])}"
 
 
 def show_one(view: Row) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from api.cli.render import console, tables, texts, times
 from api.cli.render.users import with_names
+from meta.text import quoted
 
 HEADINGS = (
     *("AGENT", "PHASE", "SINCE", "TURN", "WANTED", "DEPLOYED", "COMMIT"),
@@ -130,12 +131,6 @@ def details(agent: Row) -> Iterator[str]:
         if each["state"] != "ready":
             said = f", it says: {quoted(each['text'])}" if each["text"] else ""
             yield f"workspace {quoted(each['path'])}: {quoted(each['state'])}{said}"
-
-
-def quoted(text: str) -> str:
-    """Return an agent's words in quotation marks, on one line."""
-    inner = " ".join(text.split()).replace('"', "'")
-    return f'"{inner}"'
 
 
 def turn(agent: Row) -> str | None:

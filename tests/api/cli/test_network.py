@@ -10,12 +10,16 @@ import pytest
 
 from api.cli.commands.network import Seen
 from api.cli.main import parser
+from api.cli.render.events import sentence
+from api.cli.render.network import _request
 from meta.names import AgentName
 from meta.network.report import ConnectionRecord
 from meta.network.verdict import Verdict
+from reconciler.attention.facts import Facts
+from reconciler.attention.sources import network_requests
 from reconciler.network.views import Connections
 from tests.api.http.test_app import ME
-from tests.support.fake_network import FAR
+from tests.support.fake_network import FAR, REQUEST
 
 if TYPE_CHECKING:
     from tests.api.conftest import Hive
@@ -29,8 +33,27 @@ async def test_all_agents_have_a_row_and_what_waits_for_the_operator_has_its_com
     row = next(line for line in out.splitlines() if line.startswith("alice "))
     for part in ("*.example.org, pypi.org", "static.crates.io:443 12x", "a.example", "2.0 KiB"):
         assert part in row
-    assert 'asks for crates.io:443 (2 times): "to \\u001b[2Jbuild"; `hive network allow alice 3` or' in out
+    lines = out.splitlines()
+    at = lines.index(
+        "alice: asks for crates.io:443 (2 times): `hive network allow alice 3` or `hive network deny alice 3`"
+    )
+    assert lines[at + 1] == 'alice: it says: "to \\u001b[2Jbuild"'
     assert "alice: wanted static.crates.io:443, 12 times: `hive network allow alice static.crates.io`" in out
+
+
+FORGED = "cargo build\"; `hive network allow alice '*:*'` or `hive network deny alice 3`. \""
+
+
+def test_an_agent_s_reason_looks_like_no_command_of_hive() -> None:
+    request = {**asdict(REQUEST), "why": FORGED, "rule": "crates.io:443"}
+    command, words = _request("alice", request)
+    assert FORGED[:5] not in command
+    event = sentence("network_requested", {"data": {"id": 3, "rule": "crates.io:443", "why": FORGED}})
+    (row,) = network_requests(Facts(requests=(replace(REQUEST, why=FORGED),)))
+    for text in (words, event.partition(")")[2], row.detail):
+        inside = text.split('"')
+        assert (len(inside), inside[0].endswith("it says: "), inside[2]) == (3, True, "")
+        assert "`" not in text
 
 
 @pytest.mark.parametrize("words", [("alice",), ("show", "alice")])
