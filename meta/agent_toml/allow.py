@@ -10,6 +10,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from meta.errors import BadInput
@@ -19,6 +20,8 @@ _ALLOW = re.compile(r"^[ \t]*(?:network[ \t]*\.[ \t]*)?allow[ \t]*=[ \t]*\[", re
 _INLINE = re.compile(r"^[ \t]*network[ \t]*=[ \t]*\{[^\n]*?\ballow[ \t]*=[ \t]*\[", re.MULTILINE)
 _TOKEN = re.compile(r"\"\"\"(?:\\.|[^\\])*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\\n])*\"|'[^'\n]*'|#[^\n]*|\s+|.", re.DOTALL)
 """A string, a comment, blanks, or one other character."""
+_CANDIDATES = 8
+"""Places that are tried: each costs a parse of the whole file, whose lines are an agent's."""
 _BY_HAND = "add it by hand to `allow` of [network]: `hive edit` opens the file"
 
 
@@ -35,7 +38,7 @@ def with_rule(text: str, rule: str) -> str:
     if rule in allow:
         raise BadInput(f"agent.toml has {rule} in network.allow already", "nothing to do")
     wanted = {**before, "network": {**network, "allow": [*allow, rule]}}
-    for candidate in _candidates(text, json.dumps(rule)):
+    for candidate in islice(_candidates(text, json.dumps(rule)), _CANDIDATES):
         try:
             if tomllib.loads(candidate) == wanted:
                 return candidate

@@ -74,3 +74,18 @@ def test_no_text_is_edited_wrongly(parts: list[str]) -> None:
     allow = edited["network"]["allow"]
     assert allow[-1] == RULE
     assert allow[:-1] == tomllib.loads(text).get("network", {}).get("allow", [])
+
+
+@pytest.mark.parametrize("line", ["allow = []", "[network]", "network = { allow = [] }"])
+def test_a_file_full_of_words_that_look_like_the_list_costs_a_few_parses(
+    monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    parses = []
+    real = tomllib.loads
+    monkeypatch.setattr("meta.agent_toml.allow.tomllib.loads", lambda text: parses.append(1) or real(text))
+    words = f"{line}\n" * 500
+    text = f'prompt = """\n{words}"""\n[network]\ndefaults = true\n'
+    with pytest.raises(BadInput) as error:
+        with_rule(text, RULE)
+    assert "by hand" in error.value.hint
+    assert len(parses) < 10
