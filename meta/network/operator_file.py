@@ -117,6 +117,7 @@ def default_file(state: Path) -> Path:
 
 
 def _file(table: Table) -> OperatorFile:
+    _require_on_top(table)
     require_known(table, KEYS, "")
     limits = table_at(table, "limits")
     require_known(limits, LIMITS, "limits")
@@ -129,6 +130,19 @@ def _file(table: Table) -> OperatorFile:
         bytes_per_second=number_at(limits, "bytes_per_second", "limits", 1024, 10**12),
         idle_seconds=float(number_at(limits, "idle_seconds", "limits", int(IDLE_LEAST), 10**7) or IDLE_SECONDS),
     )
+
+
+def _require_on_top(table: Table) -> None:
+    """Raise BadInput for a list `private` below a [table]: TOML takes it for a key, or a group, of that one."""
+    tables = {key: value for key, value in table.items() if isinstance(value, dict)}
+    keys = tables.get("credentials", {})
+    tables |= {f"credentials.{name[:80]}": row for name, row in keys.items() if isinstance(row, dict)}
+    for where, row in tables.items():
+        if isinstance(row.get("private"), list):
+            raise BadInput(
+                f"{where}.private: `private` is no key of [{where}]",
+                "write it at the beginning of the file, before the first [table]",
+            )
 
 
 def _private(entry: str) -> Rule:

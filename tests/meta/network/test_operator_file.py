@@ -189,3 +189,15 @@ def test_the_ceiling_is_separated_by_spaces_or_commas(text: str, rules: list[str
 def test_a_ceiling_that_cannot_be_understood_is_an_error(text: str) -> None:
     with pytest.raises(BadInput):
         ceiling_of(text, OperatorFile())
+
+
+@pytest.mark.parametrize("table", ["hosts", "groups", "limits", "credentials.anthropic"])
+def test_private_below_a_table_is_refused_with_the_place_where_it_stands(table: str) -> None:
+    text = f'[{table}]\nprivate = ["registry.corp:443"]\n'
+    with pytest.raises(BadInput, match=f"network.toml: {table}.private: `private` is no key of ") as error:
+        parse_operator_file(text.encode())
+    assert error.value.hint == "write it at the beginning of the file, before the first [table]"
+
+
+def test_a_host_may_be_called_private() -> None:
+    assert parse_operator_file(b'[hosts]\nprivate = "10.1.2.3"\n').hosts == {"private": "10.1.2.3"}
