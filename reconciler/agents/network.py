@@ -25,7 +25,7 @@ from reconciler.apply.effects import effect
 from reconciler.network.answers import Answers, moment
 from reconciler.network.policy import Operator
 from reconciler.network.ports import Obeyed
-from reconciler.network.reach import Reach, containing, covering, in_force, reach_of, require_open
+from reconciler.network.reach import Reach, containing, covering, in_force, private_note, reach_of, require_open
 from reconciler.network.requests import NetworkRequest, Requests
 from reconciler.network.views import NetworkAllowed, NetworkChanged
 from reconciler.observe.settings import DeployedSettings
@@ -82,7 +82,8 @@ class Grants:
             await self._commit(agent, _adding(agent, grant), by, _allowing(grant))
             await self._push(f"{agent} may reach {rule.text} until {moment(grant.until)}", agent)
             answered = await self._answers.settle(agent)
-        return NetworkAllowed(agent, rule.text, grant.until, answered=tuple(answered))
+        notes = private_note(rule, self._operator().file)
+        return NetworkAllowed(agent, rule.text, grant.until, answered=tuple(answered), notes=notes)
 
     async def propose(self, agent: AgentName, what: str, by: str) -> NetworkAllowed:
         """Propose an agent.toml that allows the rule for good. Raise as `allow` does, Occupied if an edit waits."""
@@ -92,7 +93,8 @@ class Grants:
         await read_settings(before.text.encode())  # its shape is bounded: the edit parses it again here
         text = await asyncio.to_thread(with_rule, before.text, rule.text)
         deploy = await self._edits.propose(agent, by, text, f"allow {rule.text}", base=before.base)
-        return NetworkAllowed(agent, rule.text, proposal=deploy.id, notes=await self._others(agent, deploy.id))
+        notes = (*private_note(rule, self._operator().file), *await self._others(agent, deploy.id))
+        return NetworkAllowed(agent, rule.text, proposal=deploy.id, notes=notes)
 
     async def revoke(self, agent: AgentName, what: str, by: str) -> NetworkChanged:
         """Take back a grant. Return once hive-egress ended what went over it. Raise NotFound, TransientError."""

@@ -14,11 +14,13 @@ from meta.errors import BadInput, Refused
 from meta.model import NetworkGrant
 from meta.names import AgentName
 from meta.network.operator_file import OperatorFile
-from meta.network.rule import Rule, beyond, is_address, parse_rule
+from meta.network.rule import ANY, Rule, beyond, is_address, parse_rule
 from reconciler.network.policy import Operator, default_rules
 
 AGENT_TOML = "agent.toml"
 GRANT = "grant"
+_INNER = (".corp", ".home", ".home.arpa", ".internal", ".intranet", ".lan", ".local", ".localdomain", ".private")
+"""Ends of names that the public DNS does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +83,35 @@ def containing(rows: Sequence[Reach], rule: Rule) -> Reach | None:
 
 
 def require_open(host: str, port: int | None, file: OperatorFile) -> None:
-    """Raise Refused for an address that hive-egress reaches only if the operator named it. `port` None: any."""
-    if not is_address(host) or ipaddress.ip_address(host).is_global:
+    """Raise Refused for what hive-egress reaches only if the operator named it. `port` None: any.
+
+    That is an address of a private network, and a name that is this host by definition (RFC 6761).
+    """
+    if not (_is_this_host(host) or (is_address(host) and not ipaddress.ip_address(host).is_global)):
         return
-    if any(rule.host == host and (port is None or rule.covers(host, port)) for rule in file.private):
+    if _is_named(host, port, file):
         return
     raise Refused(
         f"{host} is an address of a private network, or of this host",
         "the operator names it with its port in `private` of network.toml first",
     )
+
+
+def private_note(rule: Rule, file: OperatorFile) -> tuple[str, ...]:
+    """Return a note for a rule of a name that looks like one of a private network, which `private` does not have."""
+    host, port = rule.host.removeprefix("*."), rule.ports[0] if len(rule.ports) == 1 else None
+    if host == ANY or is_address(host) or ("." in host and not host.endswith(_INNER)) or _is_named(host, port, file):
+        return ()
+    return (f"if {host} has a private address, it is refused until `private` of network.toml names it with its port",)
+
+
+def _is_this_host(host: str) -> bool:
+    name = host.removeprefix("*.")
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def _is_named(host: str, port: int | None, file: OperatorFile) -> bool:
+    return any(rule.host == host and (port is None or rule.covers(host, port)) for rule in file.private)
 
 
 def _entry(entry: str, operator: Operator) -> list[Reach]:

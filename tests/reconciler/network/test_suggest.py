@@ -15,7 +15,7 @@ from meta.network.report import AgentReport, Refusal
 from meta.network.rule import Rule, parse_rule
 from meta.network.verdict import Verdict
 from reconciler.network.policy import Operator
-from reconciler.network.reach import containing, covering, reach_of, require_open, within
+from reconciler.network.reach import containing, covering, private_note, reach_of, require_open, within
 from reconciler.network.refused import refused_hosts, wanted_lines
 from reconciler.network.suggest import suggest
 from reconciler.network.views import NetworkView
@@ -142,6 +142,11 @@ def test_each_rule_has_its_source_and_what_does_not_count_says_why() -> None:
         ("169.254.169.254", 80, "", False),
         ("127.0.0.1", None, "", False),
         ("::1", 443, "", False),
+        ("localhost", 8080, "", False),
+        ("db.localhost", 443, "", False),
+        ("*.localhost", None, "", False),
+        ("localhost", 8080, "localhost:8080", True),
+        ("localhost.example", 443, "", True),
         ("10.0.0.1", 443, "10.0.0.1:443", True),
         ("10.0.0.1", 80, "10.0.0.1:443", False),
         ("10.0.0.1", None, "10.0.0.1:443", True),
@@ -156,3 +161,21 @@ def test_a_private_address_is_allowed_only_if_the_operator_named_it(
         return
     with pytest.raises(Refused, match="private network"):
         require_open(host, port, file)
+
+
+@pytest.mark.parametrize(
+    ("rule", "private", "noted"),
+    [
+        ("registry:5000", "", True),
+        ("*.corp", "", True),
+        ("registry.corp", "", True),
+        ("registry.corp:443", "registry.corp:443", False),
+        ("registry.corp:80", "registry.corp:443", True),
+        ("crates.io", "", False),
+        ("*", "", False),
+        ("1.1.1.1", "", False),
+    ],
+)
+def test_a_name_that_looks_private_is_allowed_with_a_note(rule: str, private: str, noted: bool) -> None:
+    file = parse_operator_file(f'private = ["{private}"]'.encode() if private else b"")
+    assert bool(private_note(parse_rule(rule), file)) is noted
