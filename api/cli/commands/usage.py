@@ -79,7 +79,8 @@ def _show_budget(agent: Row) -> None:
         over = f"; used up until {times.local_time(agent['until'])}" if agent["over"] is not None else ""
         console.write(f"\nbudget of {agent['agent']} today: {', '.join(parts)}{over}")
     if agent.get("metered_tokens") is not None:
-        console.write(f"\nmetered for {agent['agent']} outside of it: {agent['metered_tokens']} tokens")
+        counted, name = agent["metered_tokens"], agent["agent"]
+        console.write(f"\nhive-egress counted {counted} tokens of {name} in the API's answers")
     for note in agent.get("notes", ()):  # an older daemon has none
         console.write(f"  {note}")
 

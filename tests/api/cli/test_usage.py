@@ -78,6 +78,6 @@ async def test_what_was_metered_outside_is_shown_beside_the_claim(hive: Hive) ->
     assert "metered" not in (await hive.hive("usage", "alice"))[1]
     new = DayReport("alice", day_of(NOW()), Metered(3, 100, 20, 7))
     await hive.fake.database.write(lambda connection: take(connection, new))
-    assert "metered for alice outside of it: 120 tokens" in (await hive.hive("usage"))[1]
+    assert "hive-egress counted 120 tokens of alice in the API's answers" in (await hive.hive("usage"))[1]
     found = json.loads((await hive.hive("usage", "alice", "--json"))[1])
     assert (found["agents"][0]["metered_tokens"], found["agents"][0]["today"]["tokens"]) == (120, 120)
