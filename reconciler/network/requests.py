@@ -191,5 +191,10 @@ def _pending(request: NetworkRequest | None, id: int) -> NetworkRequest:
     if request is None:
         raise NotFound(f"there is no network request {id}", "see `hive network`")
     if request.decision is not None:
-        raise Conflict(f"request {id} was {request.decision} already, by {request.decided_by}", "nothing was changed")
+        again = f"hive network allow {request.agent} {request.rule}"
+        how = f"`hive network {request.agent}` shows by which rule, `hive network revoke` takes one back"
+        raise Conflict(
+            f"request {id} was {request.decision} already, by {request.decided_by}",
+            how if request.decision == ALLOWED else f"`{again}` allows it after all",
+        )
     return request

@@ -14,11 +14,13 @@ from api.cli.client.patience import LOST, Patience
 from api.cli.command import RUN, AgentArgument, JsonOption, MaybeAgentArgument, command
 from api.cli.render import console, times
 from api.cli.render import network as render
-from meta.errors import BadInput, TransientError
+from api.cli.render.users import with_names
+from meta.errors import BadInput, Conflict, TransientError
 
 HOUR = "1h"
 FOLLOW_SECONDS = 1.0
 """Seconds between two questions of --follow."""
+SECONDS_MOST = 30 * 86_400
 SHOW = "show"
 HELP = "What agents may reach: show it, allow a host for a time or for good, take that back."
 
@@ -127,8 +129,8 @@ def allow(
         raise BadInput("both --for and --propose are given", "one is for a time, the other for good")
     body: dict[str, object] = {"rule": rule, "propose": propose}
     if not propose:
-        body["seconds"] = int(times.span(duration or HOUR))
-    done = client.post(f"/api/agents/{agent}/network/allow", body)
+        body["seconds"] = _seconds(duration or HOUR)
+    done = _post(client, f"/api/agents/{agent}/network/allow", body)
     if json:
         console.write_json(done)
         return
@@ -148,7 +150,7 @@ def revoke(client: Client, agent: AgentArgument, rule: RuleArgument, json: JsonO
 
     What agent.toml has is taken out with `hive edit`.
     """
-    _changed(client.post(f"/api/agents/{agent}/network/revoke", {"rule": rule}), json)
+    _changed(_post(client, f"/api/agents/{agent}/network/revoke", {"rule": rule}), json)
 
 
 def deny(
@@ -159,7 +161,7 @@ def deny(
     json: JsonOption = False,
 ) -> None:
     """Deny what an agent asked for. It gets the answer as a message."""
-    _changed(client.post(f"/api/agents/{agent}/network/deny", {"request": request, "reason": reason}), json)
+    _changed(_post(client, f"/api/agents/{agent}/network/deny", {"request": request, "reason": reason}), json)
 
 
 def suggest(
@@ -188,6 +190,22 @@ def suggest(
     console.write(made["agent_toml"].rstrip("\n"))
     for note in made["notes"]:
         console.progress(f"note: {note}")
+
+
+def _seconds(duration: str) -> int:
+    seconds = int(times.span(duration))
+    if seconds < 1:
+        raise BadInput(f"--for {duration} is no time", "at least 1s; `hive network revoke` takes a host back")
+    if seconds > SECONDS_MOST:
+        raise BadInput(f"--for {duration} is more than 30 days", "at most 30d; --propose allows it for good")
+    return seconds
+
+
+def _post(client: Client, path: str, body: dict[str, object]) -> Row:
+    try:
+        return client.post(path, body)
+    except Conflict as error:  # it may name the operator who was first
+        raise Conflict(with_names(error.summary), error.hint) from error
 
 
 def _changed(done: Row, json: bool) -> None:

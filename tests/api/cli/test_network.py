@@ -12,6 +12,7 @@ from api.cli.commands.network import Seen
 from api.cli.main import parser
 from api.cli.render.events import sentence
 from api.cli.render.network import _request
+from meta.errors import Conflict
 from meta.names import AgentName
 from meta.network.report import ConnectionRecord
 from meta.network.verdict import Verdict
@@ -94,12 +95,29 @@ async def test_a_host_for_good_is_a_proposal_whose_id_is_printed(hive: Hive) -> 
     assert (code, "both --for and --propose" in err) == (2, True)
 
 
-@pytest.mark.parametrize("time", ["0s", "31d", "soon", "1w"])
-async def test_a_time_that_is_none_is_refused(hive: Hive, time: str) -> None:
+@pytest.mark.parametrize(
+    ("time", "why"),
+    [
+        ("0s", "--for 0s is no time\n  try: at least 1s"),
+        ("31d", "--for 31d is more than 30 days\n  try: at most 30d"),
+        ("soon", "'soon' is not a time span"),
+        ("1w", "'1w' is not a time span"),
+    ],
+)
+async def test_a_time_that_is_none_is_refused_in_the_words_of_the_command(hive: Hive, time: str, why: str) -> None:
     code, _, err = await hive.hive("network", "allow", "alice", "crates.io", "--for", time)
     assert code == 2
-    assert err
+    assert why in err
     assert hive.fake.calls == []
+
+
+async def test_a_request_that_another_decided_names_that_operator(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def deny(*_: object) -> None:
+        raise Conflict("request 3 was denied already, by operator uid 0", "`hive network allow` allows it after all")
+
+    monkeypatch.setattr(hive.fake.network, "deny", deny)
+    code, _, err = await hive.hive("network", "deny", "alice", "3")
+    assert (code, "already, by operator root (uid 0)\n  try: `hive network allow`" in err) == (4, True)
 
 
 async def test_a_host_is_taken_back_and_a_request_denied(hive: Hive) -> None:
