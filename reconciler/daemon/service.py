@@ -225,7 +225,13 @@ def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: 
         metrics=MetricsQuery(world, loop, status, core.discovery, spending.way_out),
         usage=UsageQuery(spending.records, spending.budgets, store.settings, world.clock),
         network=NetworkQuery(
-            world, store.settings, core.way_out, store.requests, roster.names, core.way_out.conditions
+            world,
+            store.settings,
+            core.way_out,
+            store.requests,
+            roster.names,
+            core.way_out.conditions,
+            core.way_out.notes,
         ),
     )
 

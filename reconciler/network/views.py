@@ -46,6 +46,8 @@ class NetworkView:
     keys: tuple[str, ...] = ()
     held: str = ""
     """Why its keys are closed; "" if they are not."""
+    notes: tuple[str, ...] = ()
+    """What is wrong with the way out of all agents: the operator's file, a key, hive-egress."""
     problems: tuple[str, ...] = ()
     """What is wrong with its way out."""
 

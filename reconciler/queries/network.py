@@ -23,7 +23,10 @@ from reconciler.world import World
 
 @dataclass(frozen=True, slots=True)
 class NetworkQuery:
-    """The queries. `names` returns the agents that exist, `problems` what is wrong with an agent's way out."""
+    """The queries. `names` returns the agents that exist, `problems` what is wrong with an agent's way out.
+
+    `notes` returns what is wrong with that of all.
+    """
 
     world: World
     settings: DeployedSettings
@@ -31,6 +34,7 @@ class NetworkQuery:
     requests: Requests
     names: Callable[[], list[AgentName]]
     problems: Callable[[AgentName], tuple[str, ...]] = lambda _: ()
+    notes: Callable[[], tuple[str, ...]] = tuple
 
     async def __call__(self, agent: AgentName | None = None) -> list[NetworkView]:
         """Return the way out of one agent, or of all. Raise NotFound."""
@@ -76,6 +80,7 @@ class NetworkQuery:
             tuple(request for request in pending if request.agent == agent),
             tuple(sorted(policy.routes)) if policy is not None else (),
             policy.held if policy is not None else "",
+            self.notes(),
             self.problems(agent),
         )
 

@@ -24,20 +24,30 @@ def show_all(views: list[Row]) -> None:
     """Print a row per agent, and what needs the operator."""
     headings = ("AGENT", "MAY REACH", "OPEN", "SENT", "RECEIVED", "REFUSED", "FOR A TIME")
     console.table(headings, map(_row, views), empty="no agents yet", optional=("SENT", "RECEIVED"))
+    _show_notes(views)
     for view in views:
         for line in _lines(view):
             console.write(f"{view['agent']}: {line}")
 
 
+def _show_notes(views: list[Row]) -> None:
+    """Print what is wrong with the way out of all agents."""
+    for note in views[0]["notes"] if views else ():
+        console.write(f"note: {note}")
+
+
 def _row(view: Row) -> tuple[object, ...]:
     lasting = [each["rule"] for each in view["reach"] if each["until"] is None and not each["problem"]]
-    shown = ", ".join(lasting[:RULES_SHOWN]) or "nothing"
-    more = f" and {len(lasting) - RULES_SHOWN} more" if len(lasting) > RULES_SHOWN else ""
     refused = ", ".join(f"{shown_host(each['host'], each['port'])} {each['count']}x" for each in view["refused"][:2])
     granted = [each for each in view["reach"] if each["until"] is not None and not each["problem"]]
-    grants = ", ".join(f"{each['rule']} {_left(each['until'])}" for each in granted)
+    grants = [f"{each['rule']} {_left(each['until'])}" for each in granted]
     amounts = (size(view["sent"]), size(view["received"]))
-    return (view["agent"], f"{shown}{more}", view["open"] or "", *amounts, refused, grants)
+    return (view["agent"], _few(lasting) or "nothing", view["open"] or "", *amounts, refused, _few(grants))
+
+
+def _few(rules: list[str]) -> str:
+    more = f" and {len(rules) - RULES_SHOWN} more" if len(rules) > RULES_SHOWN else ""
+    return f"{', '.join(rules[:RULES_SHOWN])}{more}"
 
 
 def _lines(view: Row) -> Iterator[str]:
@@ -85,8 +95,9 @@ def show_one(view: Row) -> None:
 def show_lines(view: Row) -> None:
     """Print what needs the operator."""
     rows = list(_lines(view))
-    if rows:
+    if rows or view["notes"]:
         console.write()
+    _show_notes([view])
     for line in rows:
         console.write(f"{view['agent']}: {line}")
 

@@ -23,6 +23,9 @@ EMPTY = "no agents yet; make one with `hive spawn alice`"
 MAX_IDS = 3
 """Pending ids that are listed; of more only the number and the range is shown."""
 
+GRANTS_SHOWN = 3
+"""Rules for a time of one agent that have a line each."""
+
 Row = dict[str, Any]
 """One JSON object of the daemon."""
 
@@ -122,9 +125,12 @@ def details(agent: Row) -> Iterator[str]:
     if hidden := agent.get("model_hidden"):
         override = agent["model_override"]
         yield f"the model {override} that you set hides {hidden} of agent.toml; `hive model {name} --default` ends that"
-    for grant in agent.get("grants", ()):
+    grants = agent.get("grants", ())
+    for grant in grants[:GRANTS_SHOWN]:
         by = with_names(grant["by"])
         yield f"it may reach {grant['rule']} until {times.short_time(grant['until'])}, allowed by {by}"
+    if (more := len(grants) - GRANTS_SHOWN) > 0:
+        yield f"it may reach {more} more rules for a time: `hive network {name}`"
     if problem := agent.get("runtime_problem"):
         yield f"its CLI does not start, it says: {quoted(problem)}"
     for each in agent.get("workspaces") or ():

@@ -18,9 +18,10 @@ from meta.network.report import ConnectionRecord
 from meta.network.verdict import Verdict
 from reconciler.attention.facts import Facts
 from reconciler.attention.sources import network_requests
+from reconciler.network.reach import Reach
 from reconciler.network.views import Connections
 from tests.api.http.test_app import ME
-from tests.support.fake_network import FAR, REQUEST
+from tests.support.fake_network import FAR, REQUEST, VIEW
 
 if TYPE_CHECKING:
     from tests.api.conftest import Hive
@@ -196,3 +197,25 @@ async def test_a_grant_in_force_has_a_line_in_the_status(hive: Hive) -> None:
     (line,) = details(row)
     assert line.startswith("it may reach a.example until ")
     assert line.endswith(", allowed by operator")
+
+
+async def test_many_grants_are_a_few_and_their_number(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    from api.cli.render.status import details
+
+    grants = tuple(Reach(f"g{number}.example", "grant", FAR, "operator") for number in range(8))
+    rows = [{**asdict(grant), "at": 1, "request": None} for grant in grants]
+    *few, last = details({"agent": "alice", "turn": "idle", "grants": rows})
+    assert (len(few), last) == (3, "it may reach 5 more rules for a time: `hive network alice`")
+    monkeypatch.setattr("tests.support.fake_network.VIEW", replace(VIEW, reach=grants))
+    _, out, _ = await hive.hive("network")
+    row = next(line for line in out.splitlines() if line.startswith("alice "))
+    assert "g2.example" in row
+    assert row.rstrip().endswith(" and 5 more")
+    assert "g3.example" not in row
+
+
+async def test_what_is_wrong_with_the_way_out_of_all_is_said_once(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.support.fake_network.VIEW", replace(VIEW, notes=("the key git: it is missing",)))
+    for words in ((), ("alice",)):
+        _, out, _ = await hive.hive("network", *words)
+        assert out.count("note: the key git: it is missing\n") == 1

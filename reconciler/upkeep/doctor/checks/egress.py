@@ -24,7 +24,7 @@ from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
 
 SECONDS = 5.0
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-_PAGE = "docs/howto/network.md"
+_KEYS = "docs/reference/keys.md"
 
 
 async def way_out(subject: Subject) -> list[Finding]:
@@ -33,7 +33,7 @@ async def way_out(subject: Subject) -> list[Finding]:
         return ok("agents of backend fake reach nothing")
     file, findings = _operator_file(subject)
     findings += _proxy(subject.host.environment)
-    findings += await _process(subject)
+    findings += await _process(subject, tuple(each.text for each in findings))
     if file is not None:
         findings += await _agents(subject, file)
     return findings
@@ -72,7 +72,7 @@ def _proxy(environment: Mapping[str, str]) -> list[Finding]:
     return [Finding(Verdict.WARN, text, "let the host reach what agents may reach without that proxy")]
 
 
-async def _process(subject: Subject) -> list[Finding]:
+async def _process(subject: Subject, known: tuple[str, ...]) -> list[Finding]:
     path = Path(subject.config.egress_control or subject.layout.egress_control)
     own = subject.config.egress_start
     log = f"see {subject.layout.egress_state / 'log'}" if own else "see `journalctl -u hive-egress`"
@@ -86,11 +86,11 @@ async def _process(subject: Subject) -> list[Finding]:
             return ok("hive-egress does not run: a daemon starts it")
         text = f"hive-egress does not answer at {path}: {why}; agents wait"
         return [Finding(Verdict.FAIL, text, f"{log}; the daemon starts it again" if own else log)]
-    return _judge(report, log)
+    return _judge(report, log, known)
 
 
-def _judge(report: Report, log: str) -> list[Finding]:
-    """Return what is wrong with a hive-egress that answers."""
+def _judge(report: Report, log: str, known: tuple[str, ...] = ()) -> list[Finding]:
+    """Return what is wrong with a hive-egress that answers. It reads the operator's file too: `known` is found there."""
     findings = []
     if report.version != VERSION:
         text = f"hive-egress speaks protocol {report.version}, this hive {VERSION}"
@@ -101,8 +101,9 @@ def _judge(report: Report, log: str) -> list[Finding]:
         findings.append(Finding(Verdict.WARN, text, remedy))
     for name, problem in report.routes.items():
         if problem:
-            findings.append(Finding(Verdict.FAIL, f"the key {name}: {one_line(problem, 300)}", f"mend it: {_PAGE}"))
-    findings += [Finding(Verdict.FAIL, f"hive-egress: {one_line(each, 300)}", log) for each in report.problems]
+            findings.append(Finding(Verdict.FAIL, f"the key {name}: {one_line(problem, 300)}", f"mend it: {_KEYS}"))
+    own = [each for each in report.problems if not each.startswith(known)]
+    findings += [Finding(Verdict.FAIL, f"hive-egress: {one_line(each, 300)}", log) for each in own]
     for agent, each in report.agents.items():
         if each.problem:
             text = f"{one_line(agent, 80)} has no way out: {one_line(each.problem, 300)}"

@@ -62,6 +62,17 @@ async def test_a_broken_file_or_ceiling_of_the_operator_fails_with_the_key_that_
     await only(replace(bare, config=beyond), CHECK, Verdict.FAIL, "HIVE_NETWORK_CEILING: '@py' is no group")
 
 
+async def test_a_broken_file_that_hive_egress_reports_too_is_one_finding(bare: Subject, tmp_path: Path) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text("[groups]\npy = 3\n")
+    subject = replace(bare, config=Config.model_validate({"network_file": str(path)}))
+    async with fake_egress(bare.layout.egress_control) as fake:
+        fake.problems = (f"{path}: groups.py: must be a list of texts (see docs/reference/network.md)",)
+        assert [row.verdict for row in await look(subject, CHECK)].count(Verdict.FAIL) == 1
+        fake.routes = {"anthropic": "/k: readable by others"}
+        assert "docs/reference/keys.md" in {row.remedy.removeprefix("mend it: ") for row in await look(subject, CHECK)}
+
+
 async def test_a_proxy_of_the_daemon_is_not_used_and_said_so(bare: Subject) -> None:
     subject = replace(bare, host=whole_host(environment={"HTTPS_PROXY": "http://proxy"}))
     await only(subject, CHECK, Verdict.WARN, "HTTPS_PROXY is set, and hive-egress does not use it")
