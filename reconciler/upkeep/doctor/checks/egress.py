@@ -90,7 +90,7 @@ async def _process(subject: Subject, known: tuple[str, ...]) -> list[Finding]:
 
 
 def _judge(report: Report, log: str, known: tuple[str, ...] = ()) -> list[Finding]:
-    """Return what is wrong with a hive-egress that answers. It reads the operator's file too: `known` is found there."""
+    """Return what is wrong with a hive-egress that answers, but for what is `known` of the operator's file already."""
     findings = []
     if report.version != VERSION:
         text = f"hive-egress speaks protocol {report.version}, this hive {VERSION}"
