@@ -13,18 +13,21 @@ from typing import Annotated, Any
 
 import typer
 
+from api.cli.client import completion
 from api.cli.client.exit_codes import NoAnswer, TimedOut, Unreachable
 from api.cli.client.http import Client
 from api.cli.command import RUN, AgentArgument, JsonOption, command
 from api.cli.commands.shell import run_in_container
 from api.cli.render import console
 from meta.errors import BadInput, Conflict, HiveError, NewerState, NotFound, PermanentError, Refused, TransientError
-from meta.text import one_line, scrub
+from meta.text import one_line, quoted, scrub
 
 MOST = 4 * 2**20
 """Bytes that the container may print."""
 SECONDS = 120.0
 """Seconds that it may take."""
+ABSENT = "it is not there"
+"""What the program in the container says of a repo without a directory: harness.workspace.show."""
 SHOWN = 20
 """Commits and changed files of one repo that are shown."""
 _LINE = 300
@@ -48,7 +51,13 @@ def workspace(
     client: Client,
     agent: AgentArgument,
     path: Annotated[
-        str | None, typer.Argument(metavar="PATH", help="one repo, below /state/work", show_default="all of agent.toml")
+        str | None,
+        typer.Argument(
+            metavar="PATH",
+            help="one repo, below /state/work",
+            autocompletion=completion.workspaces,
+            show_default="all of agent.toml",
+        ),
     ] = None,
     diff: Annotated[bool, typer.Option("--diff", help="show the uncommitted changes too")] = False,
     json: JsonOption = False,
@@ -59,6 +68,8 @@ def workspace(
     """
     words = ["workspace", *(["--diff"] if diff else []), "--", *([path] if path else [])]
     rows = parse(output_of(lambda: run_in_container(client, agent, words, harness=True)))
+    if any(row["problem"] == ABSENT for row in rows):
+        rows = explained(rows, _reported(client, agent), agent)
     if json:
         console.write_json({"agent": agent, "workspaces": rows})
         return
@@ -66,6 +77,30 @@ def workspace(
         console.write(f"{agent} has no [[workspace]] in its agent.toml; name the PATH of a repo below /state/work")
     for row in rows:
         console.write("\n".join(lines(row)))
+
+
+def explained(rows: list[dict[str, Any]], reported: dict[str, dict[str, Any]], agent: str) -> list[dict[str, Any]]:
+    """Return the repos, those that are not there with what the harness reports of them.
+
+    Raise NotFound for one that is not there and that agent.toml does not name.
+    """
+    return [{**row, "problem": _reason(row, reported, agent)} if row["problem"] == ABSENT else row for row in rows]
+
+
+def _reason(row: dict[str, Any], reported: dict[str, dict[str, Any]], agent: str) -> str:
+    known = reported.get(row["path"])
+    if known is None:
+        raise NotFound(
+            f"{agent} has no repo {row['path']} below /state/work", f"`hive workspace {agent}` shows them all"
+        )
+    text = f", it says: {quoted(known['text'])}" if known["text"] else ""
+    return f"{ABSENT}: {quoted(known['state'])}{text}"
+
+
+def _reported(client: Client, agent: str) -> dict[str, dict[str, Any]]:
+    """Return what the harness reports of the repos in agent.toml, by their paths."""
+    agents = (row for row in client.row("/api/status")["agents"] if row["agent"] == agent)
+    return {each["path"]: each for row in agents for each in row.get("workspaces") or ()}
 
 
 def output_of(work: Callable[[], int]) -> bytes:

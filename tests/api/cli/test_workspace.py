@@ -58,6 +58,19 @@ def test_a_flood_and_a_silence_end(monkeypatch: pytest.MonkeyPatch) -> None:
         output_of(silence)
 
 
+def test_a_repo_that_is_not_there_has_the_reason_of_the_harness() -> None:
+    rows = [{"path": "tools", "problem": workspace.ABSENT}, {"path": "other", "problem": ""}]
+    reported = {"tools": {"path": "tools", "state": "failed", "text": "no `way`"}}
+    first, second = workspace.explained(rows, reported, "alice")
+    assert first["problem"] == """it is not there: "failed", it says: "no 'way'\""""
+    assert second == rows[1]
+
+
+def test_a_repo_that_nobody_named_is_not_found() -> None:
+    with pytest.raises(NotFound, match="alice has no repo nope"):
+        workspace.explained([{"path": "nope", "problem": workspace.ABSENT}], {}, "alice")
+
+
 @pytest.mark.parametrize("data", [b"", b"x", b"[" * 100_000, b"5"])
 def test_what_is_no_answer_names_an_older_harness(data: bytes) -> None:
     with pytest.raises(PermanentError) as error:
