@@ -4,6 +4,7 @@ Of a text that an agent wrote only letters, digits and plain punctuation are sho
 typer's quoting fails for a backslash before a `$`.
 """
 
+import os
 import re
 
 import typer
@@ -80,13 +81,32 @@ def questions(ctx: typer.Context, args: list[str], incomplete: str) -> Completio
 
 def wanted(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
     """Complete requests of the agent that the command line already names, and hosts that it was refused."""
-    agent = _text(ctx.params.get("agent"))
-    if agent is None:
-        return []
-    views = _rows(ctx, "/api/network", {"agent": agent})
+    views = _views(ctx)
     requests = [(str(row["id"]), f"{row['host']} {_plain(row['why'])}") for view in views for row in view["requests"]]
     hosts = [(str(row["rule"]), f"{row['count']} times") for view in views for row in view["refused"]]
-    return _matching([*requests, *((rule, about) for rule, about in hosts if not _UNSAFE.search(rule))], incomplete)
+    return _matching([*requests, *_safe(hosts)], incomplete)
+
+
+def granted(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete the rules that the agent, which the command line already names, has for a time."""
+    views = _views(ctx)
+    rules = [(str(row["rule"]), "for a time") for view in views for row in view["reach"] if row["until"] is not None]
+    return _matching(_safe(rules), incomplete)
+
+
+def groups(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete the operator's groups that an agent names."""
+    views = _rows(ctx, "/api/network", {})
+    sources = {str(row["source"]) for view in views for row in view["reach"]}
+    return _matching([(each[1:], "") for each in sorted(sources) if each.startswith("@")], incomplete)
+
+
+def workspaces(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete the repos of the agent that the command line already names."""
+    agent = _text(ctx.params.get("agent"))
+    rows = [row for row in _agents(ctx) if row["agent"] == agent]
+    found = [(str(each["path"]), str(each["state"])) for row in rows for each in row.get("workspaces") or ()]
+    return _matching([(path, _plain(state)) for path, state in _safe(found)], incomplete)
 
 
 def span(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
@@ -123,13 +143,36 @@ def _plain(text: object) -> str:
     return " ".join(_UNSAFE.sub(" ", str(text).strip().split("\n", 1)[0])[:_ABOUT].split())
 
 
-def _rows(ctx: typer.Context, path: str, query: Query) -> list[Row]:
+def _safe(candidates: Completions) -> Completions:
+    """Return the candidates that no shell evaluates or splits. For zsh a colon ends a completion."""
+    splits = os.environ.get("_HIVE_COMPLETE", "").endswith("zsh")
+    safe = [(name, about) for name, about in candidates if not _UNSAFE.search(name.replace(":", ""))]
+    return [(name, about) for name, about in safe if not (splits and ":" in name)]
+
+
+def _views(ctx: typer.Context) -> list[Row]:
+    """Return the way out of the agent that the command line already names."""
+    agent = _text(ctx.params.get("agent"))
+    return _rows(ctx, "/api/network", {"agent": agent}) if agent is not None else []
+
+
+def _agents(ctx: typer.Context) -> list[Row]:
     try:
-        given = {**ctx.find_root().params, **{key: value for key, value in ctx.params.items() if value is not None}}
-        where = paths.find(_text(given.get("state")), _text(given.get("runtime")))
-        return Client(where, PATIENCE).rows(path, query)
+        return list(_client(ctx).row("/api/status")["agents"])
     except HiveError:
         return []
+
+
+def _rows(ctx: typer.Context, path: str, query: Query) -> list[Row]:
+    try:
+        return _client(ctx).rows(path, query)
+    except HiveError:
+        return []
+
+
+def _client(ctx: typer.Context) -> Client:
+    given = {**ctx.find_root().params, **{key: value for key, value in ctx.params.items() if value is not None}}
+    return Client(paths.find(_text(given.get("state")), _text(given.get("runtime"))), PATIENCE)
 
 
 def _text(value: object) -> str | None:

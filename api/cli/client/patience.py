@@ -31,7 +31,8 @@ class Patience:
         now = time.monotonic()
         if self._lost_at is None:
             self._lost_at = now
-            console.progress(f"hive: {error.summary}; waiting for the daemon")
+            next_ = "trying again" if isinstance(error, TransientError) else "waiting for the daemon"
+            console.progress(f"hive: {error.summary}; {next_}")
         elif now - self._lost_at > PATIENCE:
             raise error
         time.sleep(max(0.0, min(RETRY, most)))

@@ -24,9 +24,14 @@ SECONDS_MOST = 30 * 86_400
 SHOW = "show"
 HELP = "What agents may reach: show it, allow a host for a time or for good, take that back."
 
-RuleArgument = Annotated[
+GrantedArgument = Annotated[
     str,
-    typer.Argument(metavar="RULE", help="a host: crates.io, *.example.org, git.example.org:22", show_default=False),
+    typer.Argument(
+        metavar="RULE",
+        help="a host: crates.io, *.example.org, git.example.org:22",
+        autocompletion=completion.granted,
+        show_default=False,
+    ),
 ]
 AllowedArgument = Annotated[
     str,
@@ -145,7 +150,7 @@ def allow(
         console.write(f"note: {note}")
 
 
-def revoke(client: Client, agent: AgentArgument, rule: RuleArgument, json: JsonOption = False) -> None:
+def revoke(client: Client, agent: AgentArgument, rule: GrantedArgument, json: JsonOption = False) -> None:
     """Take back a host that was allowed for a time. Connections over it end.
 
     What agent.toml has is taken out with `hive edit`.
@@ -168,7 +173,13 @@ def suggest(
     client: Client,
     agent: AgentArgument,
     group: Annotated[
-        str | None, typer.Option("--group", metavar="NAME", help="make a group of this name for network.toml")
+        str | None,
+        typer.Option(
+            "--group",
+            metavar="NAME",
+            help="make a group of this name for network.toml",
+            autocompletion=completion.groups,
+        ),
     ] = None,
     merge: Annotated[
         bool, typer.Option("--merge", help="make *.name of several hosts below one name; that allows others there too")
@@ -224,9 +235,17 @@ def _show_connections(client: Client, agent: str) -> None:
 
 def _follow(client: Client, agent: str, json: bool) -> None:
     path, patience = f"/api/agents/{agent}/network/connections", Patience()
-    answer = client.row(path)
-    seen = Seen(answer)
+    seen: Seen | None = None
     while True:
+        try:
+            answer = client.row(path, {"after": seen.after} if seen is not None else None)
+            patience.end()
+        except LOST as error:
+            if seen is None and not isinstance(error, TransientError):
+                raise  # a daemon that is not there at the start
+            patience.wait(error)
+            continue
+        seen = seen or Seen(answer)
         for each in seen.new(answer):
             if json:
                 console.write_json_line({"agent": agent, **each})
@@ -234,11 +253,6 @@ def _follow(client: Client, agent: str, json: bool) -> None:
                 console.write(render.sentence(each))
         console.flush()
         time.sleep(FOLLOW_SECONDS)
-        try:
-            answer = client.row(path, {"after": seen.after})
-            patience.end()
-        except LOST as error:
-            patience.wait(error)
 
 
 class Seen:

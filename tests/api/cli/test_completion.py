@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import typer
 
+from api.cli.client import completion
+from api.cli.main import parser
 from meta.names import AgentName
 
 if TYPE_CHECKING:
@@ -96,6 +99,26 @@ async def test_a_completion_never_waits_long_for_rich(hive: Hive) -> None:
     process = await hive.program("-m", "tests.support.heavy_imports", **asked, _TYPER_COMPLETE_ARGS="hive stop ")
     out, err = await process.communicate()
     assert (out.decode().splitlines()[-1], err) == ("HEAVY []", b"")
+
+
+def test_grants_groups_hosts_and_repos_of_an_agent_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    reach = [
+        {"rule": "a.example", "source": "grant", "until": 5},
+        {"rule": "pypi.org", "source": "@python", "until": None},
+    ]
+    refused = [{"rule": rule, "count": 2} for rule in ("git.example.org:22", "evil`x`")]
+    view = {"reach": reach, "refused": refused, "requests": [{"id": 3, "host": "crates.io", "why": "to `build`"}]}
+    monkeypatch.setattr(completion, "_rows", lambda *_: [view])
+    repos = [{"path": "tools", "state": "ready"}, {"path": "$(x)", "state": "failed"}]
+    monkeypatch.setattr(completion, "_agents", lambda _: [{"agent": "alice", "workspaces": repos}])
+    context = typer.Context(parser())
+    context.params = {"agent": "alice"}
+    assert completion.granted(context, [], "") == [("a.example", "for a time")]
+    assert completion.groups(context, [], "py") == [("python", "")]
+    assert completion.workspaces(context, [], "") == [("tools", "ready")]
+    assert completion.wanted(context, [], "") == [("3", "crates.io to build"), ("git.example.org:22", "2 times")]
+    monkeypatch.setenv("_HIVE_COMPLETE", "complete_zsh")  # it takes what follows a colon for a description
+    assert completion.wanted(context, [], "") == [("3", "crates.io to build")]
 
 
 async def test_runtimes_complete_without_a_daemon(hive: Hive) -> None:

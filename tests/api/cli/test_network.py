@@ -12,7 +12,7 @@ from api.cli.commands.network import Seen
 from api.cli.main import parser
 from api.cli.render.events import sentence
 from api.cli.render.network import _request
-from meta.errors import Conflict
+from meta.errors import Conflict, TransientError
 from meta.names import AgentName
 from meta.network.report import ConnectionRecord
 from meta.network.verdict import Verdict
@@ -176,6 +176,28 @@ async def test_following_prints_what_is_new_and_ends_with_the_command_that_goes_
     assert (code, "`hive network alice --follow` shows it again" in err) == (130, True)
     code, _, err = await hive.hive("network", "--follow")
     assert (code, "--follow needs an agent" in err) == (2, True)
+
+
+async def test_following_begins_while_hive_egress_does_not_answer(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = iter([None, None])
+
+    def pause(_: float) -> None:
+        try:
+            next(pauses)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    async def away(agent: AgentName, after: int) -> Connections:
+        monkeypatch.setattr(hive.fake.network, "connections", there)
+        raise TransientError("hive-egress does not answer", "wait")
+
+    there = hive.fake.network.connections
+    monkeypatch.setattr("api.cli.commands.network.time.sleep", pause)
+    monkeypatch.setattr("api.cli.client.patience.time.sleep", pause)
+    monkeypatch.setattr(hive.fake.network, "connections", away)
+    code, out, err = await hive.hive("network", "alice", "--follow")
+    assert (code, "b.example:443 opened (tunnel)" in out) == (130, True)
+    assert "hive: hive-egress does not answer; trying again\n" in err
 
 
 def test_completion_offers_commands_and_agents() -> None:
