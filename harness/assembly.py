@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from harness.loop import LoginMark, Loop, NoLoginMark, OpenWay, Outside, WayOut
 from harness.model import MODEL_FILE, Model
 from harness.program import PROBLEM_SECONDS, Program
 from harness.prompts.render import Places, render_prompt
+from harness.relay.egress import egress_relay
 from harness.runtimes.base import Runtime, RuntimeSpec
 from harness.runtimes.missing import MissingRuntime
 from harness.runtimes.registry import make_runtime
@@ -88,6 +89,7 @@ async def make_parts(
     If they cannot be made, the agent is parked and says why.
     """
     if settings.runtime == "script":
+        await _open_way_out(environment, bus, stack)
         tools = HiveTools(inbox, settings, environment)
         return Parts(bus, ScriptRuntime(settings, environment, tools), NoLoginMark(), NoLogin())
     orphans.adopt_everything()
@@ -95,7 +97,7 @@ async def make_parts(
         places = Places(environment.state, environment.agents)
         prompt = render_prompt(environment.agent, settings, manager=environment.manager, places=places)
         enclosure, way_out = await stack.enter_async_context(enclosed(environment, settings, os.environ))
-        if note := other_port(environment.egress_port, enclosure.env):
+        if note := other_port(environment.egress_port, enclosure.env.get("https_proxy", "")):
             bus.emit(Note(text=note))
         spec = RuntimeSpec(environment.agent, environment.manager, settings, enclosure, prompt)
         runtime = make_runtime(spec, environment, HiveTools(inbox, settings, environment))
@@ -154,9 +156,20 @@ async def run(
         await close(runtime)
 
 
-def other_port(wanted: int, env: Mapping[str, str]) -> str:
+async def _open_way_out(environment: Environment, bus: EventSink, stack: AsyncExitStack) -> None:
+    """Open the way out for `hive shell`. The runtime itself does not need it, and runs without it too."""
+    try:
+        url = await stack.enter_async_context(egress_relay(environment.egress, port=environment.egress_port))
+    except OSError as error:
+        bus.emit(Note(text=f"no way out on loopback: {error}"))
+        return
+    if note := other_port(environment.egress_port, url):
+        bus.emit(Note(text=note))
+
+
+def other_port(wanted: int, url: str) -> str:
     """Return what to know if the way out is at another port than hive chose, "" if it is not."""
-    port = env.get("https_proxy", "").rpartition(":")[2]
+    port = url.rpartition(":")[2]
     if wanted == 0 or port == str(wanted):
         return ""
     return f"port {wanted} is taken, the way out is at {port}: `hive shell` does not find it by its variables"

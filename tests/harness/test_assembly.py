@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.assembly import other_port, take_turns
+from harness.assembly import make_parts, other_port, take_turns
 from harness.environment import Environment
 from harness.events.bus import Bus
 from harness.events.store import EventStore
 from harness.gate import Gate
+from harness.inbox import Inbox
 from harness.link import Link
 from harness.relay.egress import Misses
 from harness.runtimes.base import Enclosure
@@ -22,7 +23,9 @@ from harness.way_out.way_out import WayOut
 from meta.agent_toml.settings import AgentSettings, parse_settings
 from meta.names import AgentName
 from meta.wire.link import TurnState
-from tests.support.scripted_runtime import ScriptedRuntime
+from meta.wire.live import Note
+from tests.harness.fake_way_out import fake_way_out
+from tests.support.scripted_runtime import EventList, ScriptedRuntime
 
 if TYPE_CHECKING:
     from tests.harness.conftest import FakeHive
@@ -68,7 +71,28 @@ async def test_an_agent_whose_folders_cannot_be_made_is_parked_until_they_can(
     assert [request.message.body for request in runtime.requests] == ["work"]
 
 
+async def test_a_runtime_without_a_cli_has_the_way_out_too_for_a_shell_in_its_container(base: Path) -> None:
+    places = (base / "config", base / "run", base / "state", base / "agents")
+    async with asyncio.timeout(20), fake_way_out() as way, AsyncExitStack() as stack:
+        free = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        port: int = free.sockets[0].getsockname()[1]
+        free.close()
+        await free.wait_closed()
+        where = Environment(AgentName("bob"), False, "g1", "n1", *places, egress=way.folder, egress_port=port)
+        settings, events = parse_settings(b'runtime = "script"\n'), EventList()
+        inbox = Inbox(where.broker, manager=False)
+        stack.callback(inbox.close)
+        await make_parts(where, settings, inbox, events, stack)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"CONNECT other.example:443 HTTP/1.1\r\n\r\n")
+        assert b"403 other.example:443-is-not-on-the-list-of-alice" in await reader.readuntil(b"\r\n")
+        writer.close()
+        await make_parts(where, settings, inbox, events, stack)
+    (note,) = (event.text for event in events.events if isinstance(event, Note))
+    assert f"port {port} is taken" in note
+
+
 def test_another_port_than_hive_chose_is_noted() -> None:
-    env = {"https_proxy": "http://127.0.0.1:40001"}
-    assert "3128 is taken, the way out is at 40001" in other_port(3128, env)
-    assert other_port(40_001, env) == other_port(0, env) == ""
+    url = "http://127.0.0.1:40001"
+    assert "3128 is taken, the way out is at 40001" in other_port(3128, url)
+    assert other_port(40_001, url) == other_port(0, url) == ""
