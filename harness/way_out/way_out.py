@@ -24,8 +24,6 @@ SHOWN = 10
 """Refused hosts that a turn is told of, at most."""
 SILENT = "the way out does not answer: hive-egress is down, see `hive doctor`; it is asked again"
 
-_SSH = ("git@{host}:", "ssh://git@{host}/")
-
 
 class WayOut:
     """The way out of one agent. `url` is the relay's, `kept` the folder of what the harness keeps.
@@ -113,7 +111,7 @@ class WayOut:
             self.known, self._answer, self._reach = True, Answer(next=self._seen), Reach(root=self._url)
             return ""
         self.known, self._answer = True, answer
-        self._reach = Reach(None, self._routes(answer), git_variables(self._instead(answer)))
+        self._reach = Reach(None, self._routes(answer), git_variables(self._url, _git_keys(answer)))
         return answer.held if self._kinds else ""
 
     def _routes(self, answer: Answer) -> dict[str, str]:
@@ -123,15 +121,11 @@ class WayOut:
             urls.setdefault(kind, f"{self._url}/{name}")
         return urls
 
-    def _instead(self, answer: Answer) -> list[tuple[str, str]]:
-        pairs: list[tuple[str, str]] = []
-        for name in sorted(name for name, kind in answer.routes.items() if kind == "git"):
-            upstream = answer.upstreams.get(name, KINDS["git"].upstream)
-            host = upstream.partition("://")[2]
-            if host and host.isprintable() and " " not in host:
-                originals = (f"{upstream}/", *(form.format(host=host) for form in _SSH))
-                pairs += [(f"{self._url}/{name}/", original) for original in originals]
-        return pairs
+
+def _git_keys(answer: Answer) -> dict[str, str]:
+    """Return the upstream of each key of kind git."""
+    names = [name for name, kind in answer.routes.items() if kind == "git"]
+    return {name: answer.upstreams.get(name, KINDS["git"].upstream) for name in names}
 
 
 def _number(text: str | None) -> int:

@@ -18,6 +18,8 @@ LOOPBACK = "127.0.0.1,localhost,::1"
 """127.0.0.1 itself: as 127.0.0.0/8 many tools do not understand it, and hive's own tools would go through the proxy."""
 NODE = "NODE_USE_ENV_PROXY"
 SSH = "GIT_SSH_COMMAND"
+_SSH_URLS = ("git@{host}:", "ssh://git@{host}/")
+"""The beginnings of git's URLs over ssh."""
 
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 """Where tools look for the authorities by themselves."""
@@ -104,10 +106,19 @@ def ca_variables(files: Iterable[str]) -> dict[str, str]:
     return {} if BUNDLE in there or other is None else dict.fromkeys(CA, other)
 
 
-def git_variables(instead: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return git's configuration by variables: for each pair, ask the first URL instead of the second."""
+def git_variables(url: str, keys: Mapping[str, str]) -> dict[str, str]:
+    """Return git's configuration by variables: ask the routes at this URL in place of where they lead, over ssh too.
+
+    `keys` has the upstream of each route of kind git by its name, https://HOST.
+    """
+    instead: list[tuple[str, str]] = []
+    for name, upstream in keys.items():
+        host = upstream.partition("://")[2]
+        if host and host.isprintable() and " " not in host:
+            originals = (f"{upstream}/", *(form.format(host=host) for form in _SSH_URLS))
+            instead += [(f"{url}/{name}/", original) for original in originals]
     variables: dict[str, str] = {}
-    for number, (url, original) in enumerate(instead):
-        variables[f"GIT_CONFIG_KEY_{number}"] = f"url.{url}.insteadOf"
+    for number, (route, original) in enumerate(instead):
+        variables[f"GIT_CONFIG_KEY_{number}"] = f"url.{route}.insteadOf"
         variables[f"GIT_CONFIG_VALUE_{number}"] = original
     return {"GIT_CONFIG_COUNT": str(len(instead)), **variables} if instead else {}

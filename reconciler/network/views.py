@@ -50,6 +50,8 @@ class NetworkView:
     """What is wrong with the way out of all agents: the operator's file, a key, hive-egress."""
     problems: tuple[str, ...] = ()
     """What is wrong with its way out."""
+    repos: dict[str, str] = field(default_factory=dict)
+    """Where those of its keys that are of kind git lead, by name: git in its container asks them instead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import HiveError, NotFound
 from meta.model import NetworkGrant
 from meta.names import AgentName
+from meta.network.operator_file import OperatorFile
 from meta.network.report import AgentReport
 from reconciler.network.policy import Operator
 from reconciler.network.ports import Obeyed
@@ -82,6 +83,7 @@ class NetworkQuery:
             policy.held if policy is not None else "",
             self.notes(),
             self.problems(agent),
+            git_keys(operator.file, policy.routes) if policy is not None else {},
         )
 
     def _grants(self, agent: AgentName) -> tuple[NetworkGrant, ...]:
@@ -92,3 +94,8 @@ class NetworkQuery:
             return await self.settings.of(agent)
         except HiveError:
             return None  # `problems` says so
+
+
+def git_keys(file: OperatorFile, names: Collection[str]) -> dict[str, str]:
+    """Return the upstream of each key of kind git among these, in the order of the file."""
+    return {name: route.upstream for name, route in file.routes.items() if name in names and route.kind == "git"}

@@ -24,5 +24,5 @@ if __name__ == "__main__":
         os.setresuid(30000, 30000, 30000)
     key(b"hive-test-operators-key")  # and an umask: the program inside must see neither
     os.umask(0o077)
-    command = container_command(["--setenv", "HOME", "/"], PROGRAM, own_uid=True, terminal=False)
+    command = container_command(["--setenv", "HOME", "/"], PROGRAM, {}, own_uid=True, terminal=False)
     sys.exit(run_on_own_terminal(command, {"PATH": os.environ["PATH"]}, (), namespaces.enter))

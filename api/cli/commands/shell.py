@@ -17,8 +17,8 @@ import typer
 
 from api.cli.client.http import Client
 from api.cli.command import RUN, AgentArgument, command
-from meta.errors import Conflict, PermanentError, Refused
-from meta.network.variables import BUNDLE, OTHER_BUNDLES, PORT, ca_variables, proxy_variables
+from meta.errors import Conflict, HiveError, PermanentError, Refused
+from meta.network.variables import BUNDLE, OTHER_BUNDLES, PORT, ca_variables, git_variables, proxy_variables
 from meta.process.ownership import require_own, require_own_entries
 from meta.process.seccomp.unit import settings
 
@@ -58,13 +58,23 @@ def run_in_container(client: Client, agent: str, program: list[str], user: str =
     """
     status = client.row("/api/status")
     client.rows("/api/plan", {"agent": agent})  # raises NotFound if there is no such agent
+    repos = {} if harness else _repos(client, agent)
     match status["backend"]:
         case "local":
-            return _local(_records(client, agent), agent, program or ["/bin/sh"], harness)
+            return _local(_records(client, agent), agent, program or ["/bin/sh"], repos, harness)
         case "nixos":
-            return _nixos(agent, user, [HARNESS, *program] if harness else program)
+            return _nixos(agent, user, [HARNESS, *program] if harness else program, repos)
         case other:
             raise Refused(f"backend {other} has no containers to enter", "use backend local or nixos")
+
+
+def _repos(client: Client, agent: str) -> dict[str, str]:
+    """Return where the agent's keys of kind git lead, by name. A daemon before the way out has none."""
+    try:
+        (view,) = client.rows("/api/network", {"agent": agent})
+    except (HiveError, ValueError):
+        return {}
+    return dict(view.get("repos", {}))
 
 
 def _records(client: Client, agent: str) -> Path:
@@ -75,7 +85,7 @@ def _records(client: Client, agent: str) -> Path:
     return folder
 
 
-def _local(folder: Path, agent: str, program: list[str], harness: bool = False) -> int:
+def _local(folder: Path, agent: str, program: list[str], repos: Mapping[str, str], harness: bool) -> int:
     from api.cli.terminal.namespaces import Namespaces  # slow to import
     from api.cli.terminal.terminal import run_on_own_terminal
     from meta.process.identity import ProcessIdentity, alive
@@ -95,7 +105,7 @@ def _local(folder: Path, agent: str, program: list[str], harness: bool = False) 
             raise _stopped(agent)
         own_uid = os.geteuid() != 0 or namespaces.without_root
         program = [*harness_words(spec["argv"]), *program] if harness else program
-        argv = container_command(spec["argv"], program, own_uid=own_uid, terminal=os.isatty(0))
+        argv = container_command(spec["argv"], program, repos, own_uid=own_uid, terminal=os.isatty(0))
         # The agent can read this environment in /proc until `env` replaces it: it has no folder of the caller's.
         return run_on_own_terminal(argv, {"PATH": os.defpath}, spec["cgroups"], namespaces.enter)
     finally:
@@ -123,9 +133,12 @@ def _first_of(pid: int, agent: str) -> int:
         raise _stopped(agent) from error
 
 
-def container_command(enclosure: list[str], program: list[str], *, own_uid: bool, terminal: bool) -> list[str]:
+def container_command(
+    enclosure: list[str], program: list[str], repos: Mapping[str, str], *, own_uid: bool, terminal: bool
+) -> list[str]:
     """Return the command that runs `program` in the container as bubblewrap's command `enclosure` ran the agent.
 
+    `repos` has where the agent's keys of kind git lead.
     It drops all rights before it uses the first thing that the agent controls, the environment. `own_uid`: the agent
     has the caller's uid, so no uid changes; an exec drops all rights.
     """
@@ -136,19 +149,20 @@ def container_command(enclosure: list[str], program: list[str], *, own_uid: bool
         argv += ["--bounding-set=-all", "--reuid", uid, "--regid", uid, "--clear-groups"]
     positions = [at for at, word in enumerate(enclosure) if word == "--setenv"]
     variables = {enclosure[at + 1]: enclosure[at + 2] for at in positions}
-    variables |= _way_out(enclosure, variables)
+    variables |= _way_out(enclosure, variables, repos)
     variables |= {key: os.environ[key] for key in ("TERM", "COLORTERM") if key in os.environ}
     home = variables.get("HOME", "/")
     return [*argv, "--", _tool("env"), "-i", f"--chdir={home}", *(f"{k}={v}" for k, v in variables.items()), *program]
 
 
-def _way_out(enclosure: list[str], variables: Mapping[str, str]) -> dict[str, str]:
+def _way_out(enclosure: list[str], variables: Mapping[str, str], repos: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of the way out, as the agent's CLI has them. An older run has none."""
     port = variables.get("HIVE_EGRESS_PORT", "")
     if not port.isdecimal():
         return {}
     bundles = (path for path in (BUNDLE, *OTHER_BUNDLES) if Path(path).exists())  # the container has the host's
-    return {**ca_variables(bundles), **proxy_variables(int(port), harness_words(enclosure))}
+    proxy = proxy_variables(int(port), harness_words(enclosure))
+    return {**ca_variables(bundles), **proxy, **git_variables(proxy["https_proxy"], repos)}
 
 
 def harness_words(enclosure: list[str]) -> list[str]:
@@ -177,16 +191,16 @@ def _tool(name: str) -> str:
     return path
 
 
-def _nixos(agent: str, user: str, program: list[str]) -> int:
+def _nixos(agent: str, user: str, program: list[str], repos: Mapping[str, str]) -> int:
     if os.geteuid() != 0:
         raise Refused("only root may enter a container of backend nixos", f"`sudo hive shell {agent}`")
-    argv = nixos_command(agent, user, program, terminal=sys.stdin.isatty() and sys.stdout.isatty())
+    argv = nixos_command(agent, user, program, repos, terminal=sys.stdin.isatty() and sys.stdout.isatty())
     from api.cli.terminal.terminal import foreground
 
     return foreground(argv)
 
 
-def nixos_command(agent: str, user: str, program: list[str], *, terminal: bool) -> list[str]:
+def nixos_command(agent: str, user: str, program: list[str], repos: Mapping[str, str], *, terminal: bool) -> list[str]:
     """Return the command of systemd's own tool, which makes a terminal in the container and copies its bytes.
 
     Not `machinectl shell`, which takes no settings: the agent's files, its shell's start-up file among them, would run
@@ -196,6 +210,8 @@ def nixos_command(agent: str, user: str, program: list[str], *, terminal: bool) 
     script = 'exec "$@"' if program else 'cd; exec "$BASH" -l'
     how = "--pty" if terminal else "--pipe"
     words = ["systemd-run", f"--machine={agent}", f"--uid={user}", "--quiet", "--wait", "--collect", how]
-    words += [f"--setenv={name}={value}" for name, value in proxy_variables(PORT, [HARNESS]).items()]
+    proxy = proxy_variables(PORT, [HARNESS])
+    variables = {**proxy, **git_variables(proxy["https_proxy"], repos)}
+    words += [f"--setenv={name}={value}" for name, value in variables.items()]
     words += [f"--property={key}={value}" for key, value in {**settings(), "NoNewPrivileges": "true"}.items()]
     return [*words, "--", BASH, "-lc", script, "hive", *program]

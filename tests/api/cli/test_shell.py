@@ -32,7 +32,7 @@ ENCLOSURE = [
 
 
 def test_rights_are_given_up_before_the_agents_environment_is_set() -> None:
-    argv = container_command(ENCLOSURE, ["ls"], own_uid=False, terminal=True)
+    argv = container_command(ENCLOSURE, ["ls"], {}, own_uid=False, terminal=True)
     assert argv[0].endswith("/setsid")
     at = argv.index("-i")
     for word in ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--clear-groups"):
@@ -46,24 +46,35 @@ def test_a_shell_has_the_way_out_of_the_agents_cli() -> None:
     harness = ["/usr/bin/python3", "-P", "-m", "harness.cli"]
     started = [*ENCLOSURE, "--clear-groups", "--", *harness, "serve"]
     argv = container_command(
-        ["bwrap", "--setenv", "HIVE_EGRESS_PORT", "3128", *started], ["ls"], own_uid=True, terminal=False
+        ["bwrap", "--setenv", "HIVE_EGRESS_PORT", "3128", *started], ["ls"], {}, own_uid=True, terminal=False
     )
     for name, value in proxy_variables(3128, harness).items():
         assert f"{name}={value}" in argv
-    older = container_command(started, ["ls"], own_uid=True, terminal=False)
+    older = container_command(started, ["ls"], {}, own_uid=True, terminal=False)
     assert not [word for word in older if "proxy" in word.lower()]
-    nixos = nixos_command("alice", "agent", ["ls"], terminal=False)
+    nixos = nixos_command("alice", "agent", ["ls"], {}, terminal=False)
     assert "--setenv=https_proxy=http://127.0.0.1:3128" in nixos[: nixos.index("--")]
+
+
+def test_git_in_a_shell_asks_the_routes_of_the_keys_outside() -> None:
+    repos = {"forge": "https://git.example.org"}
+    local = container_command(
+        ["bwrap", "--setenv", "HIVE_EGRESS_PORT", "3129", *ENCLOSURE[1:]], ["git"], repos, own_uid=True, terminal=False
+    )
+    assert "GIT_CONFIG_KEY_0=url.http://127.0.0.1:3129/forge/.insteadOf" in local
+    assert "GIT_CONFIG_VALUE_0=https://git.example.org/" in local
+    nixos = nixos_command("alice", "agent", ["git"], repos, terminal=False)
+    assert "--setenv=GIT_CONFIG_VALUE_1=git@git.example.org:" in nixos[: nixos.index("--")]
 
 
 @pytest.mark.parametrize("started", [["bwrap", "--", "sh"], ["bwrap", "--", "setpriv", "--reuid", "0"], ["--reuid"]])
 def test_root_enters_no_container_as_root(started: list[str]) -> None:
     with pytest.raises(Refused, match="root"):
-        container_command(started, ["ls"], own_uid=False, terminal=False)
+        container_command(started, ["ls"], {}, own_uid=False, terminal=False)
 
 
 def test_systemds_own_tool_enters_a_container_of_backend_nixos() -> None:
-    argv = nixos_command("alice", "agent", ["ls", "-l", "; x"], terminal=False)
+    argv = nixos_command("alice", "agent", ["ls", "-l", "; x"], {}, terminal=False)
     assert argv[:3] == ["systemd-run", "--machine=alice", "--uid=agent"]
     assert "--pipe" in argv
     assert argv[-3:] == ["ls", "-l", "; x"]
@@ -71,7 +82,7 @@ def test_systemds_own_tool_enters_a_container_of_backend_nixos() -> None:
 
 @pytest.mark.parametrize("program", [[], ["ls"]])
 def test_a_shell_of_backend_nixos_has_the_filter_of_the_harness(program: list[str]) -> None:
-    argv = nixos_command("alice", "agent", program, terminal=True)
+    argv = nixos_command("alice", "agent", program, {}, terminal=True)
     assert "--pty" in argv
     assert "--property=NoNewPrivileges=true" in argv
     assert {f"--property={key}={value}" for key, value in settings().items()} < set(argv[: argv.index("--")])

@@ -41,9 +41,13 @@ def test_authorities_are_named_only_where_tools_do_not_find_them() -> None:
 
 
 def test_git_asks_one_url_instead_of_others() -> None:
-    assert git_variables([]) == {}
-    assert git_variables([("http://a/", "https://b/")]) == {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "url.http://a/.insteadOf",
+    assert git_variables("http://a:1", {}) == git_variables("http://a:1", {"odd": "https://b c"}) == {}
+    assert git_variables("http://a:1", {"hub": "https://b"}) == {
+        "GIT_CONFIG_COUNT": "3",
+        "GIT_CONFIG_KEY_0": "url.http://a:1/hub/.insteadOf",
         "GIT_CONFIG_VALUE_0": "https://b/",
+        "GIT_CONFIG_KEY_1": "url.http://a:1/hub/.insteadOf",
+        "GIT_CONFIG_VALUE_1": "git@b:",
+        "GIT_CONFIG_KEY_2": "url.http://a:1/hub/.insteadOf",
+        "GIT_CONFIG_VALUE_2": "ssh://git@b/",
     }
