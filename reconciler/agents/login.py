@@ -58,10 +58,11 @@ class Logins:
     async def start(self, agent: AgentName, by: str, again: bool = False, login: str = "") -> LoginResult:
         """Begin a login, and return the address at which the operator logs in.
 
-        Raise Conflict if one is under way; `again` ends that one. `login` is the name of the new one, by which its
-        caller can cancel it before the answer comes; empty: hive makes one up.
+        Raise Conflict if the agent needs none, or if one is under way; `again` ends that one. `login` is the name of
+        the new one, by which its caller can cancel it before the answer comes; empty: hive makes one up.
         """
         await self._deploys.entry(agent)
+        self._require_need(agent)
         if again:
             await self._ask(agent, Verb.LOGIN_CANCEL)
         elif self._asking[agent].locked():
@@ -75,6 +76,15 @@ class Logins:
         if not _ADDRESS.fullmatch(address):
             raise Conflict(f"the CLI of {agent} printed no address", f"`hive shell {agent}`, and log in there")
         return LoginResult(agent, "address", "\n".join(lines[1:])[:TEXT_MOST], address, is_known(address), login)
+
+    def _require_need(self, agent: AgentName) -> None:
+        """Refuse a login that the CLI would not use, and whose hosts the agent may not reach."""
+        about = self._world.links.view(agent).about
+        if about is not None and about.key:
+            raise Conflict(
+                f"{agent} reaches its model with a key outside, of kind {one_line(about.key, 32)}: it needs no login",
+                f"to use a login, take that key from {agent} in network.toml first: docs/howto/network.md",
+            )
 
     async def _begin(self, agent: AgentName, login: str, again: bool) -> Done:
         """Ask for the login. It is current before the answer: perhaps the harness begins it and no answer comes."""

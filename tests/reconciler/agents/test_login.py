@@ -11,7 +11,7 @@ import pytest
 
 from meta.errors import Conflict, TransientError
 from meta.names import AgentName
-from meta.wire.link import Control, Done, Verb
+from meta.wire.link import About, Control, Done, Verb
 from reconciler.agents.login import Logins, is_known
 
 ALICE = AgentName("alice")
@@ -50,7 +50,9 @@ class Hive:
         async def entry(agent: AgentName) -> None:
             assert agent == ALICE
 
-        world: Any = SimpleNamespace(events=SimpleNamespace(append=append))
+        self.about: About | None = None
+        links = SimpleNamespace(view=lambda _: SimpleNamespace(about=self.about))
+        world: Any = SimpleNamespace(events=SimpleNamespace(append=append), links=links)
         deploys: Any = SimpleNamespace(entry=entry)
         self.logins = Logins(world, deploys, self.harness)
 
@@ -61,6 +63,17 @@ async def test_the_address_is_the_first_line_and_the_rest_is_for_the_operator() 
     assert (result.state, result.address, result.known) == ("address", ADDRESS, True)
     assert result.text == "Enter this\nABCD-1"
     assert hive.events == [("login_requested", ALICE, {"what": "login", "by": "operator uid 0"})]
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_an_agent_with_a_key_outside_begins_no_login(again: bool) -> None:
+    hive = Hive(ADDRESS)
+    hive.about = About(runtime="claude", key="anthropic")
+    with pytest.raises(Conflict, match="with a key outside, of kind anthropic: it needs no login"):
+        await hive.logins.start(ALICE, "op", again=again)
+    assert hive.harness.asked == []
+    hive.about = About(runtime="claude")
+    assert (await hive.logins.start(ALICE, "op", again=again)).address == ADDRESS
 
 
 @pytest.mark.parametrize(
