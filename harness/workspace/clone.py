@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,11 @@ mkdir -p -- "$(dirname -- "$target")" && rm -rf -- "$new" || exit
 git clone --progress "$@" "$new" || exit
 mv -nT -- "$new" "$target"
 """
-_REFUSED = ("CONNECT tunnel failed, response 403", "hive: no way to ", "Proxy CONNECT aborted")
+_TUNNEL = re.compile(r"CONNECT tunnel failed, response (\d{3})")
+"""What git prints of the way out's answer over https: its status alone."""
+_HELPER = re.compile(r"hive: no way to \S+: ((\d{3})?.*)")
+"""What ssh's ProxyCommand prints (harness.relay.tunnel): the whole reason."""
+_NOT_LISTED = "is-not-on-the-list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ async def clone(workspace: Workspace, work: Path, env: Mapping[str, str], progre
         await child.end()
     if code in (0, THERE):
         return Cloned(new=code == 0)
-    return Cloned(_problem(child.stderr, workspace, code))
+    return Cloned(_problem(child.stderr, workspace.url, env.get("HIVE_AGENT", "AGENT"), code))
 
 
 async def _follow(child: Child, progress: Callable[[str], None]) -> int:
@@ -74,11 +79,30 @@ def _last(stderr: str) -> str:
     return one_line(lines[-1], TEXT_LIMIT) if lines else ""
 
 
-def _problem(stderr: str, workspace: Workspace, code: int) -> str:
-    if any(mark in stderr for mark in _REFUSED):
-        host, port = remote_of(workspace.url)
-        name = f"[{host}]" if ":" in host else host
-        return f"{name}:{port} is refused: it needs a rule in network.allow"
+def _problem(stderr: str, url: str, agent: str, code: int) -> str:
+    """Return why the clone failed. Only for a host that no rule has it names the rule."""
     lines = [line.strip() for line in stderr.replace("\r", "\n").split("\n")]
+    if (why := _refusal(lines, url, agent)) is not None:
+        return one_line(why, TEXT_LIMIT)
     errors = [line for line in lines if line.startswith(("fatal:", "error:"))]
     return one_line(errors[-1], TEXT_LIMIT) if errors else _last(stderr) or f"git ended with exit code {code}"
+
+
+def _refusal(lines: Iterable[str], url: str, agent: str) -> str | None:
+    """Return the way out's answer in words; None if it made the tunnel."""
+    host, port = remote_of(url)
+    name = f"[{host}]" if ":" in host else host
+    for line in lines:
+        if helper := _HELPER.match(line):
+            status, why = helper[2], helper[1]
+            listed = _NOT_LISTED not in why
+        elif tunnel := _TUNNEL.search(line):
+            status, why = tunnel[1], f"the way out answered {tunnel[1]}; `hive network {agent}` has the reason"
+            listed = False
+        else:
+            continue
+        if status == "403" and not listed:
+            rule = name if port == 443 else f"{name}:{port}"
+            return f"{name}:{port} is refused: it needs a rule in network.allow, `hive network allow {agent} {rule}`"
+        return f"no way to {name}:{port}: {why}"
+    return None

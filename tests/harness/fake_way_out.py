@@ -24,6 +24,8 @@ class FakeWayOut:
         self.hosts: dict[str, int] = {}
         self.routes: dict[str, Path] = {}
         """Folders whose files are served below a route."""
+        self.refusal = ""
+        """The status and phrase for hosts that are not there; empty: they are not listed."""
         self.asked: list[str] = []
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,8 +75,8 @@ class FakeWayOut:
     async def _tunnel(self, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         port = self.hosts.get(target)
         if port is None:
-            phrase = f"{target}-is-not-on-the-list-of-alice (ask with request_network)"
-            writer.write(f"HTTP/1.1 403 {phrase}\r\nContent-Length: 0\r\n\r\n".encode())
+            refusal = self.refusal or f"403 {target}-is-not-on-the-list-of-alice (ask with request_network)"
+            writer.write(f"HTTP/1.1 {refusal}\r\nContent-Length: 0\r\n\r\n".encode())
             return
         far, near = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")

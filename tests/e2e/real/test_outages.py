@@ -89,9 +89,8 @@ def test_an_overload_that_outlasts_the_tries_of_the_cli_parks_the_agent_and_cost
 def test_a_way_out_that_is_away_is_waited_for_and_loses_nothing(lab: Lab, fake: Model) -> None:
     fake.away("alice")
     for number in range(2):
-        send_message(
-            lab, "alice", plan({"text": f"kept {number}"})
-        )  # no tool: the second may not join the first's turn
+        # no tool: after a second the harness hands the next message to the turn, and the CLI shows it beside a result
+        send_message(lab, "alice", plan({"text": f"kept {number}"}))
     row = state_is(lab, "alice", "parked")
     assert "the way out does not answer" in row["turn_reason"]
     try_again(lab)

@@ -60,7 +60,12 @@ def work(tmp_path: Path) -> Path:
 
 def environment(url: str, work: Path) -> dict[str, str]:
     path = f"{work.parent / 'bin'}:{os.environ['PATH']}"
-    return {"PATH": path, "HOME": str(work.parent), **proxy_variables(int(url.rpartition(":")[2]), HARNESS)}
+    return {
+        "PATH": path,
+        "HOME": str(work.parent),
+        "HIVE_AGENT": "alice",
+        **proxy_variables(int(url.rpartition(":")[2]), HARNESS),
+    }
 
 
 def workspace(url: str, path: str = "", **more: str) -> Workspace:
@@ -116,8 +121,32 @@ async def test_a_refused_host_names_the_rule_that_is_missing(way: FakeWayOut, wo
     async with egress_relay(way.folder) as proxy:
         cloned = await clone(workspace(url), work, environment(proxy, work), lambda _: None)
     port = 443 if url.startswith("https") else 22
-    assert cloned.problem == f"git.example.org:{port} is refused: it needs a rule in network.allow"
+    rule = "git.example.org" if port == 443 else "git.example.org:22"
+    assert cloned.problem == (
+        f"git.example.org:{port} is refused: it needs a rule in network.allow, `hive network allow alice {rule}`"
+    )
     assert list(work.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "by_https"),
+    [
+        ("502 cannot-resolve-git.example.org", "the way out answered 502; `hive network alice` has the reason"),
+        ("429 too-many", "the way out answered 429; `hive network alice` has the reason"),
+        ("403 git.example.org:22-is-beyond-the-ceiling-of-the-operator", None),
+    ],
+)
+async def test_a_host_that_is_not_reached_for_another_reason_names_no_rule(
+    way: FakeWayOut, work: Path, answer: str, by_https: str | None
+) -> None:
+    way.refusal = answer
+    async with egress_relay(way.folder) as proxy:
+        env = environment(proxy, work)
+        cloned = await clone(workspace("ssh://git@git.example.org/repo.git"), work, env, lambda _: None)
+        assert cloned.problem == f"no way to git.example.org:22: {answer}"
+        if by_https is not None:
+            cloned = await clone(workspace("https://git.example.org/repo.git"), work, env, lambda _: None)
+            assert cloned.problem == f"no way to git.example.org:443: {by_https}"
 
 
 async def test_what_a_broken_clone_left_does_not_count_and_goes_with_the_next_one(
