@@ -137,7 +137,7 @@ async def run(
         runtime, model, link.about, lambda: parts.way_out.key, lambda: workspaces.states if workspaces else ()
     )
     compactor = Compactor(runtime, bus, settings.limits, environment.state / NOTES_FILE)
-    agent = Agent(environment.generation, settings, parts.news)
+    agent = Agent(environment.generation, settings, parts.news, lambda: parts.way_out.key)
     in_flight = InFlight(inbox, link)
     conversation = Conversation(agent, runtime, in_flight, gate, bus, session, model, compactor)
     outside = Outside(parts.credentials, parts.clock, parts.random, parts.way_out)

@@ -44,11 +44,12 @@ class News(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """What does not change while the harness runs."""
+    """What does not change while the harness runs. `key` returns the kind of the key outside, "" without one."""
 
     generation: str
     settings: AgentSettings
     news: Sequence[News] = ()
+    key: Callable[[], str] = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,8 @@ class Conversation:
             raise
         await mail.stop()
         ending = Ending.CANCELLED if stop.cause is not None and not outcome.ok else outcome.ending
-        outcome = replace(outcome, ending=ending, reason=one_line(outcome.reason))
+        outcome = replace(outcome, ending=ending).without_login(self._agent.key())
+        outcome = replace(outcome, reason=one_line(outcome.reason))
         self._keep(outcome)
         self._bus.emit(self._usage(outcome, message.sender, time.monotonic() - began, tools, number))
         note = outcome.reason or None

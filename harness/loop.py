@@ -421,9 +421,6 @@ class Loop:
         now = self._outside.clock()
         if outcome.ending in _WITHOUT_WAY and (why := await self._lost()):
             return Next(Action.RELEASE, self._history, self._block(why))
-        if outcome.ending is Ending.NEEDS_LOGIN and self._outside.way_out.key:
-            reason = f"the key outside is refused: {outcome.reason}"
-            outcome = replace(outcome, ending=Ending.PARKED, reason=reason, person=True)
         if outcome.ending is Ending.CRASHED and (problem := await self._program.check()) is not None:
             self._bus.emit(Note(text=problem))
             outcome = replace(outcome, ending=Ending.PARKED, reason=problem, until=now + PROBLEM_SECONDS)

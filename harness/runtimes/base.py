@@ -7,7 +7,7 @@ Everything that the CLI writes goes to the Sink, line by line; a turn ends with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -90,7 +90,8 @@ def _sum(first: Number | None, second: Number | None) -> Number | None:
 class TurnOutcome:
     """The end of a turn.
 
-    `reason` is one line for people and says what helps. `until` is in Unix seconds, only if the CLI named a time:
+    `reason` is one line for people and says what helps. `refusal` is the same without it, if what helps is a login: an
+    agent with a key outside needs another remedy. `until` is in Unix seconds, only if the CLI named a time:
     without it a parked turn is tried again after a delay. `session` names the conversation to resume, None if there is
     none. `model` is what the CLI said it used.
     """
@@ -105,11 +106,20 @@ class TurnOutcome:
     """Injected texts of which the CLI did not report that it was done with them: the model may not have seen them."""
     person: bool = False
     """Only a person can mend why the turn is parked."""
+    refusal: str = ""
 
     @property
     def ok(self) -> bool:
         """Return True if the messages are done."""
         return self.ending is Ending.OK
+
+    def without_login(self, key: str) -> TurnOutcome:
+        """Return the outcome of an agent with a key outside of this kind, "" for none: no login helps it."""
+        if not key or self.ending is not Ending.NEEDS_LOGIN:
+            return self
+        why = (self.refusal or self.reason).rstrip(".")
+        reason = f"no turn with the key outside, of kind {key}: {why}; `hive doctor` checks the key, no login helps"
+        return replace(self, ending=Ending.PARKED, reason=reason, refusal="", person=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import pytest
 
 from harness.runtimes.base import Ending, Sink, TurnOutcome, TurnRequest
 from meta.wire.link import TurnState
+from meta.wire.live import TurnEnd
 from tests.harness.inside import Inside
 from tests.support.scripted_runtime import OK, ends
 
@@ -132,13 +133,20 @@ async def test_a_key_outside_that_appears_ends_the_wait_for_a_login(inside: Insi
         await hive.until(lambda: hive.acks == 1)
 
 
-async def test_a_key_outside_that_the_api_refuses_asks_for_no_login(inside: Inside, hive: FakeHive) -> None:
+async def test_a_key_outside_that_does_not_work_asks_for_no_login(inside: Inside, hive: FakeHive) -> None:
     inside.way_out = Way(key="anthropic")
-    inside.runtime.steps = [ends(Ending.NEEDS_LOGIN, "API Error: 401")]
+    answer = "API Error: 403 the key cannot be used."
+    inside.runtime.steps = [ends(Ending.NEEDS_LOGIN, f"{answer}: `hive login alice`", refusal=answer)]
     await hive.post("operator", "work")
     async with inside.start():
         await hive.until(lambda: hive.turn is TurnState.PARKED)
-        assert (hive.states[-1].reason, hive.states[-1].person) == ("the key outside is refused: API Error: 401", True)
+        assert (hive.states[-1].reason, hive.states[-1].person) == (
+            "no turn with the key outside, of kind anthropic: API Error: 403 the key cannot be used; "
+            "`hive doctor` checks the key, no login helps",
+            True,
+        )
+        (note,) = (event.note for event in inside.events.events if isinstance(event, TurnEnd))
+        assert note == hive.states[-1].reason
 
 
 async def test_what_hive_says_of_the_container_is_told_until_a_turn_ends_well(inside: Inside, hive: FakeHive) -> None:

@@ -15,11 +15,13 @@ Step = Callable[[TurnRequest, Sink], Awaitable[TurnOutcome]]
 Kind = TypeVar("Kind", bound=LiveEvent)
 
 
-def ends(ending: Ending, reason: str = "", until: float | None = None, session: str | None = None) -> Step:
+def ends(
+    ending: Ending, reason: str = "", until: float | None = None, session: str | None = None, refusal: str = ""
+) -> Step:
     """Return a turn that ends at once."""
 
     async def step(_request: TurnRequest, _sink: Sink) -> TurnOutcome:
-        return TurnOutcome(ending, reason, until, session)
+        return TurnOutcome(ending, reason, until, session, refusal=refusal)
 
     return step
 

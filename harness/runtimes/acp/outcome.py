@@ -48,9 +48,10 @@ def failed(preset: Preset, failure: Failure, *, agent: AgentName, session: str |
     """Return the outcome of a turn that the agent answered with an error."""
     ending = ending_of(failure, preset.rules)
     reason = one_line(failure.text or "the agent failed and does not say why")
-    remedy = f"set another one by `hive model {agent} NAME`" if WRONG_MODEL.matches(failure) else ""
     if ending is Ending.NEEDS_LOGIN:
-        remedy = login_remedy(preset.name, agent)
+        with_remedy = one_line(f"{reason}: {login_remedy(preset.name, agent)}")
+        return TurnOutcome(ending, with_remedy, session=session, refusal=reason)
+    remedy = f"set another one by `hive model {agent} NAME`" if WRONG_MODEL.matches(failure) else ""
     person = ending is Ending.PARKED and WRONG_MODEL.matches(failure)
     return TurnOutcome(ending, one_line(f"{reason}: {remedy}" if remedy else reason), session=session, person=person)
 

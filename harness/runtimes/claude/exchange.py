@@ -201,6 +201,7 @@ class Exchange:
             model=self.model,
             unseen=unseen,
             person=judgement.person,
+            refusal=judgement.reason if judgement.ending is Ending.NEEDS_LOGIN else "",
         )
 
     def _judgement(self, now: float, code: int | None, stderr: str) -> Judgement:

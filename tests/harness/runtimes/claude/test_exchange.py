@@ -159,6 +159,11 @@ def test_a_failed_request_has_the_ending_of_its_status(result: Result, error: st
     assert made.outcome(NOW, None, "").ending is ending
 
 
+def test_a_refused_login_has_the_apis_words_also_without_the_remedy() -> None:
+    outcome = exchange(mine("started"), Result(is_error=True, status=403, text="forbidden")).outcome(NOW, None, "")
+    assert (outcome.reason, outcome.refusal) == ("forbidden: `hive login AGENT`", "forbidden")
+
+
 @pytest.mark.parametrize(
     ("status", "error", "person"),
     [(404, "model_not_found", True), (402, "billing_error", True), (429, "rate_limit", False), (500, "", False)],
