@@ -1,12 +1,13 @@
 """The story's chapter about the way out: bob may reach one host and not another, until the operator allows that too.
 
-Both hosts are names for a server of the story's own on loopback, which network.toml opens for this hive. bob's runtime
-has no tools that would read a proxy's variables, so a program in his container asks at the socket of his way out.
+Both hosts are names for a server of the story's own on loopback, which network.toml opens for this hive. A tool in
+bob's container asks for them: `hive shell bob -- curl http://docs.example/`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,16 +19,9 @@ from tests.support.upstream import Upstream
 
 AGENT = "bob"
 LISTED, WANTED = "docs.example", "packages.example"
-FETCH = """
-import http.client, socket, sys
-with socket.socket(socket.AF_UNIX) as way_out:
-    way_out.connect("/run/egress/egress.sock")
-    proxy = http.client.HTTPConnection("proxy")
-    proxy.sock = way_out
-    proxy.request("GET", sys.argv[1])
-    answer = proxy.getresponse()
-    print(answer.read().decode() if answer.status == 200 else f"{answer.status} {answer.reason}")
-"""
+CURL = ("curl", "-sS")
+URLLIB = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())"
+"""In place of curl where there is none."""
 
 
 @contextlib.contextmanager
@@ -57,7 +51,7 @@ def way_out(story: Story, id: int, rules: str) -> None:
         check(first in story.hive("diff", str(id)), "hive diff does not name the host that is new")
         deploy(story, id)
         answer = story.until("bob reaches the listed host", lambda: reached(story, first))
-        story.say(f"bob may reach {LISTED}", f'approved as {id}; he asks, and "{answer}" answers')
+        story.say(f"bob may reach {LISTED}", f'approved as {id}; his curl asks, and "{answer}" answers')
         refused(story, second)
         for_a_time(story, second)
         for_good(story, second, id + 1)
@@ -105,10 +99,10 @@ def reached(story: Story, host: str) -> str | None:
 
 
 def fetch(story: Story, host: str) -> str:
-    """Return what a program in bob's container prints that asks a host."""
-    words = [sys.executable, "-m", "api.cli.main", "shell", AGENT, "--"]
+    """Return what a tool in bob's container prints that asks a host."""
+    tool = CURL if shutil.which("curl") else (sys.executable, "-c", URLLIB)
     done = subprocess.run(
-        [*words, sys.executable, "-c", FETCH, f"http://{host}/"],
+        [sys.executable, "-m", "api.cli.main", "shell", AGENT, "--", *tool, f"http://{host}/"],
         env=story.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
