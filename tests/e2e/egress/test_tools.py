@@ -50,11 +50,21 @@ asyncio.run(main())
 
 @dataclass(frozen=True)
 class Tool:
-    """A command line with `{host}`, and what it shows if the host is refused. `always`: `make test` installs it."""
+    """A command line with `{host}`, and what it shows if the host is refused.
+
+    `make test` tries a tool that it installs, `always`, and a `quick` one if it is there.
+    """
 
     words: tuple[str, ...]
     shown: str
     always: bool = False
+    quick: bool = False
+
+    @property
+    def marks(self) -> list[pytest.MarkDecorator]:
+        """Return the mark of a test that `make test` leaves out, or none."""
+        tried = self.always or (self.quick and shutil.which(self.words[0]) is not None)
+        return [] if tried else [pytest.mark.full]
 
 
 PHRASE = "other.example:443-is-not-on-the-list-of-alice"
@@ -63,17 +73,21 @@ PIP = ("-m", "pip", "download", "--retries=1", "--no-deps", "--no-cache-dir", "-
 URLLIB = "import urllib.request as u; print(u.urlopen('https://{host}/file').read())"
 NODE = "fetch('https://{host}/file').then(r => r.text()).catch(e => {{ console.log(e.cause); process.exit(1) }})"
 TOOLS = {
-    "curl": Tool(("curl", "-sS", "https://{host}/file"), NUMBER, True),
-    "git": Tool(("git", "clone", "-q", "https://{host}/repo.git", "clone"), NUMBER, True),
-    "pip": Tool((sys.executable, *PIP, "-i", "https://{host}/simple/", "made"), PHRASE),
-    "urllib": Tool((sys.executable, "-c", URLLIB), PHRASE, True),
+    "curl": Tool(("curl", "-sS", "https://{host}/file"), NUMBER, always=True),
+    "git": Tool(("git", "clone", "-q", "https://{host}/repo.git", "clone"), NUMBER, always=True),
+    "pip": Tool((sys.executable, *PIP, "-i", "https://{host}/simple/", "made"), PHRASE, always=True),
+    "urllib": Tool((sys.executable, "-c", URLLIB), PHRASE, always=True),
     "httpx": Tool((sys.executable, "-c", "import httpx; httpx.get('https://{host}/file')"), PHRASE),
-    "wget": Tool(("wget", "-nv", "-O-", "--tries=1", "--ca-certificate={ca}", "https://{host}/file"), PHRASE),
-    "npm": Tool(("npm", "pack", "--registry=https://{host}/npm/", "--cache={folder}/npm", "made"), PHRASE),
+    "wget": Tool(
+        ("wget", "-nv", "-O-", "--tries=1", "--ca-certificate={ca}", "https://{host}/file"), PHRASE, quick=True
+    ),
+    "npm": Tool(("npm", "pack", "--registry=https://{host}/npm/", "--cache={folder}/npm", "made"), PHRASE, quick=True),
     "node": Tool(("node", "-e", NODE), "Request was cancelled"),
-    "cargo": Tool(("cargo", "fetch", "--config=net.retry=0", "--manifest-path={folder}/{host}/Cargo.toml"), NUMBER),
-    "nix": Tool(("nix-prefetch-url", "--option", "download-attempts", "1", "https://{host}/file"), "(56)"),
-    "apt": Tool(("apt-get", "-q", "-c", "{folder}/{host}/apt.conf", "update"), PHRASE),
+    "cargo": Tool(
+        ("cargo", "fetch", "--config=net.retry=0", "--manifest-path={folder}/{host}/Cargo.toml"), NUMBER, quick=True
+    ),
+    "nix": Tool(("nix-prefetch-url", "--option", "download-attempts", "1", "https://{host}/file"), "(56)", quick=True),
+    "apt": Tool(("apt-get", "-q", "-c", "{folder}/{host}/apt.conf", "update"), PHRASE, quick=True),
     "uv": Tool(
         ("uv", "pip", "install", "--target={folder}/uv", "--index-url=https://{host}/simple/", "made"), "tunnel error"
     ),
@@ -135,9 +149,7 @@ def place() -> Iterator[Place]:
         yield Place(egress, inside, folder)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if tool.always else pytest.mark.full) for name, tool in TOOLS.items()]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=tool.marks) for name, tool in TOOLS.items()])
 def test_a_tool_reaches_what_is_listed_and_shows_what_is_not(place: Place, name: str) -> None:
     tool = TOOLS[name]
     if shutil.which(tool.words[0]) is None:
