@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import ipaddress
-import socket
-from pathlib import Path
+
+from reconciler.egress.own_address import is_own
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -73,48 +72,6 @@ def kind_of(address: str) -> str:
         return _kind_v4(parsed)
     embedded = _embedded(parsed)
     return _kind_v4(embedded) if embedded is not None else _kind_v6(parsed)
-
-
-def is_own(address: str, port: int) -> bool:
-    """Return True for an address of this host. Nothing is sent.
-
-    The kernel sends from such an address to itself; but from the first address of an interface to its further ones,
-    so whether the address can be bound counts too.
-    """
-    return _sends_to_itself(address, port) or _is_bindable(address)
-
-
-def _sends_to_itself(address: str, port: int) -> bool:
-    try:
-        with _datagram_socket(address) as probe:
-            probe.connect((address, port))
-            source = ipaddress.ip_address(str(probe.getsockname()[0]).partition("%")[0])
-    except OSError:
-        return False  # there is no way to it, so it is not here
-    return source.is_loopback or source == ipaddress.ip_address(address)
-
-
-def _is_bindable(address: str) -> bool:
-    try:
-        with _datagram_socket(address) as probe:
-            probe.bind((address, 0))
-    except OSError:
-        return False
-    return not _binds_any(6 if ":" in address else 4)
-
-
-@functools.cache
-def _binds_any(version: int) -> bool:
-    """Return True if this host lets programs bind addresses that are not its own. Read once."""
-    try:
-        return Path(f"/proc/sys/net/ipv{version}/ip_nonlocal_bind").read_text().strip() != "0"
-    except OSError:
-        return False
-
-
-def _datagram_socket(address: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
 
 
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

@@ -140,9 +140,9 @@ in
         RestrictSUIDSGID = true;
         RemoveIPC = true;
         KeyringMode = "private";
-        # netlink: the resolver sorts addresses by the host's own
+        # netlink: the resolver sorts addresses by the host's own, and hive-egress asks which are the host's own
         RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6 AF_NETLINK";
-        # it connects, and listens on unix sockets only
+        # it connects, and listens on unix sockets only. So it knows the host's own addresses by netlink, not by a bind
         SocketBindDeny = "any";
         SystemCallArchitectures = "native";
         SystemCallFilter = [

@@ -64,11 +64,6 @@ def test_an_address_has_the_kind_of_its_network(address: str, kind: str) -> None
     assert addresses.kind_of(address) == kind
 
 
-def test_an_address_of_this_host_is_its_own() -> None:
-    assert addresses.is_own("127.0.0.1", 443)
-    assert addresses.is_own("127.8.9.10", 443)
-
-
 def test_a_global_address_of_this_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "is_own", lambda address, port: True)
 
@@ -83,8 +78,3 @@ def test_the_operator_opens_an_address_that_is_not_global(address: str) -> None:
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255", "::ffff:0.0.0.0"])
 def test_the_operator_does_not_open_what_is_no_host(address: str) -> None:
     assert addresses.refusal(address, 443, private=True)
-
-
-@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
-def test_an_address_elsewhere_is_not_its_own(address: str) -> None:
-    assert not addresses.is_own(address, 443)
