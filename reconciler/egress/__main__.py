@@ -18,6 +18,7 @@ from reconciler.egress.options import Options, parse_options
 from reconciler.egress.rights import give_up_rights
 from reconciler.egress.server import Server
 from reconciler.egress.state import lock_state
+from reconciler.egress.workers import start_workers
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run(options: Options) -> None:
+    asyncio.get_running_loop().set_default_executor(start_workers())
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)

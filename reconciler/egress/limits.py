@@ -28,6 +28,10 @@ DIALS_PER_AGENT = 32
 """Connections that are being made at the same time; the next ones of the same agent wait."""
 RESOLUTIONS_PER_AGENT = 8
 """Threads that ask the resolver for one agent. A resolver that hangs holds these and no other agent's."""
+RESOLUTIONS = 32
+"""Such threads of all agents. Beyond it each agent still has one: TasksMax of the unit leaves room for these."""
+WORKERS = 4
+"""Threads that write to the state directory."""
 HALF_OPEN_SECONDS = 900.0
 """Without a byte, after one side has ended its part."""
 CHUNK = 128 * 1024

@@ -9,13 +9,8 @@ from collections.abc import Callable, Sequence
 
 from meta.network.rule import is_address
 from meta.network.verdict import Verdict
-from reconciler.egress.limits import (
-    ADDRESS_HEAD_START,
-    ADDRESSES_CHECKED,
-    ADDRESSES_TRIED,
-    RESOLUTIONS_PER_AGENT,
-    RESOLVE_SECONDS,
-)
+from reconciler.egress.limits import ADDRESS_HEAD_START, ADDRESSES_CHECKED, ADDRESSES_TRIED, RESOLVE_SECONDS
+from reconciler.egress.places import Places
 from reconciler.egress.ports import Denied
 
 Lookup = Callable[[str, int], Sequence[str]]
@@ -29,15 +24,15 @@ def system_lookup(host: str, port: int) -> Sequence[str]:
 
 
 class Resolver:
-    """The resolver for one agent. It asks in threads of its own, a few at a time.
+    """The resolver for one agent. It asks in threads of its own, as many at a time as `places` has for it.
 
     A thread that hangs cannot be ended. It holds one of this agent's places until it returns, and ends with the
     process.
     """
 
-    def __init__(self, lookup: Lookup = system_lookup) -> None:
+    def __init__(self, lookup: Lookup = system_lookup, places: Places | None = None) -> None:
         self._lookup = lookup
-        self._places = asyncio.Semaphore(RESOLUTIONS_PER_AGENT)
+        self._places = places or Places()
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
         """Return the addresses of a canonical host, at most ADDRESSES_CHECKED. Raise Denied."""
@@ -55,7 +50,7 @@ class Resolver:
         return addresses[:ADDRESSES_CHECKED]
 
     async def _ask(self, host: str, port: int) -> Sequence[str]:
-        await self._places.acquire()
+        await self._places.take(self)
         answer: asyncio.Future[Sequence[str]] = asyncio.get_running_loop().create_future()
         self._start(host, port, answer)
         return await answer
@@ -64,7 +59,7 @@ class Resolver:
         loop = asyncio.get_running_loop()
 
         def finish(addresses: Sequence[str], error: Exception | None) -> None:
-            self._places.release()
+            self._places.give(self)
             if answer.done():
                 return
             if error is None:
@@ -85,7 +80,7 @@ class Resolver:
         try:
             threading.Thread(target=ask, name="resolver", daemon=True).start()
         except RuntimeError:  # the host has no thread left
-            self._places.release()
+            self._places.give(self)
             answer.set_exception(OSError("no thread"))
 
 

@@ -26,6 +26,7 @@ from reconciler.egress.keys import Keys
 from reconciler.egress.limits import REFUSED_AT_ONCE
 from reconciler.egress.log import ConnectionLog, write_line
 from reconciler.egress.options import Options
+from reconciler.egress.places import Places
 from reconciler.egress.policy_file import load_policy, save_policy
 from reconciler.egress.ports import TUNNEL, Denied
 from reconciler.egress.resolver import Lookup, Resolver, system_lookup
@@ -55,6 +56,7 @@ class Server:
         self._started = clock()
         self._changes = Changes()
         self._carrier = Carrier()
+        self._places = Places()
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
         self._keys = Keys(None if credentials is None else Path(credentials))
         self._sockets = AgentSockets(options.sockets, self._accept)
@@ -171,7 +173,8 @@ class Server:
         except BadInput:
             self._counters_problem = f"the kept counters of {agent} cannot be read: they begin anew"
             book = Book(agent, self._changes.note, log, clock=self._clock)
-        return AgentGate(agent, policy, self._network, book, self._keys, Resolver(self._lookup), self._clock)
+        resolver = Resolver(self._lookup, self._places)
+        return AgentGate(agent, policy, self._network, book, self._keys, resolver, self._clock)
 
     def _accept(self, agent: AgentName, client: socket.socket) -> None:
         gate = self._gates[agent]

@@ -157,7 +157,7 @@ NO_SOCKETS = {
     "api/cli/client/paths.py": "connects the socket that its caller made",
     "api/lines/connection.py": "has a connection that api/lines/server.py accepted",
     "api/sockets/principals.py": "asks the kernel for the uid of a peer",
-    "reconciler/egress/addresses.py": "asks the kernel from which address it would send; no byte is sent",
+    "reconciler/egress/own_address.py": "asks the kernel where it would send, and from which address; no byte is sent",
     "reconciler/egress/gate.py": "names the type of a connection that reconciler/egress/resolver.py made",
     "reconciler/egress/ports.py": "names the type of a connection",
     "reconciler/egress/resolver.py": "connects to the network: see there",

@@ -105,7 +105,8 @@ in
         # two descriptors for each tunnel, of every agent
         LimitNOFILE = 131072;
         MemoryMax = "1G";
-        TasksMax = 64;
+        # its own threads and 32 that ask the resolver, and one for each agent whose names are never answered
+        TasksMax = 1024;
 
         CapabilityBoundingSet = "";
         AmbientCapabilities = "";
