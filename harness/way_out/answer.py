@@ -53,13 +53,17 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`routes` has the kind of each key by its name, `upstreams` where it is for. `next` is the number to ask with."""
+    """`routes` has the kind of each key by its name, `upstreams` where it is for. `next` is the number to ask with.
+
+    `more` is how many hosts were refused besides `refused`.
+    """
 
     routes: dict[str, str] = field(default_factory=dict)
     upstreams: dict[str, str] = field(default_factory=dict)
     held: str = ""
     refused: tuple[Refused, ...] = ()
     next: int = 0
+    more: int = 0
 
 
 async def ask(socket: Path, after: int) -> Answer:
@@ -113,7 +117,7 @@ def parse_answer(body: bytes) -> Answer:
         raise Older("no JSON") from error
     if not isinstance(value, dict) or not isinstance(value.get("routes"), dict):
         raise Older("no answer about the way out")
-    number, held = value.get("next"), value.get("held")
+    held = value.get("held")
     rows = value.get("refused")
     refused = (_refused(row) for row in (rows if isinstance(rows, list) else []))
     return Answer(
@@ -121,8 +125,13 @@ def parse_answer(body: bytes) -> Answer:
         _texts(value.get("upstreams")),
         one_line(held, HELD_LIMIT) if isinstance(held, str) else "",
         tuple(row for row in refused if row is not None),
-        number if isinstance(number, int) and 0 <= number < 2**63 else 0,
+        _number(value.get("next")),
+        _number(value.get("more")),
     )
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and 0 <= value < 2**63 else 0
 
 
 def _texts(value: object, allowed: Any = None) -> dict[str, str]:

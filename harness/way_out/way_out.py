@@ -83,7 +83,7 @@ class WayOut:
         self._shown = self._answer.next
         if not refused:
             return ()
-        rest = len(refused) - SHOWN
+        rest = len(refused[SHOWN:]) + self._answer.more
         more = [f"refused: {rest} more hosts"] if rest > 0 else []
         lines = [*(f"refused: {row.text}" for row in refused[:SHOWN]), *more]
         return ["Hosts that this container may not reach; ask with request_network if you need one:", *lines]

@@ -11,7 +11,7 @@ from reconciler.egress import forward
 from reconciler.egress.client_hello import ALERT
 from reconciler.egress.gate import AgentGate
 from reconciler.egress.head import ESTABLISHED, Target, is_connect, parse_connect, refusal_answer
-from reconciler.egress.limits import ANSWER_SECONDS, HEAD_LIMIT, HEAD_SECONDS
+from reconciler.egress.limits import ANSWER_SECONDS, HEAD_LIMIT, HEAD_SECONDS, STREAM_LIMIT
 from reconciler.egress.ports import TUNNEL, Denied, Streams
 from reconciler.egress.sni import HelloGuard
 from reconciler.egress.tunnel import Carrier, Tunnel
@@ -82,7 +82,7 @@ async def _tunnel(client: socket.socket, gate: AgentGate, carrier: Carrier, targ
 
 async def _forward(client: socket.socket, gate: AgentGate, head: bytes, host: str = "") -> None:
     """Hand the connection over as streams: it is HTTP."""
-    streams: Streams = await asyncio.open_unix_connection(sock=client)
+    streams: Streams = await asyncio.open_unix_connection(sock=client, limit=STREAM_LIMIT)
     try:
         if host:
             await forward.serve_port_80(streams, gate, host, head)

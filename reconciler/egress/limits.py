@@ -38,8 +38,12 @@ CHUNK = 128 * 1024
 """Bytes that are carried at once."""
 SMALL_CHUNK = 16 * 1024
 _LEAST_CHUNK = 1024
-STALLED_LIMIT = 32 * 2**20
-"""Bytes that wait for slow peers, of all agents. Beyond it every chunk is a small one."""
+STALLED_LIMIT = 4 * 2**20
+"""Bytes of one agent's tunnels that wait for slow peers. Beyond it every chunk of this agent is a small one."""
+STREAM_LIMIT = 16 * 1024
+"""Bytes of a connection that is HTTP, read ahead of what is looked at. The reader holds twice as many."""
+REFUSED_SHOWN = 20
+"""Hosts that an agent is told of as refused, of hundreds that it may have asked for."""
 ACCEPTS_PER_SECOND = 400.0
 ACCEPTS_AT_ONCE = 2000.0
 """New connections of one agent. Those beyond wait in the kernel, so that one agent's do not take all the time."""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import select
 import socket
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -35,13 +36,19 @@ class Carrier:
 
     def __init__(self) -> None:
         self._buffer = memoryview(bytearray(CHUNK))
-        self.stalled = 0
+        self._stalled: Counter[Pace] = Counter()
         self.tunnels: set[Tunnel] = set()
 
-    def buffer(self, most: int) -> memoryview:
-        """Return the buffer for one read of at most `most` bytes. Its content is only good until the next one."""
-        size = min(most, CHUNK if self.stalled < STALLED_LIMIT else SMALL_CHUNK)
+    def buffer(self, pace: Pace) -> memoryview:
+        """Return the buffer for one read of the agent with this pace. Its content is only good until the next one."""
+        size = min(pace.chunk(), CHUNK if self._stalled[pace] < STALLED_LIMIT else SMALL_CHUNK)
         return self._buffer if size == CHUNK else self._buffer[:size]
+
+    def stall(self, pace: Pace, count: int) -> None:
+        """Count bytes of the agent with this pace that wait for a slow peer; fewer than 0 wait no longer."""
+        self._stalled[pace] += count
+        if not self._stalled[pace]:
+            del self._stalled[pace]
 
     def sweep(self, now: float, idle_seconds: float) -> None:
         """End the tunnels that stand still for too long, and those whose client has left."""
@@ -78,7 +85,7 @@ class _Flow:
         self._loop.remove_writer(self._to)
         if self._timer is not None:
             self._timer.cancel()
-        self._tunnel.carrier.stalled -= len(self._held)
+        self._tunnel.carrier.stall(self._tunnel.pace, -len(self._held))
         self._held = memoryview(b"")
 
     def send(self, data: memoryview | bytes) -> None:
@@ -97,7 +104,7 @@ class _Flow:
         if seconds := self._tunnel.pace.take(0):
             self._pause(seconds)
             return
-        buffer = self._tunnel.carrier.buffer(self._tunnel.pace.chunk())
+        buffer = self._tunnel.carrier.buffer(self._tunnel.pace)
         try:
             count = self._source.recv_into(buffer)
         except (BlockingIOError, InterruptedError):
@@ -125,7 +132,7 @@ class _Flow:
 
     def _hold(self, data: memoryview) -> None:
         self._held = data
-        self._tunnel.carrier.stalled += len(data)
+        self._tunnel.carrier.stall(self._tunnel.pace, len(data))
         self._loop.remove_reader(self._from)
         self._loop.add_writer(self._to, self._write)
 
@@ -137,7 +144,7 @@ class _Flow:
         except OSError:
             self._abandon()
             return
-        self._tunnel.carrier.stalled -= sent
+        self._tunnel.carrier.stall(self._tunnel.pace, -sent)
         self._held = self._held[sent:]
         self._tunnel.touch()
         if self._held:

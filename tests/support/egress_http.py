@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,8 +129,8 @@ class FakeGate:
         self.carried += count
 
     def refused_after(self, number: int) -> tuple[list[tuple[str, int, int]], int]:
-        rows = [(host, port, 1) for _, host, port, verdict in self.refused[number:] if verdict.may_be_asked]
-        return rows, len(self.refused)
+        counts = Counter((host, port) for _, host, port, verdict in self.refused[number:] if verdict.may_be_asked)
+        return [(host, port, count) for (host, port), count in counts.items()], len(self.refused)
 
 
 def policy(*rules: str, held: str = "") -> AgentPolicy:

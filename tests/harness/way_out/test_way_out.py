@@ -142,6 +142,13 @@ async def test_only_some_hosts_are_named_and_only_in_their_canonical_spelling(wa
     assert not [line for line in lines if "evil" in line.lower() or "free" in line]
 
 
+async def test_hosts_that_hive_egress_left_out_are_counted(way: FakeWayOut, tmp_path: Path) -> None:
+    way.answer = {**refusals("a.example"), "more": 400}
+    out = of(way, tmp_path)
+    await out.look()
+    assert list(out.lines())[-1] == "refused: 400 more hosts"
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"[]", b"{", b'{"routes": []}', b"[" * 100_000, b"\xff", b'"x"'],

@@ -16,6 +16,7 @@ from meta.network.operator_file import parse_operator_file
 from meta.network.report import Metered
 from meta.network.routes import Route
 from meta.network.verdict import Verdict
+from reconciler.egress.limits import REFUSED_SHOWN
 from reconciler.egress.pool import RESENDS
 from reconciler.egress.ports import Denied
 from reconciler.egress.routes import check_path, key_header
@@ -406,6 +407,16 @@ async def test_the_way_out_says_its_routes_and_what_was_refused_since_a_number(t
         gate.routes_by_name["hub"] = route(tmp_path, kind="git", upstream="https://git.corp:8443")
         _, body = await agent.ask(b"GET /.hive/way-out HTTP/1.1\r\nHost: x\r\n\r\n")
         assert json.loads(body)["upstreams"] == {"hub": "https://git.corp:8443"}
+
+
+async def test_of_many_refused_hosts_those_asked_for_most_are_said_and_the_others_counted(tmp_path: Path) -> None:
+    async with key_face(tmp_path, answer_all) as (gate, agent):
+        for number in [*range(200), 150]:
+            gate.refuse("tunnel", f"h{number}.example", 443, Denied(Verdict.NOT_LISTED, "no"))
+        _, body = await agent.ask(b"GET /.hive/way-out HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = json.loads(body)
+    assert answer["refused"][0] == {"host": "h150.example", "port": 443, "count": 2}
+    assert (len(answer["refused"]), answer["more"]) == (REFUSED_SHOWN, 200 - REFUSED_SHOWN)
 
 
 @pytest.mark.parametrize("target", ["/.hive/", "/.hive/way-out/x", "/.hive/way-out?after=-1", "/.hive/way-out?after=a"])

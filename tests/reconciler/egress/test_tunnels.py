@@ -12,6 +12,8 @@ from meta.network.policy import AgentPolicy, Policy
 from meta.network.rule import parse_rule
 from meta.network.verdict import Verdict
 from reconciler.egress import connection
+from reconciler.egress.limits import CHUNK, SMALL_CHUNK, STALLED_LIMIT, Pace
+from reconciler.egress.tunnel import Carrier
 from tests.reconciler.egress.lab import ALICE, WAIT, Lab, connect, eventually, hello
 
 
@@ -149,7 +151,7 @@ async def test_a_slow_client_holds_the_server_back(way_out: Lab) -> None:
     await loop.sock_sendall(client, connect(target))
     assert (await loop.sock_recv(client, 39)).endswith(b"\r\n\r\n")
 
-    await eventually(lambda: way_out.server._carrier.stalled > 0)
+    await eventually(lambda: bool(way_out.server._carrier._stalled))
     received = way_out.report().received
     greeting = bytearray()
     while len(greeting) < len(way_out.upstream.greeting):
@@ -157,8 +159,20 @@ async def test_a_slow_client_holds_the_server_back(way_out: Lab) -> None:
 
     assert received < 2**20
     assert greeting == way_out.upstream.greeting
-    assert way_out.server._carrier.stalled == 0
+    assert not way_out.server._carrier._stalled
     client.close()
+
+
+def test_what_one_agent_does_not_take_makes_its_own_chunks_small_and_no_others() -> None:
+    carrier = Carrier()
+    alice, bob = (Pace(lambda: None, lambda: 0.0) for _ in range(2))
+    carrier.stall(alice, STALLED_LIMIT)
+
+    assert (len(carrier.buffer(alice)), len(carrier.buffer(bob))) == (SMALL_CHUNK, CHUNK)
+
+    carrier.stall(alice, -STALLED_LIMIT)
+
+    assert len(carrier.buffer(alice)) == CHUNK
 
 
 async def test_an_agent_has_a_limit_of_connections(way_out: Lab) -> None:
