@@ -14,6 +14,10 @@ HOP_BY_HOP = frozenset(
         *(b"proxy-authentication-info", b"trailer", b"transfer-encoding", b"upgrade", b"expect", b"http2-settings"),
     }
 )
+_OVERRIDES = frozenset(
+    {b"forwarded", b"x-http-method", b"x-http-method-override", b"x-method-override", b"x-rewrite-url", b"x-host"}
+)
+_OVERRIDES_BEGIN = (b"x-forwarded-", b"x-original-")
 NOT_FORWARDED = HOP_BY_HOP | {b"host", b"content-length"}
 
 
@@ -23,6 +27,18 @@ def kept(headers: Iterable[tuple[bytes, bytes]], dropped: Iterable[bytes]) -> Pa
     named = {part.strip().lower() for name, value in pairs if name == b"connection" for part in value.split(b",")}
     away = named.union(dropped)
     return [(name, value) for name, value in pairs if name not in away]
+
+
+def without_overrides(pairs: Iterable[tuple[bytes, bytes]]) -> Pairs:
+    """Return the headers but for those by which a server may take another method, path or host than was checked.
+
+    Some servers read an underscore in a name as a hyphen.
+    """
+    return [(name, value) for name, value in pairs if not _is_override(name.lower().replace(b"_", b"-"))]
+
+
+def _is_override(name: bytes) -> bool:
+    return name in _OVERRIDES or name.startswith(_OVERRIDES_BEGIN)
 
 
 def framing(request: h11.Request) -> Pairs:

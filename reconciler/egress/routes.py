@@ -26,6 +26,9 @@ _FREE = (b"/count_tokens", b":countTokens")
 _NAME = "[A-Za-z0-9._-]+"
 """Of a model: no colon, behind which APIs have their methods."""
 _SLASHES = re.compile(rb"%2[Ff]|%5[Cc]")
+_HIDDEN = re.compile(rb"%25|%3[Bb]|%[89A-Fa-f][0-9A-Fa-f]|(?:\.|%2[Ee])%20|%20(?:\.|%2[Ee])")
+"""Behind these there may be dots and slashes: for a server that decodes twice, ends a segment at `;`, takes other
+letters for dots (overlong or full-width ones), or leaves out spaces."""
 
 
 async def serve_route(client: Client, gate: Gate, request: h11.Request) -> None:
@@ -67,7 +70,8 @@ def split(target: bytes) -> tuple[str, bytes]:
 def check_path(route: Route, method: bytes, target: bytes) -> None:
     """Raise Denied unless the route serves the method and the path.
 
-    Spellings that an upstream may read as another path are refused. An encoded slash is fine if every path is.
+    Spellings that an upstream may read as another path are refused. An encoded slash, and what may hide one, is fine
+    if every path is.
     """
     path = target.partition(b"?")[0]
     served = [path for verb, path in route.paths if verb.encode("ascii") == method]
@@ -78,7 +82,7 @@ def check_path(route: Route, method: bytes, target: bytes) -> None:
         or any(mark in target for mark in (b"#", b"\\"))
         or _ESCAPE.search(path)
         or _DOTS.search(path)
-        or (_SLASHES.search(path) and not whole)
+        or ((_SLASHES.search(path) or _HIDDEN.search(path)) and not whole)
     )
     if unclean or not (whole or any(_pattern(each).fullmatch(path) for each in served)):
         raise Denied(Verdict.NO_ROUTE, f"the-route-{route.name}-does-not-serve-this-{_method(method)}-path")
@@ -108,7 +112,7 @@ def _asked(route: Route, key: str, request: h11.Request, target: bytes) -> h11.R
     if route.form.metered:
         dropped.add(b"accept-encoding")
         pairs.append((b"accept-encoding", b"identity"))
-    pairs += headers.kept(request.headers, headers.NOT_FORWARDED | dropped)
+    pairs += headers.without_overrides(headers.kept(request.headers, headers.NOT_FORWARDED | dropped))
     pairs += [key_header(route, key), *headers.framing(request)]
     return h11.Request(method=request.method, target=target, headers=pairs)
 

@@ -319,6 +319,15 @@ PATHS = {
     "/v1/messages/a%5cb": False,
     "/v1/messages\\..\\files": False,
     "/v1/messages/%00": False,
+    "/v1/messages/..%3b/files": False,
+    "/v1/messages/%252e%252e/files": False,
+    "/v1/messages/%c0%ae%c0%ae/files": False,
+    "/v1/messages/%EF%BC%8E%EF%BC%8E/files": False,
+    "/v1/messages/..%20/files": False,
+    "/v1/messages/%20../files": False,
+    "/v1/messages/%2e%2e%20/files": False,
+    "/v1/messages/a%20b.c": True,
+    "/v1/messages/a%3Ab": True,
     "/v1/messages/%0d%0aX": False,
     "/v1/messages/%zz": False,
     "/v1/messages#x": False,
@@ -389,6 +398,28 @@ def test_a_path_is_served_with_its_own_methods_only(tmp_path: Path) -> None:
         check_path(route(tmp_path), b"GET", b"/v1/messages")
     with pytest.raises(Denied):
         check_path(route(tmp_path), b"post", b"/v1/messages")
+
+
+def test_a_key_for_every_path_serves_names_in_every_language(tmp_path: Path) -> None:
+    check_path(route(tmp_path, paths=["GET /"]), b"GET", b"/files/caf%C3%A9%20100%25.txt")
+
+
+async def test_no_header_goes_on_by_which_a_server_takes_another_method_path_or_host(tmp_path: Path) -> None:
+    heads: list[bytes] = []
+
+    async def serve(visit: Visit) -> None:
+        heads.append((await visit.request())[0])
+        await visit.send(OK)
+
+    overrides = (
+        *("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X_HTTP_Method_Override", "X-Original-URL"),
+        *("X-Rewrite-URL", "X-Original-Host", "X-Forwarded-Host", "X-Forwarded-Prefix", "Forwarded", "X-Host"),
+    )
+    async with key_face(tmp_path, serve) as (_, agent):
+        lines = "".join(f"{name}: DELETE\r\n" for name in overrides).encode()
+        await agent.ask(ASK.replace(b"Content-Length", lines + b"X-Stainless-Lang: js\r\nContent-Length"))
+    names = {line.partition(b":")[0] for line in heads[0].lower().split(b"\r\n")[1:] if line}
+    assert names == {b"host", b"accept-encoding", b"x-stainless-lang", b"x-api-key", b"content-length"}
 
 
 def test_a_git_key_is_basic_with_its_user(tmp_path: Path) -> None:
