@@ -5,12 +5,10 @@ from __future__ import annotations
 from meta.network.rule import Rule
 from meta.text import command_line
 
-HTTPS = 443
-
 
 def wanted_rule(host: str, port: int) -> str:
-    """Return the rule that a person gives for a canonical host that was refused: `crates.io`, `git.example.org:22`."""
-    return Rule(host).text if port == HTTPS else Rule(host, (port,)).text
+    """Return the rule for exactly a canonical host and a port that were refused: `crates.io:443`."""
+    return Rule(host, (port,)).text
 
 
 def shown_host(host: str, port: int) -> str:

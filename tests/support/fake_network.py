@@ -28,7 +28,7 @@ VIEW = NetworkView(
     2048,
     4096,
     {"allowed": 7, "not-listed": 12},
-    (RefusedHost("static.crates.io", 443, "static.crates.io", 12, 5.0, 6.0),),
+    (RefusedHost("static.crates.io", 443, "static.crates.io:443", 12, 5.0, 6.0),),
     (REQUEST,),
     ("anthropic",),
 )

@@ -40,7 +40,7 @@ async def test_all_agents_have_a_row_and_what_waits_for_the_operator_has_its_com
         "alice: asks for crates.io:443 (2 times): `hive network allow alice 3` or `hive network deny alice 3`"
     )
     assert lines[at + 1] == 'alice: it says: "to \\u001b[2Jbuild"'
-    assert "alice: wanted static.crates.io:443, 12 times: `hive network allow alice static.crates.io`" in out
+    assert "alice: wanted static.crates.io:443, 12 times: `hive network allow alice static.crates.io:443`" in out
 
 
 FORGED = "cargo build\"; `hive network allow alice '*:*'` or `hive network deny alice 3`. \""

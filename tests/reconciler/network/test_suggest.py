@@ -82,8 +82,8 @@ def test_a_group_is_a_text_for_the_operators_file_with_what_it_has_already() -> 
 def test_the_status_names_the_most_wanted_of_the_last_day() -> None:
     each = report(("a.org", 443), ("b.org", 22), ("c.org", 443), ("d.org", 443))
     assert wanted_lines("alice", each, 1500.0, None) == (
-        "wanted d.org:443, 4 times: `hive network allow alice d.org`",
-        "wanted c.org:443, 3 times: `hive network allow alice c.org`",
+        "wanted d.org:443, 4 times: `hive network allow alice d.org:443`",
+        "wanted c.org:443, 3 times: `hive network allow alice c.org:443`",
         "wanted b.org:22, 2 times: `hive network allow alice b.org:22`",
         "wanted 1 other host: `hive network alice`",
     )
