@@ -203,7 +203,10 @@ class Book:
         self._received += entry.received
         record = _record(entry, self._clock())
         self._verdicts[record.verdict] += 1
-        self._refuse(entry.host, entry.port, record.verdict, self._clock())
+        if entry.denied is not None:
+            # the agent may reach the host of the connection: to ask for it would be of no use
+            name = entry.denied.host
+            self._refuse(name or entry.host, entry.port, record.verdict, self._clock(), is_new=bool(name))
         self._record(record)
 
     def _record(self, record: ConnectionRecord) -> None:
@@ -213,13 +216,14 @@ class Book:
         self._log.add(numbered)
         self._changed()
 
-    def _refuse(self, host: str, port: int, verdict: Verdict, now: float) -> None:
-        """Keep a refusal by its host and port, if it was of these."""
+    def _refuse(self, host: str, port: int, verdict: Verdict, now: float, *, is_new: bool = True) -> None:
+        """Keep a refusal by its host and port, if it was of these. `is_new`: the agent is told of it."""
         if verdict not in _SHOWN:
             return
         key = (host, port)
-        self._refused_number += 1
-        self._refused.append((self._refused_number, key))
+        if is_new:
+            self._refused_number += 1
+            self._refused.append((self._refused_number, key))
         if key not in self._refusals and len(self._refusals) >= REFUSALS_LIMIT - 1:
             key = _BEYOND
         old = self._refusals.get(key) or Refusal(*key, verdict, 0, now, now)

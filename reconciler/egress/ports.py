@@ -25,12 +25,16 @@ ROUTE = "route"
 
 
 class Denied(Exception):
-    """A connection that hive-egress does not make. `phrase` is one line of ASCII, for the status line."""
+    """A connection that hive-egress does not make. `phrase` is one line of ASCII, for the status line.
 
-    def __init__(self, verdict: Verdict, phrase: str) -> None:
+    `host`: the canonical host that was refused, if it is another than the connection's own.
+    """
+
+    def __init__(self, verdict: Verdict, phrase: str, host: str = "") -> None:
         super().__init__(phrase)
         self.verdict = verdict
         self.phrase = phrase
+        self.host = host
         self.counted = False  # once it is in the books, it is not counted again on its way to the answer
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meta.network.rule import is_address
+from meta.network.rule import canonical_host, is_address
 from meta.network.verdict import Verdict
 from reconciler.egress.answers import one_line
 from reconciler.egress.client_hello import Hello, HelloReader, NotHello, looks_like_tls
@@ -69,6 +69,6 @@ class HelloGuard:
         try:
             self._gate.check(hello.name, self._port)
         except Denied as denied:
-            raise Denied(
-                Verdict.SNI, one_line(f"TLS-to-{target}-names-{hello.name[:100]}: {denied.phrase}")
-            ) from denied
+            phrase = one_line(f"TLS-to-{target}-names-{hello.name[:100]}: {denied.phrase}")
+            name = "" if denied.verdict is Verdict.BAD_REQUEST else canonical_host(hello.name)
+            raise Denied(Verdict.SNI, phrase, name) from denied

@@ -9,7 +9,7 @@ import pytest
 from meta.network.verdict import Verdict
 from reconciler.egress import sni
 from reconciler.egress.client_hello import ALERT
-from tests.reconciler.egress.lab import Lab, connect, eventually, hello
+from tests.reconciler.egress.lab import ALICE, Lab, connect, eventually, hello
 
 
 @pytest.fixture
@@ -139,6 +139,32 @@ async def test_at_other_ports_tls_may_not_name_a_host_that_is_not_allowed(way_ou
     assert await reader.read() == ALERT
     assert way_out.report().verdicts == {Verdict.SNI: 1}
     assert way_out.upstream.got == b""
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("first", "refused"),
+    [
+        (hello("evil.example"), ["evil.example"]),
+        (hello("EVIL.example"), ["evil.example"]),
+        (hello("a_b$c.example"), []),
+        (b"\x16\x03\x01\x00\x05garbage of a record", []),
+    ],
+)
+async def test_an_agent_is_told_the_name_in_its_tls_and_not_the_host_that_it_may_reach(
+    way_out: Lab, first: bytes, refused: list[str]
+) -> None:
+    target = f"up.example:{way_out.upstream.port}"
+    await way_out.push(target)
+    reader, writer = await way_out.tunnel(target)
+    writer.write(first)
+    await reader.read()
+    await eventually(lambda: not way_out.report().open)
+
+    rows, _ = way_out.server._gates[ALICE].refused_after(0)
+
+    assert way_out.report().verdicts == {Verdict.SNI: 1}
+    assert [host for host, _, _ in rows] == refused
     writer.close()
 
 

@@ -62,7 +62,7 @@ async def test_what_is_refused_late_is_new_to_the_agent(way_out: Lab) -> None:
     await eventually(lambda: not way_out.report().open)
 
     assert first == [("crates.io", 443, 1)]
-    assert gate.refused_after(seen) == ([("up.example", way_out.upstream.port, 1)], seen + 1)
+    assert gate.refused_after(seen) == ([("evil.example", way_out.upstream.port, 1)], seen + 1)
 
 
 async def test_what_the_server_sends_first_is_not_held_back(way_out: Lab) -> None:
