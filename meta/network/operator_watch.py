@@ -153,9 +153,9 @@ def _require_own(path: Path, status: os.stat_result, trusted: set[int]) -> None:
     In a user namespace root's files belong to the owner of `/`.
     """
     if status.st_uid not in trusted and status.st_uid != Path("/").stat().st_uid:
-        raise Refused(f"{path} belongs to uid {status.st_uid}", f"give it to root or to hive's user: chown root {path}")
+        raise Refused(f"{path} belongs to uid {status.st_uid}", "give it to root or to hive's user with chown")
     if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IWOTH:
-        raise Refused(f"every user may write {path}", f"chmod o-w {path}")
+        raise Refused(f"every user may write {path}", "take that away with chmod o-w")
 
 
 def _stamp(status: os.stat_result | None) -> _Stamp:

@@ -105,7 +105,7 @@ def require_own_file(path: Path, trusted: Trusted) -> None:
     if fault is None:
         return
     if found.st_uid in trusted:
-        raise Refused(fault, f"see what it holds, then `chmod o-w {path}`")
+        raise Refused(fault, "see what it holds, then take that away with chmod o-w")
     raise Refused(fault, "find out who made it, then remove it or give it to hive's user with chown")
 
 

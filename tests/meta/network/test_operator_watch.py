@@ -153,7 +153,7 @@ def test_a_file_that_every_user_may_write_is_not_obeyed_until_its_mode_is_mended
     write(path, PYTHON)
     path.chmod(0o666)
     watch = OperatorWatch(path)
-    assert not watch.file.groups and watch.problem == f"every user may write {path} (chmod o-w {path})"
+    assert not watch.file.groups and watch.problem == f"every user may write {path} (take that away with chmod o-w)"
     path.chmod(0o664)
     assert watch.reload() and watch.file.groups and not watch.problem
 
