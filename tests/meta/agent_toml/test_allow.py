@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -80,9 +81,13 @@ def test_no_text_is_edited_wrongly(parts: list[str]) -> None:
 def test_a_file_full_of_words_that_look_like_the_list_costs_a_few_parses(
     monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    parses = []
-    real = tomllib.loads
-    monkeypatch.setattr("meta.agent_toml.allow.tomllib.loads", lambda text: parses.append(1) or real(text))
+    parses, real = list[int](), tomllib.loads
+
+    def loads(text: str) -> dict[str, Any]:
+        parses.append(len(text))
+        return real(text)
+
+    monkeypatch.setattr("meta.agent_toml.allow.tomllib.loads", loads)
     words = f"{line}\n" * 500
     text = f'prompt = """\n{words}"""\n[network]\ndefaults = true\n'
     with pytest.raises(BadInput) as error:
