@@ -236,6 +236,13 @@ async def test_many_grants_are_a_few_and_their_number(hive: Hive, monkeypatch: p
     assert "g3.example" not in row
 
 
+async def test_a_grant_that_does_not_count_is_not_shown_as_one(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    beyond = Reach("b.example", "grant", FAR, "operator", "beyond the ceiling")
+    monkeypatch.setattr("tests.support.fake_network.VIEW", replace(VIEW, reach=(beyond,)))
+    _, out, _ = await hive.hive("network")
+    assert "b.example" not in out
+
+
 async def test_what_is_wrong_with_the_way_out_of_all_is_said_once(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.fake_network.VIEW", replace(VIEW, notes=("the key git: it is missing",)))
     for words in ((), ("alice",)):
