@@ -14,7 +14,7 @@ from tests.support.egress_http import FakeGate
 FILE = '[credentials.zwork]\nkind = "anthropic"\nfile = "/a"\n[credentials.aprivate]\nkind = "anthropic"\nfile = "/b"\n'
 
 
-def test_the_keys_are_in_the_order_of_the_operators_file() -> None:
+async def test_the_keys_are_in_the_order_of_the_operators_file() -> None:
     gate = FakeGate(AgentPolicy(), routes_by_name=dict(parse_operator_file(FILE.encode()).routes))
     request = h11.Request(method="GET", target="/.hive/way-out", headers=[("host", "x")])
     body = b"".join(event.data for event in answer_inside(gate, request) if isinstance(event, h11.Data))
