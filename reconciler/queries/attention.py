@@ -12,7 +12,7 @@ from reconciler.attention.facts import Alarm, Alarms, Facts
 from reconciler.common.tasks import Background
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.questions import Questions
-from reconciler.network.refused import wanted_lines
+from reconciler.network.refusals import wanted_lines
 from reconciler.network.requests import Requests
 from reconciler.network.way_out import WayOut
 from reconciler.observe.declared import DeclaredMemory

@@ -14,7 +14,7 @@ from meta.network.report import AgentReport
 from reconciler.network.policy import Operator
 from reconciler.network.ports import Obeyed
 from reconciler.network.reach import reach_of
-from reconciler.network.refused import refused_hosts
+from reconciler.network.refusals import refused_hosts
 from reconciler.network.requests import NetworkRequest, Requests
 from reconciler.network.suggest import suggest
 from reconciler.network.views import Connections, NetworkView, Suggestion

@@ -16,7 +16,7 @@ from meta.network.rule import Rule, parse_rule
 from meta.network.verdict import Verdict
 from reconciler.network.policy import Operator
 from reconciler.network.reach import containing, covering, private_note, reach_of, require_open, within
-from reconciler.network.refused import refused_hosts, wanted_lines
+from reconciler.network.refusals import refused_hosts, wanted_lines
 from reconciler.network.suggest import suggest
 from reconciler.network.views import NetworkView
 
