@@ -14,7 +14,7 @@ from meta.model import NetworkGrant
 from meta.names import AgentName
 from meta.network.policy import AgentPolicy, Policy
 from reconciler.network.operator import OperatorSettings
-from reconciler.network.policy import Judged, Needs, Operator, fit, judge
+from reconciler.network.policy import Judgement, Needs, Operator, fit, judge
 from reconciler.network.reach import in_force
 from reconciler.observe.settings import CLOSED
 
@@ -48,7 +48,7 @@ class Sources:
 class _Known:
     needs: Needs
     operator: Operator
-    judged: Judged
+    judged: Judgement
     damaged: bool
     kept: Needs | None = None
     """Nothing was read yet: hive-egress goes on with its last policy of the agent while its needs are these."""
@@ -147,7 +147,7 @@ class Policies:
             return None
 
 
-def _outcome(known: Mapping[AgentName, _Known]) -> dict[AgentName, Judged | None]:
+def _outcome(known: Mapping[AgentName, _Known]) -> dict[AgentName, Judgement | None]:
     return {agent: each.judged if each.kept is None else None for agent, each in known.items()}
 
 

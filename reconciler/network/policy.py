@@ -45,14 +45,14 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Judgement:
     """An agent's policy, and what of its configuration is not in force, in words."""
 
     policy: AgentPolicy
     problems: tuple[str, ...] = ()
 
 
-def judge(agent: AgentName, needs: Needs, operator: Operator, now: float) -> Judged:
+def judge(agent: AgentName, needs: Needs, operator: Operator, now: float) -> Judgement:
     """Return the policy of an agent."""
     file, problems = operator.file, list[str]()
     own, left_out = _expand(file, needs.settings.network.allow if needs.settings is not None else ())
@@ -78,7 +78,7 @@ def judge(agent: AgentName, needs: Needs, operator: Operator, now: float) -> Jud
         file.bytes_per_second,
         needs.identity,
     )
-    return Judged(policy, tuple(problems))
+    return Judgement(policy, tuple(problems))
 
 
 def default_rules(agent: AgentName, settings: AgentSettings | None, file: OperatorFile) -> tuple[Rule, ...]:

@@ -10,7 +10,7 @@ from meta.names import AgentName
 from meta.network.operator_file import ceiling_of, parse_operator_file
 from meta.network.policy import POLICY_LIMIT, RULES_LIMIT, AgentPolicy, Policy, decode_policy, encode_policy
 from meta.network.rule import parse_rule
-from reconciler.network.policy import Judged, Needs, Operator, fit, judge
+from reconciler.network.policy import Judgement, Needs, Operator, fit, judge
 
 ALICE, BOB, CAROL = AgentName("alice"), AgentName("bob"), AgentName("carol")
 NOW = 1_000.0
@@ -26,11 +26,11 @@ def operator(toml: str = "", ceiling: str = "") -> Operator:
     return Operator(file, ceiling_of(ceiling, file))
 
 
-def judged(toml: str, of: Operator | None = None, *grants: NetworkGrant, held: str = "") -> Judged:
+def judged(toml: str, of: Operator | None = None, *grants: NetworkGrant, held: str = "") -> Judgement:
     return judge(ALICE, Needs(settings(toml), grants, held), of or operator(), NOW)
 
 
-def rules(each: Judged) -> list[str]:
+def rules(each: Judgement) -> list[str]:
     return [rule.text for rule in each.policy.rules]
 
 
