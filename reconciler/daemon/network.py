@@ -17,9 +17,9 @@ from reconciler.network.operator import OperatorSettings
 from reconciler.network.policies import Policies, Sources
 from reconciler.network.process import EgressCommand, EgressProcess
 from reconciler.network.way_out import WayOut
+from reconciler.observe.commits import ContainerOf, RunningCommits
 from reconciler.observe.repos import Repos
 from reconciler.observe.roster import Roster
-from reconciler.observe.running import ContainerOf, RunningCommits
 from reconciler.observe.settings import DeployedSettings
 from reconciler.usage.budgets import Budgets
 

@@ -37,6 +37,7 @@ from reconciler.messaging.ticker import Ticker
 from reconciler.network.operator import OperatorSettings
 from reconciler.network.requests import Requests
 from reconciler.observe.build_logs import BuildLogs
+from reconciler.observe.commits import ContainerOf
 from reconciler.observe.declared import declared_records
 from reconciler.observe.drains import Drains
 from reconciler.observe.holds import Holds
@@ -48,7 +49,6 @@ from reconciler.observe.previews import Previews
 from reconciler.observe.releases import Releases
 from reconciler.observe.repos import Repos
 from reconciler.observe.roster import Roster
-from reconciler.observe.running import ContainerOf
 from reconciler.observe.sender import Sender
 from reconciler.observe.settings import DeployedSettings
 from reconciler.service import Service

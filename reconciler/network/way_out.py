@@ -19,7 +19,7 @@ from meta.network.report import ConnectionRecord, Report
 from reconciler.common.tasks import run_together
 from reconciler.network.client import EgressClient
 from reconciler.network.policies import Policies
-from reconciler.observe.running import RunningCommits
+from reconciler.observe.commits import RunningCommits
 from reconciler.plan.observed import Launch
 
 log = logging.getLogger(__name__)

@@ -31,8 +31,8 @@ from reconciler.network.operator import OperatorSettings
 from reconciler.network.policies import Policies, Sources
 from reconciler.network.process import LOG_LIMIT, PROGRAM, EgressCommand, EgressProcess, end, running
 from reconciler.network.way_out import WayOut
+from reconciler.observe.commits import RunningCommits
 from reconciler.observe.roster import Roster
-from reconciler.observe.running import RunningCommits
 from reconciler.plan.observed import Container
 
 ALICE = AgentName("alice")

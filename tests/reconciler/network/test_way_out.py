@@ -21,8 +21,8 @@ from reconciler.network.client import EgressClient
 from reconciler.network.operator import OperatorSettings
 from reconciler.network.policies import DAMAGED, Policies, Sources
 from reconciler.network.way_out import AWAY, CHANGES, PERIOD, WayOut
+from reconciler.observe.commits import RunningCommits
 from reconciler.observe.roster import Roster
-from reconciler.observe.running import RunningCommits
 from reconciler.observe.settings import CLOSED
 from reconciler.plan.observed import Container, Launch
 from tests.support.fake_egress import FakeEgress, fake_egress

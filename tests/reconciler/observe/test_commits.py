@@ -8,8 +8,8 @@ from typing import cast
 
 from meta.model import AgentEntry, Deploy, DeployKind, TagState
 from meta.names import AgentName, GenerationId, ProposalId, Sha
+from reconciler.observe.commits import RunningCommits
 from reconciler.observe.roster import Roster
-from reconciler.observe.running import RunningCommits
 from reconciler.plan.observed import Container, Launch
 
 ALICE = AgentName("alice")
