@@ -15,10 +15,10 @@ from meta.errors import HiveError
 from meta.names import AgentName
 from meta.network.report import DAYS_KEPT, Metered, Report
 from reconciler.plan.budget import day_of
-from reconciler.store import metered as rows
+from reconciler.store import token_days as rows
 from reconciler.store.connection import Transaction
 from reconciler.store.database import Database
-from reconciler.store.metered import DayReport
+from reconciler.store.token_days import DayReport
 
 log = logging.getLogger(__name__)
 

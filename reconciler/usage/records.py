@@ -13,7 +13,7 @@ from meta.network.report import Metered
 from meta.wire.live import Usage
 from reconciler.common.token_bucket import Bucket
 from reconciler.plan.budget import Sums, day_of
-from reconciler.store import metered as metered_rows
+from reconciler.store import token_days as token_rows
 from reconciler.store import usage as rows
 from reconciler.store.database import Database
 from reconciler.store.usage import DaySum, Turn
@@ -99,7 +99,7 @@ class TurnRecords:
 
     async def metered(self, since: float) -> dict[str, Metered]:
         """Return what hive-egress metered since the day (UTC) of a Unix time, of each agent that has any."""
-        return await self._db.read(partial(metered_rows.totals, since=day_of(since)))
+        return await self._db.read(partial(token_rows.totals, since=day_of(since)))
 
     async def newest(self, agent: AgentName, limit: int) -> list[Turn]:
         """Return the newest turns of an agent, the newest first."""

@@ -9,7 +9,7 @@ from meta.agent_toml.settings import AgentSettings
 from meta.network.report import Metered
 from meta.wire.live import Usage
 from reconciler.plan.budget import day_of
-from reconciler.store.metered import DayReport, take
+from reconciler.store.token_days import DayReport, take
 from tests.support.fake_service import ALICE, NOW
 
 if TYPE_CHECKING:
