@@ -62,8 +62,8 @@ from reconciler.store.seen_tips import SeenTips
 from reconciler.telemetry.metrics import Metrics
 from reconciler.upkeep.disk.guard import Disk
 from reconciler.usage.budgets import Budgets
-from reconciler.usage.metered import MeteredTokens
 from reconciler.usage.records import TurnRecords
+from reconciler.usage.tokens import MeteredTokens
 from reconciler.world import World
 
 

@@ -15,8 +15,8 @@ from reconciler.store import usage as rows
 from reconciler.store.database import Database
 from reconciler.telemetry.metrics import Metrics
 from reconciler.usage.budgets import Budgets
-from reconciler.usage.metered import MeteredTokens
 from reconciler.usage.records import TurnRecords
+from reconciler.usage.tokens import MeteredTokens
 
 ALICE = AgentName("alice")
 NOON = 20_787 * DAY + 43_200.0
