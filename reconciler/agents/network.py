@@ -25,7 +25,7 @@ from reconciler.apply.effects import effect
 from reconciler.network.answers import Answers, moment
 from reconciler.network.policy import Operator
 from reconciler.network.ports import Obeyed
-from reconciler.network.reach import Reach, containing, covering, in_force, private_note, reach_of, require_open
+from reconciler.network.reach import RuleRow, containing, covering, in_force, private_note, reach_of, require_open
 from reconciler.network.requests import NetworkRequest, Requests
 from reconciler.network.views import NetworkAllowed, NetworkChanged
 from reconciler.observe.settings import DeployedSettings
@@ -140,7 +140,7 @@ class Grants:
             raise Conflict(f"{name}:{port} is allowed already{until}", "connect; if that fails, the host is at fault")
         return await self._requests.ask(agent, name, port, why)
 
-    async def reach(self, agent: AgentName) -> tuple[Reach, ...]:
+    async def reach(self, agent: AgentName) -> tuple[RuleRow, ...]:
         """Return every rule of the agent."""
         settings = await self._settings.of(agent)
         return reach_of(agent, settings, self._operator(), await self._grants(agent), self._world.clock())

@@ -24,7 +24,7 @@ _INNER = (".corp", ".home", ".home.arpa", ".internal", ".intranet", ".lan", ".lo
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class RuleRow:
     """One rule of an agent. `source`: `agent.toml`, `@group` of it, `runtime NAME`, or `grant`.
 
     A grant has its end in Unix seconds, and who gave it. `problem` says why the rule does not count, "" if it does.
@@ -39,7 +39,7 @@ class Reach:
 
 def reach_of(
     agent: AgentName, settings: AgentSettings | None, operator: Operator, grants: Iterable[NetworkGrant], now: float
-) -> tuple[Reach, ...]:
+) -> tuple[RuleRow, ...]:
     """Return every rule of an agent, those of its configuration first. Grants that have ended are left out."""
     rows = []
     if settings is not None:
@@ -53,7 +53,7 @@ def reach_of(
     return tuple(rows)
 
 
-def rules_of(rows: Iterable[Reach]) -> list[Rule]:
+def rules_of(rows: Iterable[RuleRow]) -> list[Rule]:
     """Return the rules that count."""
     return [parse_rule(row.rule) for row in rows if not row.problem]
 
@@ -68,13 +68,13 @@ def within(grants: Iterable[NetworkGrant], operator: Operator) -> tuple[NetworkG
     return tuple(grant for grant in grants if not _grant(grant, operator).problem)
 
 
-def covering(rows: Sequence[Reach], host: str, port: int) -> Reach | None:
+def covering(rows: Sequence[RuleRow], host: str, port: int) -> RuleRow | None:
     """Return the rule that lets the agent reach a canonical host at a port; of several, the one that ends last."""
     matching = [row for row in rows if not row.problem and parse_rule(row.rule).covers(host, port)]
     return max(matching, key=lambda row: float("inf") if row.until is None else row.until, default=None)
 
 
-def containing(rows: Sequence[Reach], rule: Rule) -> Reach | None:
+def containing(rows: Sequence[RuleRow], rule: Rule) -> RuleRow | None:
     """Return a rule of the configuration that a whole rule is within; None if there is none."""
     for row in rows:
         if row.until is None and not row.problem and not beyond([rule], [parse_rule(row.rule)]):
@@ -114,24 +114,24 @@ def _is_named(host: str, port: int | None, file: OperatorFile) -> bool:
     return any(rule.host == host and (port is None or rule.covers(host, port)) for rule in file.private)
 
 
-def _entry(entry: str, operator: Operator) -> list[Reach]:
+def _entry(entry: str, operator: Operator) -> list[RuleRow]:
     source = entry if entry.startswith("@") else AGENT_TOML
     try:
         return [_row(rule, source, operator) for rule in operator.file.expand([entry])]
     except BadInput as error:
-        return [Reach(entry, source, problem=error.summary)]
+        return [RuleRow(entry, source, problem=error.summary)]
 
 
-def _row(rule: Rule, source: str, operator: Operator) -> Reach:
-    return Reach(rule.text, source, problem=_beyond(rule, operator))
+def _row(rule: Rule, source: str, operator: Operator) -> RuleRow:
+    return RuleRow(rule.text, source, problem=_beyond(rule, operator))
 
 
-def _grant(grant: NetworkGrant, operator: Operator) -> Reach:
+def _grant(grant: NetworkGrant, operator: Operator) -> RuleRow:
     try:
         problem = _beyond(parse_rule(grant.rule), operator)
     except BadInput as error:  # of a newer hive
         problem = error.summary
-    return Reach(grant.rule, GRANT, grant.until, grant.by, problem)
+    return RuleRow(grant.rule, GRANT, grant.until, grant.by, problem)
 
 
 def _beyond(rule: Rule, operator: Operator) -> str:

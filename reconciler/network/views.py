@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from meta.names import AgentName, ProposalId
 from meta.network.report import ConnectionRecord
-from reconciler.network.reach import Reach
+from reconciler.network.reach import RuleRow
 from reconciler.network.requests import NetworkRequest
 
 
@@ -36,7 +36,7 @@ class NetworkView:
     """
 
     agent: AgentName
-    reach: tuple[Reach, ...]
+    reach: tuple[RuleRow, ...]
     open: int = 0
     sent: int = 0
     received: int = 0

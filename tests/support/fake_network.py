@@ -8,7 +8,7 @@ from meta.errors import NotFound
 from meta.names import AgentName, ProposalId
 from meta.network.report import ConnectionRecord
 from meta.network.verdict import Verdict
-from reconciler.network.reach import Reach
+from reconciler.network.reach import RuleRow
 from reconciler.network.requests import NetworkRequest
 from reconciler.network.views import (
     Connections,
@@ -23,7 +23,11 @@ FAR = 4_000_000_000
 REQUEST = NetworkRequest(3, "alice", "crates.io", 443, "to \x1b[2Jbuild", 2, 1_700_000_000, 1_700_000_000)
 VIEW = NetworkView(
     AgentName("alice"),
-    (Reach("*.example.org", "agent.toml"), Reach("pypi.org", "@python"), Reach("a.example", "grant", FAR, "operator")),
+    (
+        RuleRow("*.example.org", "agent.toml"),
+        RuleRow("pypi.org", "@python"),
+        RuleRow("a.example", "grant", FAR, "operator"),
+    ),
     1,
     2048,
     4096,

@@ -18,7 +18,7 @@ from meta.network.report import ConnectionRecord
 from meta.network.verdict import Verdict
 from reconciler.attention.facts import Facts
 from reconciler.attention.sources import network_requests
-from reconciler.network.reach import Reach
+from reconciler.network.reach import RuleRow
 from reconciler.network.views import Connections
 from tests.api.http.test_app import ME
 from tests.support.fake_network import FAR, REQUEST, VIEW
@@ -224,7 +224,7 @@ async def test_a_grant_in_force_has_a_line_in_the_status(hive: Hive) -> None:
 async def test_many_grants_are_a_few_and_their_number(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
     from api.cli.render.status import details
 
-    grants = tuple(Reach(f"g{number}.example", "grant", FAR, "operator") for number in range(8))
+    grants = tuple(RuleRow(f"g{number}.example", "grant", FAR, "operator") for number in range(8))
     rows = [{**asdict(grant), "at": 1, "request": None} for grant in grants]
     *few, last = details({"agent": "alice", "turn": "idle", "grants": rows})
     assert (len(few), last) == (3, "it may reach 5 more rules for a time: `hive network alice`")
