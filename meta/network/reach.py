@@ -24,7 +24,7 @@ GRANTS_ROOM = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class ReachSettings:
     """What agent.toml says about it: the runtime, the entries of `network.allow`, and `network.defaults`."""
 
     agent: str
@@ -42,12 +42,12 @@ class Reached:
     runtime: str = ""
 
 
-def key_outside(reach: Reach, file: OperatorFile) -> str:
+def key_outside(reach: ReachSettings, file: OperatorFile) -> str:
     """Return the name of the operator's key by which the runtime reaches its model, "" if there is none."""
     return model_route(reach.runtime, file.kinds(reach.agent))
 
 
-def reached(reach: Reach, file: OperatorFile) -> list[Reached]:
+def reached(reach: ReachSettings, file: OperatorFile) -> list[Reached]:
     """Return all rules, in the order of agent.toml, then those of the runtime. A group that is missing has none."""
     rules = [each for entry in reach.entries for each in _of_entry(entry, file)]
     if reach.defaults:
@@ -56,7 +56,9 @@ def reached(reach: Reach, file: OperatorFile) -> list[Reached]:
     return rules
 
 
-def is_reachable(reach: Reach, file: OperatorFile, ceiling: Sequence[Rule] | None, host: str, port: int) -> bool:
+def is_reachable(
+    reach: ReachSettings, file: OperatorFile, ceiling: Sequence[Rule] | None, host: str, port: int
+) -> bool:
     """Return True if a rule within the ceiling covers a host and a port, or a git key serves the host."""
     for route in file.routes.values():
         if route.kind == "git" and route.serves(reach.agent) and _is_upstream(route.upstream, host, port):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from meta.network.operator_file import FILE, OperatorFile
-from meta.network.reach import Reach, Reached, key_outside, reached, unknown_groups
+from meta.network.reach import Reached, ReachSettings, key_outside, reached, unknown_groups
 from meta.network.routes import MODEL_ROUTES
 from meta.network.rule import ANY, Rule, beyond
 from meta.network.runtime_hosts import RUNTIME_HOSTS, RuntimeHosts
@@ -28,7 +28,7 @@ class ReachWords:
 
 
 def newly_reachable(
-    before: Reach | None, after: Reach, file: OperatorFile, ceiling: Sequence[Rule] | None = None
+    before: ReachSettings | None, after: ReachSettings, file: OperatorFile, ceiling: Sequence[Rule] | None = None
 ) -> ReachWords:
     """Return what changes between two agent.toml. `before` None: a new agent."""
     old = _effective(before, file, ceiling) if before is not None else []
@@ -53,7 +53,7 @@ def rule_words(rule: Rule, file: OperatorFile) -> str:
     return f"{_host(rule)} ({'; '.join(facts)})"
 
 
-def _effective(reach: Reach, file: OperatorFile, ceiling: Sequence[Rule] | None) -> list[Reached]:
+def _effective(reach: ReachSettings, file: OperatorFile, ceiling: Sequence[Rule] | None) -> list[Reached]:
     """Return what applies: a runtime's own host beyond the ceiling does not."""
     return [each for each in reached(reach, file) if not each.runtime or not beyond([each.rule], ceiling)]
 
@@ -75,7 +75,9 @@ def _lines(rules: Sequence[Reached], file: OperatorFile) -> list[str]:
     return [f"{key}: {', '.join(words)}" if key in named else words[0] for key, words in lines.items()]
 
 
-def _notes(before: Reach | None, after: Reach, file: OperatorFile, ceiling: Sequence[Rule] | None) -> list[str]:
+def _notes(
+    before: ReachSettings | None, after: ReachSettings, file: OperatorFile, ceiling: Sequence[Rule] | None
+) -> list[str]:
     notes = []
     runtime, key = after.runtime, key_outside(after, file)
     other_runtime = before is None or before.runtime != runtime

@@ -17,7 +17,7 @@ from meta.git.diff import TreeDiff
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId, Sha
 from meta.network.operator_file import OperatorFile
-from meta.network.reach import Reach, is_reachable
+from meta.network.reach import ReachSettings, is_reachable
 from meta.network.reach_words import newly_reachable
 from meta.network.rule import Rule
 from meta.proposed.settings import read_settings
@@ -215,9 +215,9 @@ def _reach(
     )
 
 
-def _reach_of(agent: AgentName, settings: Mapping[str, str]) -> Reach:
+def _reach_of(agent: AgentName, settings: Mapping[str, str]) -> ReachSettings:
     entries = list_of(settings, "network.allow")
-    return Reach(agent, settings.get("runtime", ""), entries, settings.get("network.defaults") == "true")
+    return ReachSettings(agent, settings.get("runtime", ""), entries, settings.get("network.defaults") == "true")
 
 
 def _block(head: str, mark: str, lines: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from harness.relay.egress import Misses
 from harness.way_out.answer import parse_answer
 from harness.way_out.way_out import WayOut
 from meta.network.operator_file import OperatorFile, parse_operator_file
-from meta.network.reach import Reach, key_outside
+from meta.network.reach import ReachSettings, key_outside
 from meta.network.routes import MODEL_ROUTES, model_route
 from tests.harness.fake_way_out import fake_way_out
 
@@ -35,7 +35,7 @@ async def test_of_several_keys_the_first_of_the_best_kind_counts_for_the_operato
     keys: list[tuple[str, str, str]], name: str, tmp_path: Path
 ) -> None:
     file = operator_file(*keys)
-    assert model_route("claude", file.kinds("alice")) == key_outside(Reach("alice", "claude"), file) == name
+    assert model_route("claude", file.kinds("alice")) == key_outside(ReachSettings("alice", "claude"), file) == name
     async with fake_way_out() as fake:
         fake.answer = {"routes": file.kinds("alice"), "held": "", "refused": [], "next": 0}
         out = WayOut(fake.folder, "http://127.0.0.1:3128", "claude", tmp_path, Misses())

@@ -7,7 +7,7 @@ import pytest
 from meta.errors import Refused
 from meta.network.operator_file import OperatorFile, parse_operator_file
 from meta.network.policy import RULES_LIMIT
-from meta.network.reach import Reach, check_entries, key_outside, reached, unknown_groups
+from meta.network.reach import ReachSettings, check_entries, key_outside, reached, unknown_groups
 from meta.network.rule import Rule, parse_rule
 
 FILE = parse_operator_file(
@@ -29,7 +29,7 @@ def rules(*texts: str) -> tuple[Rule, ...]:
 
 
 def test_the_rules_are_those_of_the_entries_then_the_runtimes_own() -> None:
-    reach = Reach("bob", "claude", ("a.example", "@python"))
+    reach = ReachSettings("bob", "claude", ("a.example", "@python"))
     found = reached(reach, OperatorFile(groups=FILE.groups))
     assert [(each.rule.text, each.group, each.runtime) for each in found] == [
         ("a.example", "", ""),
@@ -42,7 +42,7 @@ def test_the_rules_are_those_of_the_entries_then_the_runtimes_own() -> None:
 
 
 def test_a_missing_group_gives_nothing_and_is_named() -> None:
-    assert [each.rule for each in reached(Reach("bob", "script", ("@rust", "a.example")), FILE)] == [
+    assert [each.rule for each in reached(ReachSettings("bob", "script", ("@rust", "a.example")), FILE)] == [
         *rules("a.example")
     ]
     assert unknown_groups(("@rust", "@python", "a.example"), FILE) == ["@rust"]
@@ -50,14 +50,14 @@ def test_a_missing_group_gives_nothing_and_is_named() -> None:
 
 @pytest.mark.parametrize(("defaults", "agent"), [(False, "carl"), (True, "alice")])
 def test_defaults_that_are_off_and_a_key_outside_bring_no_host(defaults: bool, agent: str) -> None:
-    assert reached(Reach(agent, "claude", (), defaults), FILE) == []
+    assert reached(ReachSettings(agent, "claude", (), defaults), FILE) == []
 
 
 @pytest.mark.parametrize(("agent", "runtime", "name"), [
     ("alice", "claude", "a"), ("bob", "claude", "b"), ("bob", "codex", ""), ("bob", "script", ""), ("bob", "acp", ""),
 ])  # fmt: skip
 def test_the_key_of_the_model_is_the_first_kind_that_serves_the_agent(agent: str, runtime: str, name: str) -> None:
-    assert key_outside(Reach(agent, runtime), FILE) == name
+    assert key_outside(ReachSettings(agent, runtime), FILE) == name
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meta.network.operator_file import OperatorFile, parse_operator_file
-from meta.network.reach import Reach
+from meta.network.reach import ReachSettings
 from meta.network.reach_words import ReachWords, newly_reachable, rule_words
 from meta.network.rule import parse_rule
 
@@ -22,11 +22,11 @@ agents = ["alice"]
 )
 
 
-def script(*entries: str) -> Reach:
-    return Reach("bob", "script", entries)
+def script(*entries: str) -> ReachSettings:
+    return ReachSettings("bob", "script", entries)
 
 
-def new(before: Reach | None, after: Reach, file: OperatorFile = FILE) -> tuple[str, ...]:
+def new(before: ReachSettings | None, after: ReachSettings, file: OperatorFile = FILE) -> tuple[str, ...]:
     return newly_reachable(before, after, file).new
 
 
@@ -85,12 +85,12 @@ def test_what_it_may_no_longer_reach_is_said_too() -> None:
 
 
 def test_no_change_has_no_words() -> None:
-    reach = Reach("bob", "claude", ("a.example", "@python"))
+    reach = ReachSettings("bob", "claude", ("a.example", "@python"))
     assert newly_reachable(reach, reach, FILE) == ReachWords()
 
 
 def test_another_runtime_brings_its_hosts_and_takes_those_of_the_one_before() -> None:
-    words = newly_reachable(Reach("bob", "gemini"), Reach("bob", "codex"), FILE)
+    words = newly_reachable(ReachSettings("bob", "gemini"), ReachSettings("bob", "codex"), FILE)
     assert words.new == (
         "runtime codex: api.openai.com (port 443), auth.openai.com (port 443), chatgpt.com (port 443)",
     )
@@ -98,12 +98,12 @@ def test_another_runtime_brings_its_hosts_and_takes_those_of_the_one_before() ->
 
 
 def test_defaults_turned_off_take_the_hosts_of_the_runtime() -> None:
-    words = newly_reachable(Reach("bob", "claude"), Reach("bob", "claude", (), defaults=False), FILE)
+    words = newly_reachable(ReachSettings("bob", "claude"), ReachSettings("bob", "claude", (), defaults=False), FILE)
     assert not words.new and words.gone[0].startswith("runtime claude: api.anthropic.com")
 
 
 def test_a_key_outside_brings_no_host_and_is_named() -> None:
-    words = newly_reachable(Reach("alice", "script"), Reach("alice", "claude"), FILE)
+    words = newly_reachable(ReachSettings("alice", "script"), ReachSettings("alice", "claude"), FILE)
     assert not words.new
     assert words.notes == (
         'runtime claude reaches its model with the operator\'s key "anthropic", which stays outside',
@@ -111,23 +111,25 @@ def test_a_key_outside_brings_no_host_and_is_named() -> None:
 
 
 def test_a_key_of_another_agent_changes_nothing() -> None:
-    assert new(Reach("bob", "script"), Reach("bob", "claude"))[0].startswith("runtime claude: api.anthropic.com")
+    assert new(ReachSettings("bob", "script"), ReachSettings("bob", "claude"))[0].startswith(
+        "runtime claude: api.anthropic.com"
+    )
 
 
 @pytest.mark.parametrize("runtime", ["opencode", "acp"])
 def test_a_runtime_of_any_model_needs_its_host_named(runtime: str) -> None:
-    (note,) = newly_reachable(None, Reach("bob", runtime), OperatorFile()).notes
+    (note,) = newly_reachable(None, ReachSettings("bob", runtime), OperatorFile()).notes
     assert note == f"runtime {runtime} may use any model's API: its host must be in network.allow"
 
 
 def test_a_new_agent_has_all_of_it_as_new() -> None:
-    words = new(None, Reach("bob", "claude", ("crates.io",)))
+    words = new(None, ReachSettings("bob", "claude", ("crates.io",)))
     assert words[0] == "crates.io (ports 80 and 443)" and words[1].startswith("runtime claude: ")
 
 
 def test_hosts_of_the_runtime_beyond_the_ceiling_are_named_as_not_applying() -> None:
     ceiling = [parse_rule("api.anthropic.com")]
-    words = newly_reachable(Reach("bob", "script"), Reach("bob", "claude"), FILE, ceiling)
+    words = newly_reachable(ReachSettings("bob", "script"), ReachSettings("bob", "claude"), FILE, ceiling)
     assert words.new == ("runtime claude: api.anthropic.com (port 443)",)
     assert words.notes == (
         "runtime claude's own hosts beyond the operator's ceiling do not apply: platform.claude.com, claude.ai",
