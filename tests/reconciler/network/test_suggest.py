@@ -93,7 +93,7 @@ def test_the_status_names_the_most_wanted_of_the_last_day() -> None:
 def test_a_wanted_host_beyond_the_ceiling_comes_last_and_with_no_command_that_would_be_refused() -> None:
     each = report(("a.org", 443), ("b.io", 443))
     assert wanted_lines("alice", each, 1500.0, (parse_rule("a.org"),)) == (
-        "wanted a.org:443, once: `hive network allow alice a.org`",
+        "wanted a.org:443, once: `hive network allow alice a.org:443`",
         "wanted b.io:443, 2 times: beyond the operator's ceiling (HIVE_NETWORK_CEILING)",
     )
 
