@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.child import Child, start_child
 from meta.agent_toml.workspace import Workspace, remote_of
-from meta.text import one_line
+from meta.text import command_line, one_line
 
 THERE = 100
 """The exit code if something is at the path already."""
@@ -102,7 +102,7 @@ def _refusal(lines: Iterable[str], url: str, agent: str) -> str | None:
         else:
             continue
         if status == "403" and not listed:
-            rule = name if port == 443 else f"{name}:{port}"
-            return f"{name}:{port} is refused: it needs a rule in network.allow, `hive network allow {agent} {rule}`"
+            command = command_line("hive", "network", "allow", agent, f"{name}:{port}")
+            return f"{name}:{port} is refused: it needs a rule in network.allow, `{command}`"
         return f"no way to {name}:{port}: {why}"
     return None

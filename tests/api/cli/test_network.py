@@ -237,7 +237,7 @@ async def test_many_grants_are_a_few_and_their_number(hive: Hive, monkeypatch: p
 
 
 async def test_a_grant_that_does_not_count_is_not_shown_as_one(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
-    beyond = Reach("b.example", "grant", FAR, "operator", "beyond the ceiling")
+    beyond = RuleRow("b.example", "grant", FAR, "operator", "beyond the ceiling")
     monkeypatch.setattr("tests.support.fake_network.VIEW", replace(VIEW, reach=(beyond,)))
     _, out, _ = await hive.hive("network")
     assert "b.example" not in out

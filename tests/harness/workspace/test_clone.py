@@ -120,11 +120,8 @@ async def test_a_repo_is_cloned_by_the_route_of_a_key_outside(
 async def test_a_refused_host_names_the_rule_that_is_missing(way: FakeWayOut, work: Path, url: str) -> None:
     async with egress_relay(way.folder) as proxy:
         cloned = await clone(workspace(url), work, environment(proxy, work), lambda _: None)
-    port = 443 if url.startswith("https") else 22
-    rule = "git.example.org" if port == 443 else "git.example.org:22"
-    assert cloned.problem == (
-        f"git.example.org:{port} is refused: it needs a rule in network.allow, `hive network allow alice {rule}`"
-    )
+    rule = "git.example.org:443" if url.startswith("https") else "git.example.org:22"
+    assert cloned.problem == f"{rule} is refused: it needs a rule in network.allow, `hive network allow alice {rule}`"
     assert list(work.iterdir()) == []
 
 
