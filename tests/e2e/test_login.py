@@ -11,7 +11,12 @@ from tests.support.lab import Lab
 
 ALICE = AgentName("alice")
 CLI = Path(__file__).parents[1] / "support" / "login" / "claude"
-SETTINGS = {"HIVE_HEALTH_DEADLINE": "30", "HIVE_AGENT_PROGRAMS": str(CLI), "HIVE_DEFAULT_RUNTIME": "claude"}
+SETTINGS = {
+    "HIVE_HEALTH_DEADLINE": "30",
+    "HIVE_AGENT_PROGRAMS": str(CLI),
+    "HIVE_DEFAULT_RUNTIME": "claude",
+    "HIVE_EGRESS_START": "true",  # without a way out it is not known whether a login is needed
+}
 pytestmark = [pytest.mark.bwrap, pytest.mark.timeout(120), pytest.mark.lab(agents=(), settings=SETTINGS, tiny=False)]
 
 
