@@ -111,7 +111,7 @@ async def make_parts(
     stack.push_async_callback(login.driver.close)
     env = {**enclosure.env, "HOME": str(enclosure.home)}
     workspaces = Workspaces(
-        settings.workspace, enclosure.work, lambda: {**env, **enclosure.reach().env}, way_out.look, bus
+        settings.workspace, enclosure.work, lambda: {**env, **enclosure.access().env}, way_out.look, bus
     )
     return Parts(
         bus,

@@ -38,7 +38,7 @@ class News(Protocol):
     def lines(self) -> Sequence[str]:
         """Return it, in words of hive. Empty: there is nothing."""
 
-    def told(self) -> None:
+    def mark_shown(self) -> None:
         """Note that a turn ended well that began with what `lines` returned last."""
 
 
@@ -205,7 +205,7 @@ class Conversation:
             self._notes = None
             self._session.remember(self._agent.generation, self._flat)
             for source in self._agent.news:
-                source.told()
+                source.mark_shown()
             tokens = outcome.tokens
             self._context = tokens.context
             if self._compacted and self._shortest is None:

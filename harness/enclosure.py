@@ -52,7 +52,7 @@ async def enclosed(
             proxy = proxy_variables(int(url.rpartition(":")[2]), own_command())
             env = {**_fixed(environment), **_authorities(), **passed, **settings.env, **proxy}
             secrets = Path(variables["CREDENTIALS_DIRECTORY"]) if variables.get("CREDENTIALS_DIRECTORY") else None
-            yield Enclosure(home, work, Path(files), env, mcp, way_out.reach, secrets), way_out
+            yield Enclosure(home, work, Path(files), env, mcp, way_out.access, secrets), way_out
 
 
 def _fixed(environment: Environment) -> dict[str, str]:

@@ -186,7 +186,7 @@ class ModelApi:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Access:
     """What the way out offers now. `routes` has the URL of a key outside by its kind (meta.network.routes).
 
     `env` are variables for them. `root`: what answers outside is no `hive-egress`, and takes requests at this URL.
@@ -207,7 +207,7 @@ class Enclosure:
     """Where and with what the CLI runs. Paths are inside the container.
 
     `home` and `work` belong to the CLI. `env` is the whole environment of the CLI but for what its adapter adds; no
-    secret is in it. `files` is a folder only for files that the adapter writes at its start. `reach` returns what the
+    secret is in it. `files` is a folder only for files that the adapter writes at its start. `access` returns what the
     way out offers at this moment: a CLI that was started with another one is started anew before a turn.
     `credentials` has the agent's secrets, one file each.
     """
@@ -217,7 +217,7 @@ class Enclosure:
     files: Path
     env: Mapping[str, str]
     mcp: McpEndpoint | None = None
-    reach: Callable[[], Reach] = Reach
+    access: Callable[[], Access] = Access
     credentials: Path | None = None
 
 

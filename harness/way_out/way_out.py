@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import state_file
 from harness.relay.egress import SOCKET, Misses
-from harness.runtimes.base import Reach
+from harness.runtimes.base import Access
 from harness.way_out.answer import Answer, Older, Silent, ask
 from meta.network.routes import KINDS, MODEL_ROUTES
 from meta.network.variables import git_variables
@@ -49,20 +49,20 @@ class WayOut:
         self._asked_at = -FRESH_SECONDS
         self._why = ""
         self._answer = Answer()
-        self._reach = Reach(root=url)
+        self._access = Access(root=url)
         self._seen = _number(state_file.read(self._file, 64))
         self._shown: int | None = None
         self.known = False
         """It answered at least once, or there is none."""
 
-    def reach(self) -> Reach:
+    def access(self) -> Access:
         """Return how the CLI reaches its model and its keys."""
-        return self._reach
+        return self._access
 
     @property
     def key(self) -> str:
         """Return the kind of the key outside by which the CLI reaches its model. Empty: it needs a login."""
-        return self._reach.api(self._kinds).kind
+        return self._access.api(self._kinds).kind
 
     @property
     def misses(self) -> int:
@@ -88,7 +88,7 @@ class WayOut:
         lines = [*(f"refused: {row.text}" for row in refused[:SHOWN]), *more]
         return ["Hosts that this container may not reach; ask with request_network if you need one:", *lines]
 
-    def told(self) -> None:
+    def mark_shown(self) -> None:
         """Note that the agent knows what `lines` returned last. The turn that ended may have been refused more."""
         self._asked_at = -FRESH_SECONDS
         if self._shown is not None and self._shown != self._seen:
@@ -108,10 +108,10 @@ class WayOut:
         except Silent:
             return SILENT if self._kinds else ""
         except Older:
-            self.known, self._answer, self._reach = True, Answer(next=self._seen), Reach(root=self._url)
+            self.known, self._answer, self._access = True, Answer(next=self._seen), Access(root=self._url)
             return ""
         self.known, self._answer = True, answer
-        self._reach = Reach(None, self._routes(answer), git_variables(self._url, _git_keys(answer)))
+        self._access = Access(None, self._routes(answer), git_variables(self._url, _git_keys(answer)))
         return answer.held if self._kinds else ""
 
     def _routes(self, answer: Answer) -> dict[str, str]:

@@ -78,7 +78,7 @@ class Workspaces:
             lines.append(f"the workspace {place} is not ready: {how}{f' ({state.text})' if state.text else ''}")
         return lines
 
-    def told(self) -> None:
+    def mark_shown(self) -> None:
         """Note that the agent knows what `lines` returned last."""
         self._untold -= {state.path for state in self.states if state.state == "ready"}
 

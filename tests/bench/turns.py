@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.prompts.render import render_prompt
-from harness.runtimes.base import Enclosure, Reach, RuntimeSpec
+from harness.runtimes.base import Access, Enclosure, RuntimeSpec
 from harness.runtimes.claude.arguments import DEFAULT_MODEL, STREAM_INPUT, Launch, launch
 from meta.agent_toml.settings import parse_settings
 from meta.names import AgentName
@@ -215,7 +215,7 @@ def prepare(folder: Path, fake: FakeMessages, session: str, *, resume: bool, wit
     }
     (home / ".claude/.credentials.json").write_text(json.dumps(login), encoding="utf-8")
     env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TERM": "dumb"}
-    enclosure = Enclosure(home, work, files, env, None, lambda: Reach(root=fake.url))
+    enclosure = Enclosure(home, work, files, env, None, lambda: Access(root=fake.url))
     prompt = render_prompt(ALICE, settings, manager=False)
     spec = RuntimeSpec(ALICE, manager=False, settings=settings, enclosure=enclosure, prompt=prompt)
     how = launch(spec, DEFAULT_MODEL, session, resume=resume, servers={}, without=without)

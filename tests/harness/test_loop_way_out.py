@@ -34,7 +34,7 @@ class Way:
     def lines(self) -> Sequence[str]:
         return self.refused
 
-    def told(self) -> None:
+    def mark_shown(self) -> None:
         self.was_told += 1
         self.refused = []
 

@@ -37,9 +37,9 @@ def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
     settings, enclosure = spec.settings, spec.enclosure
     argv = (*(settings.command or (preset.program,)), *preset.words)
     prompt = enclosure.files / f"{preset.name}-prompt.md" if preset.system_prompt == "file" and spec.prompt else None
-    reach = enclosure.reach()
+    access = enclosure.access()
     values = {
-        **_model_values(reach.api(_kinds(preset, model)), model),
+        **_model_values(access.api(_kinds(preset, model)), model),
         "prompt_file": str(prompt or ""),
         "rules": "yes" if settings.permissions.allow or settings.permissions.deny else "",
     }
@@ -48,7 +48,7 @@ def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
             f"{preset.name} has no model, and would use a hosted one of its maker",
             f"set `model` in agent.toml, or `hive model {spec.agent} NAME`",
         )
-    env = {**preset.env, **enclosure.env, **settings.env, **reach.env, "HOME": str(enclosure.home)}
+    env = {**preset.env, **enclosure.env, **settings.env, **access.env, "HOME": str(enclosure.home)}
     for placed in preset.placed:
         if values[placed.needs]:
             _place(env, placed, values)

@@ -98,8 +98,8 @@ def launch(
 
 def environment(spec: RuntimeSpec) -> dict[str, str]:
     """Return the whole environment of the CLI. No secret is in it."""
-    home, reach = spec.enclosure.home, spec.enclosure.reach()
-    fixed = {**FIXED, "HOME": str(home), **reach.env, **_model(reach.api(MODEL_ROUTES["claude"]))}
+    home, access = spec.enclosure.home, spec.enclosure.access()
+    fixed = {**FIXED, "HOME": str(home), **access.env, **_model(access.api(MODEL_ROUTES["claude"]))}
     defaults = {**DEFAULTS, "CLAUDE_CONFIG_DIR": str(home / ".claude")}
     return {**defaults, **spec.enclosure.env, **spec.settings.env, **fixed}
 

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from harness.runtimes.acp import adapter
 from harness.runtimes.acp.adapter import AcpRuntime
 from harness.runtimes.acp.table import PRESETS
-from harness.runtimes.base import Enclosure, Ending, Reach, Runtime, RuntimeSpec
+from harness.runtimes.base import Access, Enclosure, Ending, Runtime, RuntimeSpec
 from meta.agent_toml.settings import AgentSettings
 from meta.names import AgentName
 from tests.contract.runtimes.lab import ENDINGS, Call, Failure, Record, Say, Shell, Step
@@ -148,7 +148,7 @@ class AcpLab:
         endpoint = self._mcp.endpoint()
         # at another URL than its own gemini does without a key
         url = self._api.url if logged_in or self.world.asks_login else None
-        enclosure = Enclosure(self.home, self.work, self._files, env, endpoint, lambda: Reach(root=url))
+        enclosure = Enclosure(self.home, self.work, self._files, env, endpoint, lambda: Access(root=url))
         spec = RuntimeSpec(AgentName("alice"), False, AgentSettings.model_validate(table), enclosure, "You are alice.")
         return AcpRuntime(spec, PRESETS[self.name])
 

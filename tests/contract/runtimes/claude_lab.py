@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.runtimes.base import Enclosure, Reach, Runtime, RuntimeSpec
+from harness.runtimes.base import Access, Enclosure, Runtime, RuntimeSpec
 from harness.runtimes.claude.adapter import ClaudeRuntime
 from meta.agent_toml.settings import AgentSettings
 from meta.names import AgentName
@@ -55,7 +55,7 @@ class ClaudeLab:
         }
         table = {"runtime": "claude", "command": list(command or [str(CLAUDE)]), **(settings or {})}
         endpoint = self._mcp.endpoint()
-        enclosure = Enclosure(self.home, self.work, self._files, env, endpoint, lambda: Reach(root=self._api.url))
+        enclosure = Enclosure(self.home, self.work, self._files, env, endpoint, lambda: Access(root=self._api.url))
         spec = RuntimeSpec(AgentName("alice"), False, AgentSettings.model_validate(table), enclosure, self.prompt)
         return ClaudeRuntime(spec)
 

@@ -40,8 +40,8 @@ async def test_a_route_for_the_runtime_is_where_the_cli_asks_without_a_login(way
     way.answer = {"routes": {"work": "anthropic", "hub": "git", "z": "anthropic"}, "held": "", "refused": [], "next": 0}
     out = of(way, tmp_path)
     assert (await out.look(), out.known, out.key) == ("", True, "anthropic")
-    assert out.reach().api(("anthropic", "anthropic-token")) == ModelApi(f"{URL}/work", "anthropic")
-    env = out.reach().env
+    assert out.access().api(("anthropic", "anthropic-token")) == ModelApi(f"{URL}/work", "anthropic")
+    env = out.access().env
     assert env["GIT_CONFIG_COUNT"] == "3"
     assert env["GIT_CONFIG_KEY_0"] == f"url.{URL}/hub/.insteadOf"
     originals = [env[f"GIT_CONFIG_VALUE_{number}"] for number in range(3)]
@@ -52,20 +52,20 @@ async def test_a_git_route_names_its_own_upstream(way: FakeWayOut, tmp_path: Pat
     way.answer = {"routes": {"corp": "git"}, "upstreams": {"corp": "https://git.corp:8443"}, "next": 0}
     out = of(way, tmp_path)
     await out.look()
-    assert out.reach().env["GIT_CONFIG_VALUE_0"] == "https://git.corp:8443/"
+    assert out.access().env["GIT_CONFIG_VALUE_0"] == "https://git.corp:8443/"
 
 
 async def test_without_a_route_the_cli_asks_its_vendor_and_has_a_login(way: FakeWayOut, tmp_path: Path) -> None:
     way.answer = {"routes": {"o": "openai"}, "held": "", "refused": [], "next": 0}
     out = of(way, tmp_path)
     assert (await out.look(), out.key) == ("", "")
-    assert out.reach().api(("anthropic",)) == ModelApi(None)
+    assert out.access().api(("anthropic",)) == ModelApi(None)
 
 
 async def test_what_does_not_know_the_question_takes_the_requests_itself(way: FakeWayOut, tmp_path: Path) -> None:
     way.answer = None
     out = of(way, tmp_path)
-    assert (await out.look(), out.known, out.reach().api(("anthropic",))) == ("", True, ModelApi(URL))
+    assert (await out.look(), out.known, out.access().api(("anthropic",))) == ("", True, ModelApi(URL))
 
 
 async def test_no_turn_begins_while_nothing_answers_or_the_way_is_held(way: FakeWayOut, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ async def test_what_a_short_turn_was_refused_is_for_the_next_one(way: FakeWayOut
     out = WayOut(way.folder, URL, "claude", tmp_path, Misses(), lambda: 100.0)
     await out.look()
     way.answer = refusals("crates.io")  # within the turn
-    out.told()
+    out.mark_shown()
     await out.look()
     assert list(out.lines())[1:] == ["refused: crates.io:443, 3 times"]
 
@@ -111,7 +111,7 @@ async def test_what_was_refused_is_told_until_a_turn_ends_well_and_never_again(w
     assert list(out.lines()) == told
     await out.look()
     assert list(out.lines()) == told
-    out.told()
+    out.mark_shown()
     assert list(out.lines()) == []
     await out.look()
     assert way.asked[-1].endswith("?after=7")
@@ -127,7 +127,7 @@ async def test_counters_that_began_anew_are_told_from_their_beginning(way: FakeW
     await out.look()
     assert [target.rpartition("=")[2] for target in way.asked] == ["99", "0"]
     out.lines()
-    out.told()
+    out.mark_shown()
     assert (tmp_path / "hyperhive-way-out").read_text() == "2\n"
 
 

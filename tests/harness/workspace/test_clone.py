@@ -111,7 +111,7 @@ async def test_a_repo_is_cloned_by_the_route_of_a_key_outside(
     async with egress_relay(way.folder) as url:
         out = WayOut(way.folder, url, "claude", tmp_path, Misses())
         await out.look()
-        env = {**environment(url, work), **out.reach().env}
+        env = {**environment(url, work), **out.access().env}
         assert await clone(workspace("https://git.corp/repo.git"), work, env, lambda _: None) == Cloned(new=True)
     assert (work / "repo/.git/HEAD").exists()
 
@@ -190,11 +190,11 @@ async def test_the_first_turn_waits_for_a_clone_and_not_for_ever(monkeypatch: py
     assert list(spaces.lines()) == [
         "the workspace /state/work/repo is not ready: it is being cloned (Receiving objects: 45%)"
     ]
-    spaces.told()
+    spaces.mark_shown()
     git.go.set()
     await running
     assert list(spaces.lines()) == ["the workspace /state/work/repo is ready now"]
-    spaces.told()
+    spaces.mark_shown()
     assert list(spaces.lines()) == []
     assert changes == ["cloning", "cloning", "ready"]
     assert [event.text for event in events.events if isinstance(event, Note)][-1] == "the workspace repo is cloned"

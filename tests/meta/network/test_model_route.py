@@ -40,7 +40,7 @@ async def test_of_several_keys_the_first_of_the_best_kind_counts_for_the_operato
         fake.answer = {"routes": file.kinds("alice"), "held": "", "refused": [], "next": 0}
         out = WayOut(fake.folder, "http://127.0.0.1:3128", "claude", tmp_path, Misses())
         await out.look()
-    url = out.reach().api(MODEL_ROUTES["claude"]).url
+    url = out.access().api(MODEL_ROUTES["claude"]).url
     assert url == (f"http://127.0.0.1:3128/{name}" if name else None)
 
 

@@ -11,19 +11,19 @@ import pytest
 
 from harness.runtimes.acp.launch import Launch, launch_of
 from harness.runtimes.acp.table import PRESETS
-from harness.runtimes.base import DUMMY, Reach
+from harness.runtimes.base import DUMMY, Access
 from meta.errors import BadInput
 
 if TYPE_CHECKING:
     from tests.harness.runtimes.acp.conftest import Stage
 
 URL = "http://127.0.0.1:9"
-STAND_IN = Reach(root=URL)
+STAND_IN = Access(root=URL)
 
 
-def launch(stage: Stage, name: str, model: str | None = None, reach: Reach = STAND_IN, **settings: Any) -> Launch:
+def launch(stage: Stage, name: str, model: str | None = None, access: Access = STAND_IN, **settings: Any) -> Launch:
     spec = stage.spec(name, prompt="You are alice.", **settings)
-    enclosure = replace(spec.enclosure, reach=lambda: reach)
+    enclosure = replace(spec.enclosure, access=lambda: access)
     return launch_of(PRESETS[name], replace(spec, enclosure=enclosure), model)
 
 
@@ -126,7 +126,7 @@ def test_with_rules_opencode_does_not_read_the_configuration_of_its_working_dire
     assert "OPENCODE_DISABLE_PROJECT_CONFIG" not in launch(stage, "opencode", "p/m").env
 
 
-KEYS = Reach(
+KEYS = Access(
     routes={kind: f"{URL}/{kind}" for kind in ("anthropic", "openai", "gemini")}, env={"GIT_CONFIG_COUNT": "0"}
 )
 
@@ -144,7 +144,7 @@ def test_with_a_key_outside_each_agent_gets_its_route_and_a_dummy(stage: Stage) 
     assert (gemini["GOOGLE_GEMINI_BASE_URL"], gemini["GEMINI_API_KEY"]) == (f"{URL}/gemini", DUMMY)
     claude = launch(stage, "claude-acp", None, KEYS).env
     assert (claude["ANTHROPIC_BASE_URL"], claude["ANTHROPIC_API_KEY"]) == (f"{URL}/anthropic", DUMMY)
-    token = launch(stage, "claude-acp", None, Reach(routes={"anthropic-token": URL})).env
+    token = launch(stage, "claude-acp", None, Access(routes={"anthropic-token": URL})).env
     assert (token["CLAUDE_CODE_OAUTH_TOKEN"], "ANTHROPIC_API_KEY" in token) == (DUMMY, False)
     assert claude["GIT_CONFIG_COUNT"] == "0"
 
@@ -161,6 +161,6 @@ def test_opencode_gets_the_key_of_its_models_vendor(stage: Stage, model: str, ur
 
 
 def test_without_a_route_an_agent_asks_its_vendor_and_has_a_login(stage: Stage) -> None:
-    how = launch(stage, "codex", "m", Reach())
+    how = launch(stage, "codex", "m", Access())
     assert "model_provider" not in json.loads(how.env["CODEX_CONFIG"])
     assert "OPENAI_API_KEY" not in how.env

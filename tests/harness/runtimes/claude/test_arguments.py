@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.prompts.permissions import claude_settings
-from harness.runtimes.base import Enclosure, McpEndpoint, Reach, RuntimeSpec
+from harness.runtimes.base import Access, Enclosure, McpEndpoint, RuntimeSpec
 from harness.runtimes.claude.arguments import Launch, launch
 from meta.agent_toml.settings import AgentSettings
 from meta.names import AgentName
@@ -21,7 +21,7 @@ def spec(settings: dict[str, Any] | None = None, env: dict[str, str] | None = No
     table = {"runtime": "claude", **(settings or {})}
     endpoint = McpEndpoint("http://127.0.0.1:9/mcp", "secret-token")
     enclosure = Enclosure(
-        Path("/home/a"), Path("/work"), FILES, env or {}, endpoint, lambda: Reach(root="http://127.0.0.1:8")
+        Path("/home/a"), Path("/work"), FILES, env or {}, endpoint, lambda: Access(root="http://127.0.0.1:8")
     )
     return RuntimeSpec(AgentName("alice"), False, AgentSettings.model_validate(table), enclosure, prompt)
 
