@@ -36,7 +36,7 @@ LINES = (
     'main`: alice asks bob if its tests pass, and tells: "releasing main: bob says yes"',
     '`hive remind alice stand-up --in 1s`: she tells all: "bob heard it: alice was reminded: stand-up"',
     'bob reminds himself: "bob was reminded: look at the build"; `hive loose-ends` is empty, no dead letter',
-    'bob may reach docs.example: approved as 7; he asks, and "a server docs.example:',
+    'bob may reach docs.example: approved as 7; his curl asks, and "a server docs.example:',
     '-is-not-on-the-list-of-bob (ask with request_network)"; `hive network` has it, 1 time',
     '`hive network allow bob packages.example --for 1h`: "a server packages.example:',
     'the same with `--propose`: deployed/8, the hour revoked: "a server packages.example:',

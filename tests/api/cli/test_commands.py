@@ -330,7 +330,7 @@ async def test_a_wait_goes_on_when_the_daemon_stops_and_ends_at_its_timeout(
 
     monkeypatch.setattr(hive.fake, "settled", settled)
     monkeypatch.setattr(patience, "RETRY", 0.02)
-    waiting = asyncio.ensure_future(hive.hive("reconcile", "--wait", "--timeout", "0.5"))
+    waiting = asyncio.ensure_future(hive.hive("reconcile", "--wait", "--timeout", "2"))
     await asked.wait()
     hive.stopping.set()
     code, _, err = await waiting
