@@ -91,15 +91,15 @@ def test_a_way_out_that_is_away_is_waited_for_and_loses_nothing(lab: Lab, fake: 
     lab.do("alice", "restart")  # within two seconds of the last turn its harness would take the way out for there
     for number in range(2):
         # no tool: after a second the harness hands the next message to the turn, and the CLI shows it beside a result
-        send_message(lab, "alice", plan({"text": f"kept {number}"}))
+        send_message(lab, "alice", plan({"text": f"parcel {number}"}))
     row = state_is(lab, "alice", "parked")
     assert "the way out does not answer" in row["turn_reason"]
     try_again(lab)
     assert state_is(lab, "alice", "parked")["turn_until"] is None
-    assert fake.turns("kept") == []
+    assert fake.turns("parcel") == []
     fake.attach("alice")
-    lab.until(lambda: fake.turns("kept 0") and fake.turns("kept 1"))
-    assert failures(lab, "kept") == [0, 0]
+    lab.until(lambda: fake.turns("parcel 0") and fake.turns("parcel 1"))
+    assert failures(lab, "parcel") == [0, 0]
 
 
 def test_a_login_that_is_missing_cut_off_or_unreadable_is_a_state_with_its_reason_and_ends_with_the_file(
