@@ -29,7 +29,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 
 from meta.errors import BadInput
@@ -109,11 +108,6 @@ def ceiling_of(text: str, file: OperatorFile) -> tuple[Rule, ...] | None:
     """Return the rules of HIVE_NETWORK_CEILING, separated by spaces or commas; None if it is empty. Raise BadInput."""
     entries = text.replace(",", " ").split()
     return tuple(file.expand(entries)) if entries else None
-
-
-def default_file(state: Path) -> Path:
-    """Return the file's path if HIVE_NETWORK_FILE is not set."""
-    return state / FILE
 
 
 def _file(table: Table) -> OperatorFile:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from meta.network.verdict import Verdict
 
 REFUSALS_LIMIT = 200
-"""Different refused hosts and ports of one agent that are kept; those beyond count as one, host "*" and port 0."""
+"""Different refused hosts and ports of one agent that are kept; those beyond count as one, OTHERS."""
+OTHERS = ("*", 0)
+"""The host and port that the row of all others has."""
 REFUSALS_REPORTED = 20_000
 """Refused hosts and ports of all agents in one report: the latest of each agent, if there are more."""
 CONNECTIONS_KEPT = 500
@@ -31,6 +33,11 @@ class Refusal:
     count: int
     first: float
     last: float
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Return True if the operator may allow it with a rule. The row of all others together names no host."""
+        return self.verdict.may_be_asked and (self.host, self.port) != OTHERS
 
 
 @dataclass(frozen=True, slots=True)

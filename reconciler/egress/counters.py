@@ -17,6 +17,7 @@ from meta.network.control import encode_agent
 from meta.network.report import (
     CONNECTIONS_KEPT,
     DAYS_KEPT,
+    OTHERS,
     REFUSALS_LIMIT,
     AgentReport,
     ConnectionRecord,
@@ -33,7 +34,6 @@ _SHOWN = frozenset(
     {Verdict.NOT_LISTED, Verdict.CEILING, Verdict.PRIVATE, Verdict.SNI, Verdict.HOST_HEADER, Verdict.NOT_TLS}
 )
 """The refusals that are kept by host and port."""
-_BEYOND = ("*", 0)
 
 
 class Entry:
@@ -225,7 +225,7 @@ class Book:
             self._refused_number += 1
             self._refused.append((self._refused_number, key))
         if key not in self._refusals and len(self._refusals) >= REFUSALS_LIMIT - 1:
-            key = _BEYOND
+            key = OTHERS
         old = self._refusals.get(key) or Refusal(*key, verdict, 0, now, now)
         self._refusals[key] = replace(old, verdict=verdict, count=old.count + 1, last=now)
 

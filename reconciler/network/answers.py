@@ -21,7 +21,7 @@ from meta.network.policy import AgentPolicy
 from meta.network.report import Refusal, Report
 from meta.network.rule import Rule, covers, parse_rule
 from reconciler.common.token_bucket import Allowance
-from reconciler.network.ports import Obeyed, obeyed
+from reconciler.network.ports import Obeyed
 from reconciler.network.requests import NetworkRequest, Requests
 from reconciler.store.events import keys
 from reconciler.store.events.keys import Key
@@ -127,13 +127,13 @@ class Answers:
         return answered
 
     def _obeyed(self, agent: AgentName) -> AgentPolicy | None:
-        policy = obeyed(self._way_out)
+        policy = self._way_out.obeyed
         return None if policy is None else policy.agents.get(agent)
 
     async def _record_refused(self, agent: AgentName) -> None:
         report = self._way_out.report
         each = report.agents.get(agent) if report is not None else None
-        refused = [refusal for refusal in each.refusals if _may_be_asked(refusal)] if each is not None else []
+        refused = [refusal for refusal in each.refusals if refusal.may_be_asked] if each is not None else []
         before, recorded = {_first(refusal) for refusal in self._refused[agent]}, []
         for refusal in refused:
             if _first(refusal) not in before:
@@ -166,7 +166,3 @@ def _id(agent: AgentName, grant: NetworkGrant) -> _Grant:
 
 def _first(refusal: Refusal) -> tuple[str, int, float]:
     return refusal.host, refusal.port, refusal.first
-
-
-def _may_be_asked(refusal: Refusal) -> bool:
-    return refusal.verdict.may_be_asked and refusal.host != "*"

@@ -18,7 +18,11 @@ class Obeyed(Protocol):
 
     @property
     def policy(self) -> Policy:
-        """The policy that was pushed last, or is to be. It is obeyed if the report has its revision."""
+        """The policy that was pushed last, or is to be."""
+
+    @property
+    def obeyed(self) -> Policy | None:
+        """The policy that hive-egress obeys; None if that is not the one of now, or nothing is known."""
 
     @property
     def problem(self) -> str:
@@ -29,9 +33,3 @@ class Obeyed(Protocol):
 
     async def connections(self, agent: AgentName, after: int) -> list[ConnectionRecord]:
         """Return the agent's connections after a number, and those that go on. Raise TransientError."""
-
-
-def obeyed(way_out: Obeyed) -> Policy | None:
-    """Return the policy that is obeyed now; None if that of now is not, or nothing is known."""
-    report, policy = way_out.report, way_out.policy
-    return policy if report is not None and report.policy == policy.revision else None

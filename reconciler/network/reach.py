@@ -53,11 +53,6 @@ def reach_of(
     return tuple(rows)
 
 
-def rules_of(rows: Iterable[RuleRow]) -> list[Rule]:
-    """Return the rules that count."""
-    return [parse_rule(row.rule) for row in rows if not row.problem]
-
-
 def in_force(grants: Iterable[NetworkGrant], now: float) -> tuple[NetworkGrant, ...]:
     """Return the grants that have not ended, soonest end first."""
     return tuple(sorted((grant for grant in grants if grant.until > now), key=lambda grant: (grant.until, grant.rule)))

@@ -20,7 +20,7 @@ LINES_MOST = 3
 
 def refused_hosts(report: AgentReport, ceiling: Sequence[Rule] | None) -> tuple[RefusedHost, ...]:
     """Return what a rule could allow, the most wanted first. What the operator's ceiling forbids says so."""
-    rows = [_row(each, ceiling) for each in report.refusals if each.verdict.may_be_asked and each.host != "*"]
+    rows = [_row(each, ceiling) for each in report.refusals if each.may_be_asked]
     return tuple(sorted(rows, key=lambda row: (-row.count, row.host, row.port)))
 
 

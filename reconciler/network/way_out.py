@@ -106,6 +106,12 @@ class WayOut:
         """The policy that was pushed last, or is to be."""
         return self._policies.policy
 
+    @property
+    def obeyed(self) -> Policy | None:
+        """The policy that hive-egress obeys; None if that is not the one of now, or nothing is known."""
+        is_of_now = self._report is not None and self._report.policy == self._policies.revision
+        return self._policies.policy if is_of_now else None
+
     def listen(self, listener: OnReport) -> None:
         """Await `listener` with each report from now on, in `run`."""
         self._listeners.append(listener)

@@ -51,6 +51,10 @@ class FakeWayOut:
         return self._policies.policy
 
     @property
+    def obeyed(self) -> Policy | None:
+        return self._policies.policy if self._obeyed == self._policies.revision else None
+
+    @property
     def report(self) -> Report | None:
         return Report(VERSION, "rev", 1, 1.0, self._obeyed, dict(self.agents))
 

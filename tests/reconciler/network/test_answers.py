@@ -30,6 +30,7 @@ class Reporting:
 
     agents: dict[str, AgentReport] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
+    obeyed: Policy | None = None
     problem: str = ""
 
     @property

@@ -238,7 +238,7 @@ async def test_the_daemon_heals_a_hive_egress_that_was_killed_within_two_seconds
         async with asyncio.timeout(2 if not os.environ.get("PYTEST_XDIST_WORKER") else 10):
             while way_out.report.pid == first or way_out.problem:
                 await asyncio.sleep(0.01)
-        assert way_out.report.policy == way_out.policy.revision
+        assert way_out.obeyed is not None
         assert (way_out.starts, place.process.ends, reasons) == (2, 1, ["signal SIGKILL"])
     finally:
         task.cancel()
