@@ -13,7 +13,7 @@ import h11
 from meta.errors import BadInput
 from meta.network.inside import ANSWER_LIMIT, WAY_OUT
 from meta.network.routes import KINDS
-from meta.network.rule import canonical_host
+from meta.network.rule import authority, canonical_host
 from meta.text import one_line
 
 SECONDS = 3.0
@@ -47,8 +47,7 @@ class Refused:
     @property
     def text(self) -> str:
         """Return the host and port as a rule would have them, and how often."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}, {'once' if self.count == 1 else f'{self.count} times'}"
+        return f"{authority(self.host, self.port)}, {'once' if self.count == 1 else f'{self.count} times'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.child import Child, start_child
 from meta.agent_toml.workspace import Workspace, remote_of
+from meta.network.rule import authority
 from meta.text import command_line, one_line
 
 THERE = 100
@@ -91,7 +92,7 @@ def _problem(stderr: str, url: str, agent: str, code: int) -> str:
 def _refusal(lines: Iterable[str], url: str, agent: str) -> str | None:
     """Return the way out's answer in words; None if it made the tunnel."""
     host, port = remote_of(url)
-    name = f"[{host}]" if ":" in host else host
+    there = authority(host, port)
     for line in lines:
         if helper := _HELPER.match(line):
             status, why = helper[2], helper[1]
@@ -102,7 +103,7 @@ def _refusal(lines: Iterable[str], url: str, agent: str) -> str | None:
         else:
             continue
         if status == "403" and not listed:
-            command = command_line("hive", "network", "allow", agent, f"{name}:{port}")
-            return f"{name}:{port} is refused: it needs a rule in network.allow, `{command}`"
-        return f"no way to {name}:{port}: {why}"
+            command = command_line("hive", "network", "allow", agent, there)
+            return f"{there} is refused: it needs a rule in network.allow, `{command}`"
+        return f"no way to {there}: {why}"
     return None

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from meta.errors import BadInput
 from meta.names import ALL, agent_name
 from meta.network.routes import KINDS, Route
-from meta.network.rule import canonical_host
+from meta.network.rule import authority, bracketed, canonical_host
 from meta.network.tables import Table, named, require_known, text_at, texts_at
 
 KEYS = ("kind", "file", "upstream", "header", "value", "user", "agents", "paths")
@@ -101,8 +101,7 @@ def _upstream(text: str, where: str) -> str:
     if not parts.hostname or port == 0 or parts.path not in ("", "/") or "?" in text or "#" in text:
         raise fault
     host = named(f"{where}.upstream", canonical_host, parts.hostname)
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
+    return f"{parts.scheme}://{bracketed(host) if port is None else authority(host, port)}"
 
 
 def _path(text: str, where: str) -> tuple[str, str]:

@@ -54,7 +54,7 @@ class Rule:
     @property
     def text(self) -> str:
         """Return the shortest text that parses as this rule."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = bracketed(self.host)
         if self.ports == tuple(sorted(WEB_PORTS)):
             return host
         return f"{host}:{self.ports[0] if self.ports else ANY}"
@@ -77,6 +77,16 @@ def canonical_host(text: str) -> str:
     if text.startswith("[") and text.endswith("]"):
         return _ipv6(text[1:-1], text)
     return _canonical(text.removesuffix(".") if ":" not in text else text, text)
+
+
+def bracketed(host: str) -> str:
+    """Return a canonical host as it stands before a port: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def authority(host: str, port: int) -> str:
+    """Return a canonical host and its port as text (RFC 3986), which is the narrowest rule for them, too."""
+    return f"{bracketed(host)}:{port}"
 
 
 def is_address(host: str) -> bool:

@@ -19,7 +19,7 @@ from meta.desired.changes import RunNote
 from meta.errors import BadInput, Conflict, HiveError, NotFound, Refused, TransientError
 from meta.model import NetworkGrant, RunEntry, TagState
 from meta.names import AgentName
-from meta.network.rule import Rule, beyond, canonical_host, covers, parse_rule
+from meta.network.rule import Rule, authority, beyond, canonical_host, covers, parse_rule
 from meta.proposed.settings import read_settings
 from reconciler.apply.effects import effect
 from reconciler.network.answers import Answers, moment
@@ -130,14 +130,16 @@ class Grants:
         operator = self._operator()
         if operator.ceiling is not None and not covers(operator.ceiling, name, port):
             raise Refused(
-                f"{name}:{port} is beyond what the operator lets any agent of this host reach",
+                f"{authority(name, port)} is beyond what the operator lets any agent of this host reach",
                 "nobody can allow it by a request; do without it",
             )
         require_open(name, port, operator.file)
         row = covering(await self.reach(agent), name, port)
         if row is not None:
             until = f", until {moment(row.until)}" if row.until is not None else ""
-            raise Conflict(f"{name}:{port} is allowed already{until}", "connect; if that fails, the host is at fault")
+            raise Conflict(
+                f"{authority(name, port)} is allowed already{until}", "connect; if that fails, the host is at fault"
+            )
         return await self._requests.ask(agent, name, port, why)
 
     async def reach(self, agent: AgentName) -> tuple[RuleRow, ...]:

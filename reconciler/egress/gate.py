@@ -16,7 +16,7 @@ from meta.network.operator_watch import OperatorWatch
 from meta.network.policy import AgentPolicy
 from meta.network.report import Metered
 from meta.network.routes import Route
-from meta.network.rule import canonical_host, is_address
+from meta.network.rule import authority, canonical_host, is_address
 from meta.network.verdict import Verdict
 from reconciler.egress import addresses
 from reconciler.egress.answers import one_line
@@ -198,7 +198,7 @@ class AgentGate:
         return self.book.refused_after(number)
 
     def _denial(self, host: str, port: int) -> Denied | None:
-        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        target = authority(host, port)
         if not self._policy.allows(host, port, self._clock()):
             within = self._network.within_ceiling(host, port)
             then = " (ask with request_network)" if within else "-and-beyond-the-ceiling-of-the-operator"
@@ -233,7 +233,7 @@ class AgentGate:
             async with asyncio.timeout(DIAL_SECONDS), self._dials:
                 return await self._reach(name, port, private)
         except TimeoutError as error:
-            denied = Denied(Verdict.UNREACHABLE, f"{name}:{port}-did-not-answer-within-{DIAL_SECONDS:.0f}-s")
+            denied = Denied(Verdict.UNREACHABLE, f"{authority(name, port)}-did-not-answer-within-{DIAL_SECONDS:.0f}-s")
             self.book.refuse(kind, name, port, denied)
             raise denied from error
         except Denied as denied:
@@ -250,7 +250,7 @@ class AgentGate:
         try:
             connection = await connect(fine, port)
         except OSError as error:
-            raise Denied(Verdict.UNREACHABLE, f"{name}:{port}-does-not-answer: {_reason(error)}") from error
+            raise Denied(Verdict.UNREACHABLE, f"{authority(name, port)}-does-not-answer: {_reason(error)}") from error
         return Dialled(name, connection, private and bool(_refusal_of_peer(connection)))
 
     def _bytes_per_second(self) -> int | None:
@@ -273,4 +273,5 @@ def _reason(error: OSError) -> str:
 
 def _private(name: str, port: int, kinds: list[str]) -> str:
     what = "is" if is_address(name) else "resolves-to"
-    return f"{name}:{port}-{what}-an-address-of-kind-{'-or-'.join(kinds)} (the operator may name it in `private`)"
+    there = authority(name, port)
+    return f"{there}-{what}-an-address-of-kind-{'-or-'.join(kinds)} (the operator may name it in `private`)"

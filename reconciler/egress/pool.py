@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from meta.network.rule import canonical_host
+from meta.network.rule import authority, canonical_host
 
 RESENDS = 16 * 2**20
 """Bytes of bodies that the requests of one agent keep, together, to be sent again."""
@@ -127,7 +127,7 @@ class Upstreams:
         connection = await self._dial(host, port)
         try:
             if not is_tls and ip_address(connection.getpeername()[0]).is_global:
-                raise Unreachable(f"{host}:{port}-is-outside (a key goes there with TLS only)")
+                raise Unreachable(f"{authority(host, port)}-is-outside (a key goes there with TLS only)")
             async with asyncio.timeout(TLS_SECONDS):
                 streams = await asyncio.open_connection(
                     sock=connection,
@@ -138,7 +138,7 @@ class Upstreams:
         except BaseException as error:
             connection.close()
             if isinstance(error, OSError):
-                raise Unreachable(f"{host}:{port}-does-not-answer ({_reason(error)})") from error
+                raise Unreachable(f"{authority(host, port)}-does-not-answer ({_reason(error)})") from error
             raise
         return Upstream(address, *streams)
 

@@ -9,6 +9,7 @@ import re
 import h11
 
 from meta.network.routes import Route
+from meta.network.rule import authority, bracketed
 from meta.network.verdict import Verdict
 from reconciler.egress import headers
 from reconciler.egress.client import Client
@@ -105,10 +106,9 @@ def _pattern(path: str) -> re.Pattern[bytes]:
 def _asked(route: Route, key: str, request: h11.Request, target: bytes) -> h11.Request:
     """Return the request as the upstream gets it."""
     is_tls, host, port = parse_upstream(route.upstream)
-    shown = f"[{host}]" if ":" in host else host
-    authority = shown if port == (443 if is_tls else 80) else f"{shown}:{port}"
+    there = bracketed(host) if port == (443 if is_tls else 80) else authority(host, port)
     dropped = {name.encode("ascii") for name in (*route.form.strips, route.header)}
-    pairs = [(b"host", authority.encode("ascii"))]
+    pairs = [(b"host", there.encode("ascii"))]
     if route.form.metered:
         dropped.add(b"accept-encoding")
         pairs.append((b"accept-encoding", b"identity"))

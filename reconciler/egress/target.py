@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import h11
 
 from meta.errors import BadInput
-from meta.network.rule import canonical_host
+from meta.network.rule import authority, bracketed, canonical_host
 from meta.network.verdict import Verdict
 from reconciler.egress.ports import Denied
 
@@ -28,8 +28,8 @@ class Authority:
     @property
     def header(self) -> bytes:
         """Return it as the value of `Host`."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return (host if self.port == HTTP_PORT else f"{host}:{self.port}").encode("ascii")
+        text = bracketed(self.host) if self.port == HTTP_PORT else authority(self.host, self.port)
+        return text.encode("ascii")
 
 
 def authority_of(text: bytes) -> Authority:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from meta.network.reach import CEILING
 from meta.network.report import AgentReport, Refusal
-from meta.network.rule import Rule, covers
+from meta.network.rule import Rule, authority, covers
 from reconciler.network.views import RefusedHost
-from reconciler.network.words import wanted, wanted_rule
+from reconciler.network.words import wanted
 
 LATELY = 24 * 3600.0
 """Seconds for which `hive status` shows a host after it was refused last. `hive network` shows all."""
@@ -38,6 +38,6 @@ def wanted_lines(agent: str, report: AgentReport, now: float, ceiling: Sequence[
 
 
 def _row(each: Refusal, ceiling: Sequence[Rule] | None) -> RefusedHost:
-    rule = wanted_rule(each.host, each.port)
+    rule = authority(each.host, each.port)
     problem = "" if ceiling is None or covers(ceiling, each.host, each.port) else BEYOND
     return RefusedHost(each.host, each.port, rule, each.count, each.first, each.last, problem)

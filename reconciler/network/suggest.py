@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from meta.errors import BadInput, NotFound
 from meta.network.operator_file import FILE, OperatorFile, parse_operator_file
-from meta.network.rule import Rule, beyond, is_address, parse_rule
+from meta.network.rule import Rule, beyond, bracketed, is_address, parse_rule
 from reconciler.network.views import NetworkView, Suggestion
 
 SHORT = 3
@@ -49,7 +49,7 @@ def _compact(rules: Iterable[Rule]) -> list[Rule]:
     for host in sorted(ports):
         rest = ports[host]
         if rest >= {80, 443}:
-            made.append(parse_rule(f"[{host}]" if ":" in host else host))
+            made.append(parse_rule(bracketed(host)))
             rest = rest - {80, 443}
         made += [Rule(host, (port,)) for port in sorted(rest)]
     return made

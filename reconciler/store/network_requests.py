@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from meta.network.rule import authority
 from reconciler.store.texts import text
 
 ALLOWED = "allowed"
@@ -42,7 +43,7 @@ class NetworkRequest:
     @property
     def rule(self) -> str:
         """Return the narrowest rule that covers it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return authority(self.host, self.port)
 
 
 def insert(connection: sqlite3.Connection, agent: str, host: str, port: int, why: str, at: int) -> int:

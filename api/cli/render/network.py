@@ -8,8 +8,9 @@ from typing import Any
 
 from api.cli.render import console, times
 from api.cli.render.users import with_names
+from meta.network.rule import authority
 from meta.text import quoted, size
-from reconciler.network.words import shown_host, wanted, wanted_rule
+from reconciler.network.words import wanted
 
 SHOWN = 20
 """Connections, and refused hosts, that are listed."""
@@ -38,7 +39,7 @@ def _show_notes(views: list[Row]) -> None:
 
 def _row(view: Row) -> tuple[object, ...]:
     lasting = [each["rule"] for each in view["reach"] if each["until"] is None and not each["problem"]]
-    refused = ", ".join(f"{shown_host(each['host'], each['port'])} {each['count']}x" for each in view["refused"][:2])
+    refused = ", ".join(f"{authority(each['host'], each['port'])} {each['count']}x" for each in view["refused"][:2])
     granted = [each for each in view["reach"] if each["until"] is not None and not each["problem"]]
     grants = [f"{each['rule']} {_left(each['until'])}" for each in granted]
     amounts = (size(view["sent"]), size(view["received"]))
@@ -64,7 +65,7 @@ def _lines(view: Row) -> Iterator[str]:
 
 def _request(agent: str, request: Row) -> Iterator[str]:
     """Yield a request with its commands, and then the agent's reason: what it writes looks like no command of hive."""
-    host, id = shown_host(request["host"], request["port"]), request["id"]
+    host, id = authority(request["host"], request["port"]), request["id"]
     often = f" ({request['count']} times)" if request["count"] > 1 else ""
     yield f"asks for {host}{often}: `hive network allow {agent} {id}` or `hive network deny {agent} {id}`"
     yield f"it says: {quoted(request['why'])}"
@@ -112,7 +113,7 @@ def show_connections(records: list[Row]) -> None:
 
 def _record(each: Row) -> tuple[object, ...]:
     amounts = (size(each["sent"]), size(each["received"]), f"{each['seconds']:.1f}s")
-    at, host = times.short_time(each["at"]), shown_host(each["host"], each["port"])
+    at, host = times.short_time(each["at"]), authority(each["host"], each["port"])
     return (at, host, each["kind"], each["verdict"], *amounts, each["end"] or "open")
 
 
@@ -133,10 +134,10 @@ def _left(until: int | None) -> str:
 
 def sentence(each: Row) -> str:
     """Return a connection in one line: refused, opened, or ended."""
-    at, host = times.short_time(each["at"]), shown_host(each["host"], each["port"])
+    at, host = times.short_time(each["at"]), authority(each["host"], each["port"])
     if each["verdict"] != "allowed":
         why = f": {each['reason']}" if each["reason"] else ""
-        return f"{at} {host} {each['verdict']}{why}; rule: {wanted_rule(each['host'], each['port'])}"
+        return f"{at} {host} {each['verdict']}{why}; rule: {authority(each['host'], each['port'])}"
     if not each["end"]:
         return f"{at} {host} opened ({each['kind']})"
     amounts = f"{size(each['sent'])} sent, {size(each['received'])} received"

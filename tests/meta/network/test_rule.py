@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meta.errors import BadInput
-from meta.network.rule import Rule, beyond, canonical_host, covers, is_address, parse_rule
+from meta.network.rule import Rule, authority, beyond, canonical_host, covers, is_address, parse_rule
 
 QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 A63 = "a" * 63
@@ -287,6 +287,12 @@ def test_no_text_breaks_the_parser_and_what_it_takes_it_takes_again(text: str) -
         assert error.summary.isprintable() and len(error.summary) < 1000
         return
     assert parse_rule(rule.text) == rule
+
+
+@pytest.mark.parametrize(("host", "text"), [("a.example", "a.example:22"), ("2001:db8::1", "[2001:db8::1]:22")])
+def test_a_host_and_its_port_as_text_are_the_rule_that_covers_them_alone(host: str, text: str) -> None:
+    assert authority(host, 22) == text
+    assert parse_rule(text) == Rule(host, (22,))
 
 
 @QUICK
