@@ -1,4 +1,4 @@
-"""hive's own files: read without a wait and without an end, and their names synced to the disk.
+"""hive's own files: read without a wait and without an end, replaced atomically, and their names synced to the disk.
 
 A person or a failing disk may leave a pipe, a folder, a device or a huge file in the place of a small file. A plain
 read of a pipe waits for a writer for ever, and a read of a huge file takes all memory.
@@ -6,8 +6,10 @@ read of a pipe waits for a writer for ever, and a read of a huge file takes all 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -54,6 +56,28 @@ def read(path: str | Path, most: int = SMALL, *, follow: bool = False, hint: str
     if len(content) > most:
         raise Damaged(path, f"it is longer than {most} bytes", hint)
     return content
+
+
+def write(path: Path, data: bytes, *, mode: int = 0o644, sync: bool = True) -> None:
+    """Replace `path` atomically: after a crash the file is the old one or the new one. The folder must exist.
+
+    With `sync` it is on the disk when this returns. Raise OSError, and leave the old file.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(fd)
+        temporary.rename(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    if sync:
+        sync_folder(path.parent)
 
 
 def is_regular(path: str | Path) -> bool:

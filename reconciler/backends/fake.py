@@ -25,7 +25,6 @@ from meta.model import ContainerSettings, Generation
 from meta.names import AgentName, GenerationId
 from reconciler.backends.base import Abilities, Hint
 from reconciler.backends.records import Stamp, WrittenSettings, stamp
-from reconciler.common.files import write_file
 from reconciler.plan.observed import Container, Exit, Held, Launch
 from reconciler.views import LogPart
 
@@ -282,7 +281,7 @@ class FakeBackend:
 
     def _save(self, agent: AgentName, record: Record) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_file(self._path(agent), json.dumps(asdict(record)).encode(), sync=False)
+        own_file.write(self._path(agent), json.dumps(asdict(record)).encode(), sync=False)
         self._cache[agent] = _Cached(stamp(self._path(agent)), record, _container(record))
 
 

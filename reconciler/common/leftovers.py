@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 HOUR = 3600.0
 _REPLACING = r"\.[A-Za-z0-9_.-]+\.[0-9a-f]{8}"
-"""The temporary file of `common.files.write_file`."""
+"""The temporary file of `meta.own_file.write`."""
 
 _FRESH_OR_GONE = r"\.(?:new|gone)-[a-z][a-z0-9-]*"
 _PATTERNS: tuple[tuple[str, str], ...] = (

@@ -31,6 +31,7 @@ from reconciler.daemon.lock import take_lock
 from reconciler.daemon.parts import Parts, build
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.cleaning import hourly
+from reconciler.network.operator import OperatorSettings
 from reconciler.ports import Sockets
 from reconciler.service import Service
 from reconciler.store import damaged, offline
@@ -91,7 +92,9 @@ class Daemon:
             await asyncio.to_thread(push_move.move_all, layout, config)
             await require_usable(choice, config, recorder)
             migrated = await migration.migrate_older(layout, config, choice, recorder)
-            parts = await build(Surroundings(layout, config, choice, sockets, recorder, Background(), owner), closing)
+            network = OperatorSettings.of(layout, config)
+            here = Surroundings(layout, config, choice, sockets, recorder, Background(), owner, network)
+            parts = await build(here, closing)
             await _report_loss(parts)
             await _remove_ended(parts.world)
             for what in ended:

@@ -16,6 +16,7 @@ from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker
 from reconciler.messaging.questions import Questions
 from reconciler.messaging.reminders import Reminders
+from reconciler.network.operator import OperatorSettings
 from reconciler.network.requests import Requests
 from reconciler.network.way_out import WayOut
 from reconciler.observe.declared import DeclaredRecord
@@ -39,7 +40,7 @@ from reconciler.usage.records import TurnRecords
 class Surroundings:
     """The values that precede all parts: directories, settings, names, and functions of the daemon.
 
-    `owner` is the id of the state directory.
+    `owner` is the id of the state directory, `network` what the operator set for the way out: one reader for all.
     """
 
     layout: Layout
@@ -49,6 +50,7 @@ class Surroundings:
     recorder: Recorder
     background: Background
     owner: str
+    network: OperatorSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from reconciler.common.revision import revision
 from reconciler.daemon.foundation import Surroundings
 from reconciler.network.answers import Append
 from reconciler.network.client import EgressClient
-from reconciler.network.operator import OperatorSettings
 from reconciler.network.policies import Policies, Sources
 from reconciler.network.process import EgressCommand, EgressProcess
 from reconciler.network.way_out import WayOut
@@ -51,7 +50,7 @@ def make_way_out(
         settings=settings.of,
         grants=lambda agent: meta.known().run_of(agent).grants,
         held=held,
-        operator=OperatorSettings.of(here.layout, here.config),
+        operator=here.network,
         identity=roster.identity,
     )
     control = Path(here.config.egress_control or here.layout.egress_control)

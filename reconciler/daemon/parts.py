@@ -34,7 +34,6 @@ from reconciler.messaging.questions import Questions
 from reconciler.messaging.recipients import Recipients
 from reconciler.messaging.reminders import Reminders
 from reconciler.messaging.ticker import Ticker
-from reconciler.network.operator import OperatorSettings
 from reconciler.network.requests import Requests
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.commits import ContainerOf
@@ -164,7 +163,7 @@ def _world(
         on_launch=(spending.way_out.before_launch,),
         builds=asyncio.Semaphore(here.config.builds),
         disk=Disk(Reserve(here.layout.reserve, here.config.reserve_mib * 2**20), sources.disk),
-        network=OperatorSettings.of(here.layout, here.config),
+        network=here.network,
     )
 
 

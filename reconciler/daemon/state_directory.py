@@ -14,7 +14,6 @@ from meta.errors import Damaged, PermanentError
 from meta.git.files import remove_stale_locks, unreadable
 from meta.git.frame import mend_frame
 from meta.layout import FOLDER_MODE, FOLDERS, Layout
-from reconciler.common.files import write_file
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def owner(path: Path) -> str:
     """Return the random id of the state directory. Make it once."""
     try:
         if not os.path.lexists(path):
-            write_file(path, secrets.token_hex(16).encode())
+            own_file.write(path, secrets.token_hex(16).encode())
         name = own_file.read(path, hint=_OWNER).decode("ascii", "replace").strip()
     except OSError as error:
         raise unreadable(path, error) from error

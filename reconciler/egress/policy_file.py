@@ -7,7 +7,6 @@ from pathlib import Path
 from meta import own_file
 from meta.errors import BadInput, Damaged
 from meta.network.policy import POLICY_LIMIT, Policy, decode_policy, encode_policy
-from reconciler.egress.files import write_file
 
 FILE = "policy.json"
 
@@ -33,7 +32,7 @@ def save_policy(state: Path, policy: Policy) -> str:
     """
     path = state / FILE
     try:
-        write_file(path, encode_policy(policy))
+        own_file.write(path, encode_policy(policy), mode=0o600)
     except OSError as error:
         text = f"the policy is obeyed, but cannot be kept in {state}: {error.strerror}"
     else:

@@ -11,7 +11,6 @@ from typing import Any
 
 from meta import own_file
 from meta.errors import BadInput, Damaged, Refused
-from reconciler.egress.files import write_file
 
 LOCK = "lock"
 COUNTERS = "counters.json"
@@ -51,7 +50,9 @@ def load_counters(state: Path) -> tuple[dict[str, Mapping[str, Any]], str]:
 def save_counters(state: Path, agents: Mapping[str, Mapping[str, object]]) -> str:
     """Keep the counters. Return what is wrong, "" if nothing is."""
     try:
-        write_file(state / COUNTERS, json.dumps({"agents": agents}, separators=(",", ":")).encode() + b"\n")
+        own_file.write(
+            state / COUNTERS, json.dumps({"agents": agents}, separators=(",", ":")).encode() + b"\n", mode=0o600
+        )
     except OSError as error:
         return f"the counters cannot be kept in {state}: {error.strerror}"
     return ""

@@ -33,13 +33,13 @@ HELPER = Path("/run/hive-privileged/socket")
 ALICE = AgentName("alice")
 BASE = 1_879_048_192
 DIRECTORY = RUNTIME / "egress" / ALICE
-KEY, KEY_FILE = "the-key-of-work", Path("/etc/key-of-work")
+KEY, KEY_FILE = "the-key-of-corp", Path("/etc/key-of-corp")
 HOST, PORT, OTHER = "api.example", 8080, 8081
 NETWORK = {
     "private": [f"{HOST}:{PORT}"],
     "hosts": {HOST: "127.0.0.1"},
     "credentials": {
-        "work": {"kind": "http", "upstream": f"http://{HOST}:{PORT}", "file": str(KEY_FILE)},
+        "corp": {"kind": "http", "upstream": f"http://{HOST}:{PORT}", "file": str(KEY_FILE)},
         "gone": {"kind": "http", "upstream": f"http://{HOST}:{PORT}", "file": "/etc/no-such-key"},
     },
 }
@@ -86,7 +86,7 @@ def main() -> int:
 async def push() -> None:
     """Have root make the agent's directory, and push a policy."""
     await Client(HELPER).own_directory(ALICE, "egress", BASE)
-    policy = AgentPolicy(rules=(parse_rule(f"{HOST}:{PORT}"),), routes=frozenset({"work", "gone"}))
+    policy = AgentPolicy(rules=(parse_rule(f"{HOST}:{PORT}"),), routes=frozenset({"corp", "gone"}))
     await EgressClient(CONTROL).set_policy(Policy({ALICE: policy}))
 
 
@@ -145,7 +145,7 @@ def reaches() -> None:
         ("a tunnel", f"CONNECT {HOST}:{PORT} HTTP/1.1\r\nHost: {HOST}:{PORT}", b" 200 "),
         ("another port", f"CONNECT {HOST}:{OTHER} HTTP/1.1\r\nHost: {HOST}:{OTHER}", b" 403 "),
         ("an address of the host", f"CONNECT 127.0.0.1:{PORT} HTTP/1.1\r\nHost: x", b" 403 "),
-        ("the route of a key", f"GET /work/x HTTP/1.1\r\nHost: hive\r\nAuthorization: {'mine'}", KEY.encode()),
+        ("the route of a key", "GET /corp/x HTTP/1.1\r\nHost: hive\r\nAuthorization: mine", KEY.encode()),
         ("a route without its key", "GET /gone/x HTTP/1.1\r\nHost: hive", b"hive doctor"),
     ):
         text = ask(request)

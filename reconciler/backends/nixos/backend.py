@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from meta import own_file
 from meta.config import Config
 from meta.errors import BadInput, HiveError, PermanentError, Refused, TransientError
 from meta.layout import Layout
@@ -36,7 +37,7 @@ from reconciler.backends.nixos.tracker import Tracker
 from reconciler.backends.nixos.units import UnitView
 from reconciler.backends.records import WrittenSettings
 from reconciler.backends.refusals import disk, existing
-from reconciler.common.files import write_file, write_json
+from reconciler.common.files import write_json
 from reconciler.plan.observed import Container, Held, Launch
 from reconciler.privileged.values import HARNESS_UID
 from reconciler.views import LogPart
@@ -245,7 +246,7 @@ class NixosBackend:
         try:
             with self._runs.starting(records), retry_if_missing(agent):
                 with disk(f"cannot start {agent}"):
-                    write_file(self._layout.sockets(agent) / LAUNCH_ENVIRONMENT, text.encode(), mode=0o640)
+                    own_file.write(self._layout.sockets(agent) / LAUNCH_ENVIRONMENT, text.encode(), mode=0o640)
                     self._runs.record(records, launch, view.invocation)
                 await self._start_unit(agent)
         except HiveError as error:

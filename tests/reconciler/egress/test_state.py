@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from meta import own_file
 from meta.errors import Refused
 from meta.network.policy import AgentPolicy, Policy
 from meta.network.report import Metered
 from meta.network.rule import parse_rule
 from meta.network.verdict import Verdict
-from reconciler.egress import files, policy_file
 from reconciler.egress.counters import NUMBERS_SKIPPED
 from reconciler.egress.options import Options
 from reconciler.egress.server import Server
@@ -57,10 +57,10 @@ async def test_a_damaged_policy_opens_nothing_and_is_a_problem(way_out: Lab, con
 def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no file be written."""
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, *, mode: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(policy_file, "write_file", full)
+    monkeypatch.setattr("reconciler.egress.policy_file.own_file.write", full)
 
 
 async def test_a_policy_that_cannot_be_kept_is_obeyed_and_is_a_problem(
@@ -124,13 +124,13 @@ async def test_a_disk_that_hangs_delays_no_policy(way_out: Lab, monkeypatch: pyt
     target = f"up.example:{way_out.upstream.port}"
     await way_out.push(target)
     go_on = threading.Event()
-    write = files.write_file
+    write = own_file.write
 
-    def hang(path: Path, data: bytes) -> None:
+    def hang(path: Path, data: bytes, *, mode: int) -> None:
         go_on.wait(WAIT)
-        write(path, data)
+        write(path, data, mode=mode)
 
-    monkeypatch.setattr(policy_file, "write_file", hang)
+    monkeypatch.setattr("reconciler.egress.policy_file.own_file.write", hang)
     pushes = [asyncio.create_task(way_out.push(rule)) for rule in ("first.example", "second.example")]
     revision = Policy({ALICE: AgentPolicy((parse_rule("second.example"),))}).revision
     await eventually(lambda: way_out.server.report().policy == revision)
