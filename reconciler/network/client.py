@@ -30,8 +30,6 @@ SECONDS = 5.0
 """Seconds for a question and its answer."""
 TEXT_LIMIT = 300
 """Characters of an error of hive-egress that are repeated."""
-
-
 LARGE = 50
 """Agents of a report that is decoded beside the event loop."""
 

@@ -20,8 +20,6 @@ from reconciler.observe.settings import CLOSED
 
 DAMAGED = "its agent.toml cannot be read: it keeps what it could reach, and gets nothing new"
 TOO_LONG = "its rules are left out, because those of all agents together are too long"
-
-
 MANY = 100
 """Agents whose policy is put together beside the event loop."""
 

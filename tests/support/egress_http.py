@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import ssl
 from collections import Counter
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from meta.errors import BadInput
 from meta.names import AgentName
+from meta.network.operator_file import parse_operator_file
 from meta.network.policy import AgentPolicy
 from meta.network.report import Metered
 from meta.network.routes import Route
@@ -25,6 +27,8 @@ from reconciler.egress.ports import HTTP, TUNNEL, Account, Denied
 from reconciler.egress.share import Share
 from tests.support.own_ca import client_context
 
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+KEY = "sk-real-key"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 END = b"\r\n\r\n"
 
@@ -290,3 +294,48 @@ async def upstream(serve: Callable[[Visit], Awaitable[None]], tls: ssl.SSLContex
         for task in tuple(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def route(folder: Path, **settings: object) -> Route:
+    """Return the route of a table of the operator's file, with a key."""
+    key = folder / "key"
+    if not key.exists():
+        key.write_text(f"{KEY}\n")
+        key.chmod(0o600)
+    rows = {"file": str(key), **settings}
+    text = "[credentials.anthropic]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in rows.items())
+    return parse_operator_file(text.encode()).routes["anthropic"]
+
+
+class Upstream:
+    """Answers every request alike, and keeps what it got."""
+
+    def __init__(self, answer: bytes = OK) -> None:
+        self.answer = answer
+        self.heads: list[bytes] = []
+        self.bodies: list[bytes] = []
+        self.connections = 0
+
+    async def __call__(self, visit: Visit) -> None:
+        self.connections += 1
+        while not visit.reader.at_eof():
+            head, body = await visit.request()
+            self.heads.append(head)
+            self.bodies.append(body)
+            await visit.send(self.answer)
+
+
+async def converse(
+    tmp_path: Path,
+    serve: Callable[[Visit], Awaitable[None]],
+    talk: Callable[[Agent], Awaitable[None]],
+    port_80: str = "",
+) -> FakeGate:
+    """Connect an agent that may reach web.example, served by a function. Return the gate."""
+    async with upstream(serve) as port:
+        gate = FakeGate(
+            policy("web.example", "web.example:8080"), {("web.example", 80): port, ("web.example", 8080): port}
+        )
+        async with agents(gate, tmp_path, port_80) as connect, asyncio.timeout(20):
+            await talk(await connect())
+    return gate

@@ -3,51 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from typing_extensions import override
 
 from meta.network.verdict import Verdict
-from tests.support.egress_http import Agent, FakeGate, Visit, agents, policy, upstream
+from tests.support.egress_http import OK, Agent, FakeGate, Upstream, Visit, agents, converse, policy, upstream
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET http://web.example/page?q=1 HTTP/1.1\r\nHost: web.example\r\n\r\n"
-
-
-class Upstream:
-    """Answers every request alike, and keeps what it got."""
-
-    def __init__(self, answer: bytes = OK) -> None:
-        self.answer = answer
-        self.heads: list[bytes] = []
-        self.bodies: list[bytes] = []
-        self.connections = 0
-
-    async def __call__(self, visit: Visit) -> None:
-        self.connections += 1
-        while not visit.reader.at_eof():
-            head, body = await visit.request()
-            self.heads.append(head)
-            self.bodies.append(body)
-            await visit.send(self.answer)
-
-
-async def converse(
-    tmp_path: Path,
-    serve: Callable[[Visit], Awaitable[None]],
-    talk: Callable[[Agent], Awaitable[None]],
-    port_80: str = "",
-) -> FakeGate:
-    """Connect an agent that may reach web.example, served by a function. Return the gate."""
-    async with upstream(serve) as port:
-        gate = FakeGate(
-            policy("web.example", "web.example:8080"), {("web.example", 80): port, ("web.example", 8080): port}
-        )
-        async with agents(gate, tmp_path, port_80) as connect, asyncio.timeout(20):
-            await talk(await connect())
-    return gate
 
 
 async def test_a_request_is_written_anew_without_the_headers_of_the_connection(tmp_path: Path) -> None:
@@ -120,128 +84,6 @@ async def test_behind_a_connect_to_port_80_each_host_is_checked(tmp_path: Path) 
     gate = await converse(tmp_path, there, talk, port_80="web.example")
     assert len(there.heads) == 1
     assert gate.refused == [("http", "web.example", 80, Verdict.HOST_HEADER)]
-
-
-TRICKS = {
-    "two lengths": b"Content-Length: 5\r\nContent-Length: 6\r\n",
-    "the same length twice": b"Content-Length: 5\r\nContent-Length: 5\r\n",
-    "a list of lengths": b"Content-Length: 5, 5\r\n",
-    "a length with a sign": b"Content-Length: +5\r\n",
-    "length and chunks": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-    "an unknown encoding": b"Transfer-Encoding: gzip, chunked\r\n",
-    "chunks twice": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
-    "an encoding behind a tab": b"Transfer-Encoding:\tchunked, identity\r\n",
-    "a second host": b"Host: other.example\r\n",
-    "the same host twice": b"Host: web.example\r\n",
-    "a folded header": b"X-A: 1\r\n Transfer-Encoding: chunked\r\n",
-    "a space before the colon": b"Transfer-Encoding : chunked\r\n",
-    "a bare LF": b"X-A: 1\nTransfer-Encoding: chunked\r\n",
-    "a bare CR": b"X-A: 1\rTransfer-Encoding: chunked\r\n",
-    "a NUL": b"X-A: \0\r\n",
-    "no name": b": chunked\r\n",
-}
-
-
-@pytest.mark.parametrize("header", TRICKS.values(), ids=TRICKS.keys())
-async def test_a_head_that_could_be_read_in_two_ways_is_refused(header: bytes, tmp_path: Path) -> None:
-    there = Upstream()
-
-    async def talk(agent: Agent) -> None:
-        head, _ = await agent.ask(
-            b"POST http://web.example/ HTTP/1.1\r\nHost: web.example\r\n" + header + b"\r\n0\r\n\r\n"
-        )
-        assert head.startswith(b"HTTP/1.1 400 bad-request")
-        assert await agent.is_ended()
-
-    gate = await converse(tmp_path, there, talk)
-    assert not there.heads
-    assert [verdict for *_, verdict in gate.refused] == [Verdict.BAD_REQUEST]
-
-
-HOSTS = {
-    "another host": (b"http://web.example/", b"other.example", b"403"),
-    "another port": (b"http://web.example/", b"web.example:8080", b"403"),
-    "a host that is not on the list": (b"http://other.example/", b"web.example", b"403"),
-    "a user": (b"http://web.example@other.example/", b"other.example", b"400"),
-    "a user in the host": (b"http://web.example/", b"web.example@other.example", b"400"),
-    "a port twice": (b"http://web.example:80:80/", b"web.example", b"400"),
-    "a port that is none": (b"http://web.example:0/", b"web.example", b"400"),
-    "a port too high": (b"http://web.example:65616/", b"web.example", b"400"),
-    "a list of hosts": (b"http://web.example/", b"web.example,other.example", b"400"),
-    "an odd address": (b"http://0x7f.1/", b"0x7f.1", b"400"),
-    "a path in the host": (b"http://web.example/", b"web.example/x", b"400"),
-    "a backslash": (b"http://web.example\\@other.example/", b"web.example", b"400"),
-    "a fragment": (b"http://web.example/#@other.example/", b"web.example", b"400"),
-    "no host": (b"http:///path", b"web.example", b"400"),
-    "https": (b"https://web.example/", b"web.example", b"400"),
-    "another scheme": (b"ftp://web.example/", b"web.example", b"400"),
-    "a bare host": (b"web.example:80", b"web.example", b"400"),
-    "a host of another encoding": (b"http://web%2eexample/", b"web.example", b"400"),
-}
-
-
-@pytest.mark.parametrize(("target", "host", "status"), HOSTS.values(), ids=HOSTS.keys())
-async def test_a_target_and_its_host_must_be_clean_and_the_same(
-    target: bytes, host: bytes, status: bytes, tmp_path: Path
-) -> None:
-    there = Upstream()
-
-    async def talk(agent: Agent) -> None:
-        head, _ = await agent.ask(b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 " + status)
-
-    gate = await converse(tmp_path, there, talk)
-    assert not there.heads
-    assert len(gate.refused) == 1
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        b"CONNECT web.example:80 HTTP/1.1",
-        b"CONNECT http://web.example/ HTTP/1.1",
-        b"GET http://web.example/ HTTP/2.0",
-        b"GET http://web.example/ HTTP/0.9",
-        b"GET http://web.example/",
-        b"GET  http://web.example/ HTTP/1.1",
-        b"PRI * HTTP/2.0",
-        b"\x16\x03\x01 HTTP/1.1",
-    ],
-)
-async def test_a_request_line_of_another_form_is_refused_behind_a_clean_request(line: bytes, tmp_path: Path) -> None:
-    there = Upstream()
-
-    async def talk(agent: Agent) -> None:
-        await agent.send(GET + line + b"\r\nHost: web.example\r\n\r\n")
-        assert (await agent.answer())[1] == b"ok"
-        assert (await agent.head()).startswith(b"HTTP/1.1 400")
-
-    await converse(tmp_path, there, talk)
-    assert len(there.heads) == 1
-
-
-async def test_a_smuggled_request_is_decided_like_any_other(tmp_path: Path) -> None:
-    there = Upstream()
-    inner = b"GET http://other.example/ HTTP/1.1\r\nHost: other.example\r\n\r\n"
-
-    async def talk(agent: Agent) -> None:
-        await agent.send(
-            b"POST http://web.example/ HTTP/1.1\r\nHost: web.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-            + inner
-        )
-        assert (await agent.answer())[1] == b"ok"
-        assert (await agent.head()).startswith(b"HTTP/1.1 403 other.example:80")
-
-    await converse(tmp_path, there, talk)
-    assert there.bodies == [b""]
-
-
-async def test_a_head_without_an_end_is_refused_once_it_is_too_long(tmp_path: Path) -> None:
-    async def talk(agent: Agent) -> None:
-        await agent.send(b"GET http://web.example/ HTTP/1.1\r\nX: " + b"a" * 200_000)
-        assert (await agent.head()).startswith(b"HTTP/1.1 400 bad-request (a-head-that-is-too-long)")
-
-    await converse(tmp_path, Upstream(), talk)
 
 
 async def test_a_chunked_body_arrives_while_it_is_being_sent(tmp_path: Path) -> None:

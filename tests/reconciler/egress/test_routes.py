@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,35 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from meta.network.operator_file import parse_operator_file
 from meta.network.report import Metered
-from meta.network.routes import Route
 from meta.network.verdict import Verdict
-from reconciler.egress.limits import REFUSED_SHOWN
 from reconciler.egress.pool import RESENDS
-from reconciler.egress.ports import Denied
-from reconciler.egress.routes import check_path, key_header
-from tests.support.egress_http import Agent, FakeGate, Visit, agents, policy, upstream
+from reconciler.egress.routes import key_header
+from tests.support.egress_http import KEY, OK, Agent, FakeGate, Visit, agents, policy, route, upstream
 from tests.support.own_ca import server_context
 
 HOST = "api.anthropic.com"
-KEY = "sk-real-key"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 ASK = b"POST /anthropic/v1/messages?beta=true HTTP/1.1\r\nHost: 127.0.0.1:3128\r\nContent-Length: 2\r\n\r\n{}"
 
 Serve = Callable[[Visit], Awaitable[None]]
-
-
-def route(folder: Path, **settings: object) -> Route:
-    """Return the route of a table of the operator's file, with a key."""
-    key = folder / "key"
-    if not key.exists():
-        key.write_text(f"{KEY}\n")
-        key.chmod(0o600)
-    rows = {"file": str(key), **settings}
-    text = "[credentials.anthropic]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in rows.items())
-    return parse_operator_file(text.encode()).routes["anthropic"]
 
 
 @asynccontextmanager
@@ -300,122 +282,6 @@ async def test_a_route_without_tls_reaches_loopback_and_keeps_compression_if_not
     assert b"authorization: Token sk-real-key" in heads[0]
 
 
-PATHS = {
-    "/v1/messages": True,
-    "/v1/messages?beta=true&x=/../": True,
-    "/v1/messages/count_tokens": True,
-    "/v1/messages/": False,
-    "/v1/messages/batches": False,
-    "/v1/messages/batches/b1/cancel": False,
-    "/v1/messagesX": False,
-    "/v1/messages/../files": False,
-    "/v1/messages/%2e%2e/files": False,
-    "/v1/messages/.%2E/files": False,
-    "/v1/messages/..;x/files": False,
-    "/v1/messages/..": False,
-    "/v1/messages/./count_tokens": False,
-    "/v1//messages": False,
-    "//v1/messages": False,
-    "/v1/messages%2f..%2ffiles": False,
-    "/v1/messages/a%5cb": False,
-    "/v1/messages\\..\\files": False,
-    "/v1/messages/%00": False,
-    "/v1/messages/%0d%0aX": False,
-    "/v1/messages/%zz": False,
-    "/v1/messages#x": False,
-    "/v1/Messages": False,
-    "/v1/files": False,
-    "/": False,
-    "": False,
-    "v1/messages": False,
-}
-
-
-@pytest.mark.parametrize(("target", "is_served"), PATHS.items())
-def test_a_path_is_served_only_in_its_clean_spelling(target: str, is_served: bool, tmp_path: Path) -> None:
-    own = route(tmp_path)
-    if is_served:
-        check_path(own, b"POST", target.encode())
-        return
-    with pytest.raises(Denied) as denied:
-        check_path(own, b"POST", target.encode())
-    assert denied.value.verdict is Verdict.NO_ROUTE
-
-
-MODELS = {
-    ("openai", "POST", "/v1/responses"): True,
-    ("openai", "POST", "/v1/responses/compact"): True,
-    ("openai", "POST", "/v1/responses/r1/cancel"): False,
-    ("openai", "GET", "/v1/responses/r1"): False,
-    ("openai", "GET", "/v1/models/gpt-5"): True,
-    ("openai", "POST", "/v1/batches"): False,
-    ("gemini", "POST", "/v1beta/models/gemini-2.5-pro:generateContent"): True,
-    ("gemini", "POST", "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse"): True,
-    ("gemini", "POST", "/v1beta/models/gemini-2.5-pro:batchGenerateContent"): False,
-    ("gemini", "POST", "/v1beta/models/veo-3.0:predictLongRunning"): False,
-    ("gemini", "POST", "/v1beta/models/a:batchGenerateContent:generateContent"): False,
-    ("gemini", "POST", "/v1beta/models/a%3AbatchGenerateContent:generateContent"): False,
-    ("gemini", "POST", "/v1beta/models/a/operations/b:generateContent"): False,
-    ("gemini", "GET", "/v1beta/models/gemini-2.5-pro"): True,
-    ("gemini", "GET", "/v1beta/models/veo-3.0/operations/x"): False,
-}
-
-
-@pytest.mark.parametrize(("asked", "is_served"), MODELS.items())
-def test_of_a_models_api_only_what_names_its_tokens_is_served(
-    asked: tuple[str, str, str], is_served: bool, tmp_path: Path
-) -> None:
-    kind, method, target = asked
-    own = route(tmp_path, kind=kind)
-    if is_served:
-        check_path(own, method.encode(), target.encode())
-        return
-    with pytest.raises(Denied):
-        check_path(own, method.encode(), target.encode())
-
-
-def test_a_path_that_ends_with_a_slash_serves_what_is_below(tmp_path: Path) -> None:
-    own = route(tmp_path, kind="http", upstream="https://own.example", paths=["GET /v1/", "GET /jobs"])
-    check_path(own, b"GET", b"/v1/")
-    check_path(own, b"GET", b"/v1/a/b:c?d")
-    check_path(own, b"GET", b"/jobs")
-    for target in (b"/v1", b"/v10/a", b"/jobs/1", b"/v1/../jobs"):
-        with pytest.raises(Denied):
-            check_path(own, b"GET", target)
-
-
-def test_a_path_is_served_with_its_own_methods_only(tmp_path: Path) -> None:
-    check_path(route(tmp_path), b"HEAD", b"/api/hello")
-    with pytest.raises(Denied):
-        check_path(route(tmp_path), b"GET", b"/v1/messages")
-    with pytest.raises(Denied):
-        check_path(route(tmp_path), b"post", b"/v1/messages")
-
-
-HIDDEN = {
-    "/pub/..%3b/adm": False,
-    "/pub/%252e%252e/adm": False,
-    "/pub/%c0%ae%c0%ae/adm": False,
-    "/pub/%EF%BC%8E%EF%BC%8E/adm": False,
-    "/pub/..%20/adm": False,
-    "/pub/%20../adm": False,
-    "/pub/%2e%2e%20/adm": False,
-    "/pub/a%20b.c": True,
-    "/pub/a%3Ab": True,
-}
-
-
-@pytest.mark.parametrize(("target", "is_served"), HIDDEN.items())
-def test_a_path_is_not_served_that_may_have_hidden_dots(target: str, is_served: bool, tmp_path: Path) -> None:
-    own = route(tmp_path, paths=["GET /pub/"])
-    with contextlib.nullcontext() if is_served else pytest.raises(Denied):
-        check_path(own, b"GET", target.encode())
-
-
-def test_a_key_for_every_path_serves_names_in_every_language(tmp_path: Path) -> None:
-    check_path(route(tmp_path, paths=["GET /"]), b"GET", b"/files/caf%C3%A9%20100%25.txt")
-
-
 async def test_no_header_goes_on_by_which_a_server_takes_another_method_path_or_host(tmp_path: Path) -> None:
     heads: list[bytes] = []
 
@@ -437,36 +303,6 @@ async def test_no_header_goes_on_by_which_a_server_takes_another_method_path_or_
 def test_a_git_key_is_basic_with_its_user(tmp_path: Path) -> None:
     own = route(tmp_path, kind="git", user="me")
     assert key_header(own, "tok") == (b"authorization", b"Basic bWU6dG9r")
-
-
-async def test_the_way_out_says_its_routes_and_what_was_refused_since_a_number(tmp_path: Path) -> None:
-    async with key_face(tmp_path, answer_all) as (gate, agent):
-        gate.refuse("tunnel", "crates.io", 443, Denied(Verdict.NOT_LISTED, "no"))
-        _, body = await agent.ask(b"GET /.hive/way-out HTTP/1.1\r\nHost: x\r\n\r\n")
-        expected = {"routes": {"anthropic": "anthropic"}, "held": "", "next": 1}
-        assert json.loads(body) == {**expected, "refused": [{"host": "crates.io", "port": 443, "count": 1}]}
-        _, body = await agent.ask(b"GET /.hive/way-out?after=1 HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert json.loads(body) == {**expected, "refused": []}
-        gate.routes_by_name["hub"] = route(tmp_path, kind="git", upstream="https://git.corp:8443")
-        _, body = await agent.ask(b"GET /.hive/way-out HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert json.loads(body)["upstreams"] == {"hub": "https://git.corp:8443"}
-
-
-async def test_of_many_refused_hosts_those_asked_for_most_are_said_and_the_others_counted(tmp_path: Path) -> None:
-    async with key_face(tmp_path, answer_all) as (gate, agent):
-        for number in [*range(200), 150]:
-            gate.refuse("tunnel", f"h{number}.example", 443, Denied(Verdict.NOT_LISTED, "no"))
-        _, body = await agent.ask(b"GET /.hive/way-out HTTP/1.1\r\nHost: x\r\n\r\n")
-    answer = json.loads(body)
-    assert answer["refused"][0] == {"host": "h150.example", "port": 443, "count": 2}
-    assert (len(answer["refused"]), answer["more"]) == (REFUSED_SHOWN, 200 - REFUSED_SHOWN)
-
-
-@pytest.mark.parametrize("target", ["/.hive/", "/.hive/way-out/x", "/.hive/way-out?after=-1", "/.hive/way-out?after=a"])
-async def test_nothing_else_is_served_beside_the_way_out(target: str, tmp_path: Path) -> None:
-    async with key_face(tmp_path, answer_all) as (_, agent):
-        head, _ = await agent.ask(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    assert head.startswith(b"HTTP/1.1 404")
 
 
 SIZE, PIECE = 100 * 2**20, bytes(2**16)
