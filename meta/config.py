@@ -119,6 +119,36 @@ class Config(BaseModel):
     dashboard_port: int = Field(
         0, ge=0, le=65535, description="port of the dashboard, passed on to agents; 0: there is no dashboard"
     )
+    dashboard_address: str = Field(
+        "127.0.0.1",
+        description="address of the dashboard; another than loopback needs TLS or HIVE_DASHBOARD_BEHIND_PROXY",
+    )
+    dashboard_origin: str = Field(
+        "",
+        description="the one origin by which browsers reach the dashboard; empty: http://localhost:PORT",
+        examples=["https://hive.example.org"],
+    )
+    dashboard_name: str = Field("", max_length=40, description="the name of this hive; empty: that of the host")
+    dashboard_tls_cert: str = Field("", description="file with the certificate chain of the dashboard; empty: no TLS")
+    dashboard_tls_key: str = Field("", description="file with the key of that certificate")
+    dashboard_behind_proxy: bool = Field(False, description="a reverse proxy does TLS for the dashboard")
+    dashboard_proxies: str = Field(
+        "",
+        description="addresses of reverse proxies, separated by spaces, whose login header counts",
+        examples=["127.0.0.1 ::1"],
+    )
+    dashboard_login_header: str = Field(
+        "",
+        pattern="^[A-Za-z0-9-]{0,60}$",
+        description="header in which those proxies name the user who has logged in; empty: hive's own login",
+        examples=["Remote-User"],
+    )
+    dashboard_session_hours: float = Field(
+        168.0, gt=0, le=8760, description="how long a login lasts without use; at most four times as long with it"
+    )
+    dashboard_approve_by_passkey: bool = Field(
+        False, description="an approval needs a touch of a passkey; root may approve with `--without-passkey`"
+    )
     notify: str = Field(
         "", repr=False, description="where new rows of `hive attention` are sent: a webhook, an ntfy topic or a command"
     )

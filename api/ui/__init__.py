@@ -1,0 +1,1 @@
+"""The dashboard: pages over the table of operations, one live stream a page, and who gets in."""

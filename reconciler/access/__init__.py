@@ -1,0 +1,1 @@
+"""Who may use the dashboard: logins, sessions and passkeys of operators."""
