@@ -17,6 +17,7 @@ from reconciler.agents.turns import Turns
 from reconciler.agents.updates import Updates
 from reconciler.attention.notifier import Notifier
 from reconciler.common.tasks import Background
+from reconciler.events.changes import Changes
 from reconciler.events.feed import Events
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.broker import Broker
@@ -90,6 +91,7 @@ class Service:
     budgets: Budgets
     # what connections need
     events: Events
+    changes: Changes
     links: Links
     live: Live
     releases: Releases

@@ -104,13 +104,7 @@ class Reader(Generic[In]):
 
     async def _from_body(self, request: HttpRequest) -> dict[str, object]:
         """Return the fields of the body. An empty body is an empty object."""
-        try:
-            async with asyncio.timeout(BODY_DEADLINE):
-                text = await request.body()
-        except TimeoutError:
-            raise TransientError(f"the body was not sent within {BODY_DEADLINE:g} s", "send it faster") from None
-        if len(text) > self._route.limit:
-            raise BadInput(f"the body is longer than {self._route.limit} bytes", "send less in one request")
+        text = await read_body(request, self._route.limit)
         check_values(text)
         _check_keys(text)
         try:
@@ -118,6 +112,18 @@ class Reader(Generic[In]):
         except ValidationError as error:
             raise _fault(error, {}, self._places.body) from error
         return {key: getattr(asked, key) for key in asked.model_fields_set}
+
+
+async def read_body(request: HttpRequest, limit: int) -> bytes:
+    """Return a request's body of at most `limit` bytes. Raise BadInput, or TransientError if it comes too slowly."""
+    try:
+        async with asyncio.timeout(BODY_DEADLINE):
+            text = await request.body()
+    except TimeoutError:
+        raise TransientError(f"the body was not sent within {BODY_DEADLINE:g} s", "send it faster") from None
+    if len(text) > limit:
+        raise BadInput(f"the body is longer than {limit} bytes", "send less in one request")
+    return text
 
 
 def _check_keys(text: bytes) -> None:

@@ -14,11 +14,14 @@ class Hints:
     harm, because the loop looks at all agents when it starts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_hint: Callable[[], None] = lambda: None) -> None:
+        """`on_hint` is called with each hint, also before there is a listener."""
+        self._on_hint = on_hint
         self._listener: Callable[[AgentName], None] | None = None
 
     def __call__(self, agent: AgentName) -> None:
         """Pass on a hint: something about `agent` may have changed."""
+        self._on_hint()
         if self._listener is not None:
             self._listener(agent)
 

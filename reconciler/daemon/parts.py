@@ -28,6 +28,7 @@ from reconciler.daemon.foundation import Harnesses, Spending, Store, Surrounding
 from reconciler.daemon.hints import Hints
 from reconciler.daemon.network import make_way_out
 from reconciler.daemon.service import make_service
+from reconciler.events.changes import Changes
 from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker, Quota
 from reconciler.messaging.questions import Questions
@@ -81,7 +82,8 @@ class Parts:
 async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     """Make all parts. `closing` closes the backend and the database, even if a later part cannot be made."""
     layout, config, choice = here.layout, here.config, here.choice
-    since, hints, metrics, build_logs = time.time(), Hints(), Metrics(), BuildLogs()
+    since, changes, metrics, build_logs = time.time(), Changes(), Metrics(), BuildLogs()
+    hints = Hints(changes.note)
     meta, repos = await _git(here, int(since))
     database = await Database.open(layout.database)
     closing.push_async_callback(database.close)
@@ -110,9 +112,11 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     closing.push_async_callback(backend.close)
     await backend.open(hints)
     await observer.desired()
-    service = make_service(here, world, apply, store, spending, build_logs, roster, harnesses)
+    service = make_service(here, world, apply, store, spending, build_logs, roster, harnesses, changes)
     await service.discovery.open()
     database.on_change(service.discovery.glance)
+    database.on_change(changes.note)
+    service.loop.on_turn(changes.note)
     spending.way_out.listen(service.answers.on_report)
     if service.notifier.configured:
         database.on_change(service.notifier.wake)

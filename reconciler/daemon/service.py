@@ -23,6 +23,7 @@ from reconciler.attention.row import Row
 from reconciler.common.revision import revision as hive_revision
 from reconciler.common.tasks import Background
 from reconciler.daemon.foundation import Harnesses, Spending, Store, Surroundings
+from reconciler.events.changes import Changes
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.loose_ends import LooseEnds
 from reconciler.network.answers import Answers
@@ -120,6 +121,7 @@ def make_service(
     logs: BuildLogs,
     roster: Roster,
     harnesses: Harnesses,
+    changes: Changes,
 ) -> Service:
     """Make the loop, the commands and the queries."""
     core = _core(here, world, apply, store, spending.way_out)
@@ -137,6 +139,7 @@ def make_service(
         budgets=spending.budgets,
         loose_ends=LooseEnds(store.questions, store.reminders, world.cards.pending),
         events=store.events,
+        changes=changes,
         links=world.links,
         live=harnesses.live,
         releases=harnesses.releases,

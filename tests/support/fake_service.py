@@ -17,6 +17,7 @@ from meta.names import MANAGER, AgentName, ProposalId, Sha
 from reconciler.attention.notifier import NotifyResult
 from reconciler.attention.row import Attention, Row, Severity, listed
 from reconciler.common.tasks import Background
+from reconciler.events.changes import Changes
 from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker
 from reconciler.messaging.loose_ends import LooseEnds
@@ -88,6 +89,7 @@ class FakeService:
         self.events = events
         self.broker = broker
         self.background = Background()
+        self.changes = Changes()
         self.live = Live(LiveStore(layout.live))
         self.holds = Holds(changed=lambda agent: self.links.send_hold(agent))
         self.links = Links(
@@ -116,6 +118,7 @@ class FakeService:
                 self.known(AgentName(to))
 
         self.database = database
+        database.on_change(self.changes.note)
         self.questions = Questions(
             database,
             check=check,
@@ -190,6 +193,7 @@ class FakeService:
             turn_records=self.turn_records,
             budgets=self.budgets,
             events=self.events,
+            changes=self.changes,
             links=self.links,
             live=self.live,
             releases=self.releases,

@@ -39,6 +39,8 @@ STARTERS: Mapping[str, str] = {
     "api/operations/event_stream.py _until": AWAITED,
     "api/operations/live_stream.py live_sse": AWAITED,
     "api/operations/waiting.py unless_stopping": AWAITED,
+    "api/ui/moment.py Moment.ask": "one reading; all who wait get its error",
+    "api/ui/live/stream.py page_stream": AWAITED,
     "api/mcp/tools.py _unless_cancelled": AWAITED,
     "api/mcp/tools.py _to_the_end": "one call, done to its end; its caller gets the error, or has left",
     "api/mcp/app.py Endpoint._serve": AWAITED,

@@ -1,0 +1,1 @@
+"""Who gets in: the guard of every request, and the login."""

@@ -1,0 +1,120 @@
+"""The views that are open now. Each is rendered at most every SPACING seconds, whatever happens and whoever looks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from api.operations.base import Call
+from api.ui.live.shot import Shot
+from api.ui.moment import Moment
+from api.ui.page import Page
+from meta.errors import HiveError, NotFound
+
+log = logging.getLogger(__name__)
+
+SPACING = 0.2
+"""Seconds between two renderings of a view, at least. The first one after a pause comes at once."""
+SPARE = 4.0
+"""A rendering is followed by a pause of this many times its time."""
+REREAD = 15.0
+"""Seconds after which a view is read again even if nothing reported a change: what is measured changes silently."""
+FAILED = 5.0
+"""Seconds after a view that could not be read."""
+FRESH = 1.0
+"""Seconds for which the answers of a moment are used again, if nothing reported a change."""
+
+Render = Callable[[Moment], Awaitable[Shot]]
+
+
+class Hub:
+    """The moment that all pages share, and the views that are open."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._changes = call.service.changes
+        self._views: dict[tuple[str, str], LiveView] = {}
+        self._moment: Moment | None = None
+
+    def moment(self) -> Moment:
+        """Return the present moment: the last one, if nothing changed since and it is fresh."""
+        now, moment = time.time(), self._moment
+        if moment is None or moment.version != self._changes.version or not 0 <= now - moment.at < FRESH:
+            moment = self._moment = Moment(self._call, self._changes.version, now)
+        return moment
+
+    @contextmanager
+    def watch(self, page: Page[Any], asked: Any, render: Render) -> Iterator[LiveView]:
+        """Yield the view of a page, which is kept while anybody watches it."""
+        key = (page.name, repr(asked))
+        view = self._views.setdefault(key, LiveView(self, render))
+        view.watchers += 1
+        try:
+            yield view
+        finally:
+            view.watchers -= 1
+            if not view.watchers:
+                del self._views[key]
+
+    async def changed(self, version: int) -> None:
+        """Wait for a change after `version`."""
+        await self._changes.after(version)
+
+
+class LiveView:
+    """One view that is open. Of those who watch it, the first who wants a newer shot renders it for all."""
+
+    def __init__(self, hub: Hub, render: Render) -> None:
+        self.watchers = 0
+        self._hub = hub
+        self._render = render
+        self._shot: Shot | None = None
+        self._one = asyncio.Lock()
+        self._not_before = 0.0
+        self._gone = False
+
+    async def after(self, shot: Shot | None) -> Shot | None:
+        """Return a shot that is newer than `shot`, once there is one. None: what the view shows does not exist.
+
+        A call may be cancelled at any time: the next one goes on.
+        """
+        async with self._one:
+            while self._shot is shot and not self._gone:
+                await self._wait(shot)
+                await self._take()
+            return None if self._gone else self._shot
+
+    async def _wait(self, shot: Shot | None) -> None:
+        """Wait until it is time for a rendering after `shot`."""
+        if shot is not None:
+            again = min(REREAD, shot.shown.again or REREAD)
+            try:
+                async with asyncio.timeout(again):
+                    await self._hub.changed(shot.version)
+            except TimeoutError:
+                pass
+        pause = self._not_before - _now()
+        if pause > 0:
+            await asyncio.sleep(pause)
+
+    async def _take(self) -> None:
+        begun = _now()
+        try:
+            self._shot = await self._render(self._hub.moment())
+        except NotFound:
+            self._gone = True
+        except HiveError as error:
+            log.warning("an open page cannot be read: %s", error.summary, extra={"limited": "open pages"})
+            self._not_before = _now() + FAILED
+            return
+        now = _now()
+        self._not_before = now + max(SPACING - (now - begun), SPARE * (now - begun))
+
+
+def _now() -> float:
+    """Return the loop's clock, in seconds."""
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,67 @@
+"""A page's stream of server-sent events: the regions that a browser lacks, and each that changes.
+
+The id of an event is the token of all regions as they are then, so a browser that comes back gets what it lacks, once,
+from this daemon or from the next one. An unnamed event has parts of the page, which htmx puts in their places. The
+event `gone` says that what the page shows does not exist any more, `over` that the login has ended.
+
+A comment follows HEARTBEAT seconds after the last write: only a write shows that the peer has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any
+
+from api.ui.live.hub import LiveView
+from api.ui.live.shot import Shot
+from api.ui.render import Rendered, for_viewer
+
+HEARTBEAT = 15.0
+
+
+async def page_stream(
+    view: LiveView, seen: str, csrf: str, stopping: asyncio.Event, over: asyncio.Event
+) -> AsyncGenerator[str, None]:
+    """Yield the stream's text until `stopping` or `over` (the end of the login) is set."""
+    ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(event.wait()) for event in (stopping, over)]
+    coming: asyncio.Future[Shot | None] | None = None
+    shot: Shot | None = None
+    try:
+        yield ":\n\n"  # the headers leave with the first text
+        while True:
+            coming = coming or asyncio.ensure_future(view.after(shot))
+            waiting: set[asyncio.Future[Any]] = {coming, *ends}
+            await asyncio.wait(waiting, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
+            if over.is_set():
+                yield "event: over\ndata: login\n\n"
+            if stopping.is_set() or over.is_set():
+                return
+            if not coming.done():
+                yield ":\n\n"
+                continue
+            shot, coming = coming.result(), None
+            if shot is None:
+                yield "event: gone\ndata: page\n\n"
+                return
+            if lacking := shot.lacking(seen):
+                yield message(lacking, shot.token, csrf)
+            seen = shot.token
+    finally:
+        for end in ends:
+            end.cancel()
+        if coming is not None:
+            coming.cancel()
+
+
+def message(regions: Iterable[Rendered], token: str, csrf: str) -> str:
+    """Return the event that puts `regions` in their places."""
+    lines = for_viewer(parts(regions), csrf).split("\n")
+    return f"id: {token}\n" + "".join(f"data: {line}\n" for line in lines) + "\n"
+
+
+def parts(regions: Iterable[Rendered]) -> str:
+    """Return regions as htmx takes them: each replaces the element of its id, by morphing."""
+    return "".join(
+        f'<hx-partial hx-target="#{region.id}" hx-swap="outerMorph">{region.text}</hx-partial>' for region in regions
+    )

@@ -1,0 +1,51 @@
+"""A moment: operations that only read, each asked at most once for all the pages that are rendered of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from api.operations.base import READS, Call, Operation
+from api.operations.full_disk import perform
+
+In = TypeVar("In", bound=BaseModel)
+Out = TypeVar("Out")
+
+
+class Moment:
+    """What operations returned at one version of the daemon's changes. `at` is its time in Unix seconds.
+
+    Pages that are rendered for one change share their answers, so that a hundred open pages read once.
+    """
+
+    def __init__(self, call: Call, version: int, at: float) -> None:
+        self._call = call
+        self.version = version
+        self.at = at
+        self._answers: dict[tuple[str, str], asyncio.Future[Any]] = {}
+
+    @property
+    def revision(self) -> str:
+        """The revision of hive, "" if it is unknown."""
+        return self._call.service.revision
+
+    async def ask(self, operation: Operation[In, Out], asked: In) -> Out:
+        """Return the operation's answer, or raise its error. The operation has to be one that only reads."""
+        if operation.effect is not READS:
+            raise TypeError(f"{operation.name} changes something: a page only reads")
+        key = (operation.name, repr(asked))
+        answer = self._answers.get(key)
+        if answer is None or answer.cancelled():
+            answer = asyncio.ensure_future(perform(self._call, operation, asked))
+            answer.add_done_callback(_note_error)
+            self._answers[key] = answer
+        result: Out = await asyncio.shield(answer)
+        return result
+
+
+def _note_error(answer: asyncio.Future[Any]) -> None:
+    """Mark an error as seen: the pages that waited got it, or nobody waits any more."""
+    if not answer.cancelled():
+        answer.exception()

@@ -1,0 +1,1 @@
+"""The page Agents: each with its phase, its turn and its cost."""

@@ -1,0 +1,74 @@
+"""The templates: one environment, which escapes everything that a template does not mark itself."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from api.ui import numbers
+from api.ui.times import time_element, without_words
+
+HERE = Path(__file__).parent
+CSRF = f"csrf-{secrets.token_hex(16)}"
+"""Stands in shared texts for the token of whoever gets them. Nobody outside of this process knows it."""
+DIGEST = 12
+"""Hex digits of a region's digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The text of one region, with the digest of what is news in it."""
+
+    id: str
+    text: str
+    digest: str
+
+
+class Templates:
+    """The templates below `templates/` and of each page's folder, e.g. `agents/page.html`."""
+
+    def __init__(self, asset: Callable[[str], str]) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader([HERE / "templates", HERE / "pages"]),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.globals |= {"asset": asset, "csrf": CSRF}
+        self._environment.filters |= {
+            "dollars": numbers.dollars,
+            "count": numbers.count,
+            "size": numbers.size,
+            "percent": numbers.percent,
+            "plural": numbers.plural,
+        }
+
+    def render(self, template: str, values: Mapping[str, object], now: float) -> str:
+        """Return the text of a template. In it `time(at, form)` makes a time element."""
+        return self._environment.get_template(template).render(
+            {**values, "time": lambda at, form="age": time_element(at, now, form), "now": now}
+        )
+
+    def region(self, id: str, template: str, values: Mapping[str, object], now: float) -> Rendered:
+        """Return one region."""
+        text = self.render(template, values, now)
+        return Rendered(id, text, digest(text))
+
+
+def digest(text: str) -> str:
+    """Return the digest of a text without what is no news: the age of times, and the stand-in of a token."""
+    news = without_words(text).replace(CSRF, "")
+    return hashlib.sha256(news.encode()).hexdigest()[:DIGEST]
+
+
+def for_viewer(text: str, csrf: str) -> str:
+    """Return a shared text with the token of one login."""
+    return text.replace(CSRF, str(Markup.escape(csrf)))

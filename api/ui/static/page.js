@@ -1,0 +1,36 @@
+// What every page does beside htmx: a form that succeeded closes its dialog and is emptied, one that failed keeps all.
+(() => {
+  document.addEventListener("htmx:after:request", (event) => {
+    const form = event.target.closest?.("form");
+    const status = event.detail.ctx?.response?.status ?? 0;
+    if (!form || status < 200 || status >= 300) return;
+    form.closest("dialog")?.close();
+    if (form.dataset.clear !== undefined) form.reset();
+    form.closest("details.menu")?.removeAttribute("open");
+  });
+
+  // A menu closes when something else is used.
+  document.addEventListener("click", (event) => {
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(event.target)) menu.removeAttribute("open");
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      menu.removeAttribute("open");
+      menu.querySelector("summary")?.focus();
+    }
+  });
+
+  // Browsers that do not know `command` yet open and close dialogs by it here.
+  if (!("command" in HTMLButtonElement.prototype)) {
+    document.addEventListener("click", (event) => {
+      const button = event.target.closest?.("button[commandfor]");
+      const dialog = button && document.getElementById(button.getAttribute("commandfor"));
+      if (!dialog) return;
+      if (button.getAttribute("command") === "show-modal") dialog.showModal();
+      else if (button.getAttribute("command") === "close") dialog.close();
+    });
+  }
+})();

@@ -1,0 +1,122 @@
+"""Open views: one rendering for all who look, spaced, and nothing lost when one of them leaves or a reading fails."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from api.operations.base import Call, Nothing
+from api.ui.live.hub import FAILED, REREAD, SPACING, Hub, LiveView
+from api.ui.live.shot import Shot
+from api.ui.moment import Moment
+from api.ui.page import Page, Shown
+from api.ui.render import Rendered
+from meta.errors import NotFound, TransientError
+from reconciler.events.changes import Changes
+
+pytestmark = pytest.mark.looptime
+PAGE: Page[Nothing] = Page("p", "/p", "P", "p", Nothing, cast("Any", None), "p.html")
+
+
+class Renderer:
+    """Counts renderings; `errors` are raised by the next ones."""
+
+    def __init__(self, again: float | None = None) -> None:
+        self.changes = Changes()
+        self.times: list[float] = []
+        self.errors: list[Exception] = []
+        self.again = again
+        self.hub = Hub(Call(cast("Any", SimpleNamespace(changes=self.changes)), cast("Any", None)))
+
+    async def __call__(self, moment: Moment) -> Shot:
+        self.times.append(asyncio.get_running_loop().time())
+        if self.errors:
+            raise self.errors.pop()
+        number = str(len(self.times))
+        return Shot(moment.version, (Rendered("r", number, number),), "P", Shown({}, again=self.again))
+
+    def watch(self) -> Any:
+        return self.hub.watch(PAGE, Nothing(), self)
+
+
+async def text(view: LiveView, shot: Shot | None = None) -> str:
+    """Return the number of the next rendering."""
+    newer = await view.after(shot)
+    assert newer is not None
+    return newer.regions[0].text
+
+
+async def test_a_hundred_who_look_share_one_rendering() -> None:
+    renderer = Renderer()
+    with renderer.watch() as first, renderer.watch() as second:
+        assert first is second
+        assert await asyncio.gather(*(text(first) for _ in range(100))) == ["1"] * 100
+
+
+async def test_a_change_after_a_pause_is_shown_at_once_and_many_at_a_distance() -> None:
+    renderer = Renderer()
+    with renderer.watch() as view:
+        shot = await view.after(None)
+        await asyncio.sleep(5)
+        for _ in range(3):
+            renderer.changes.note()
+            shot = await view.after(shot)
+    assert renderer.times[1:] == pytest.approx([5, 5 + SPACING, 5 + 2 * SPACING])
+
+
+async def test_a_change_during_a_rendering_is_not_lost() -> None:
+    renderer = Renderer()
+    with renderer.watch() as view:
+        shot = await view.after(None)
+        renderer.changes.note()
+        renderer.changes.note()
+        async with asyncio.timeout(1):
+            assert await text(view, shot) == "2"
+
+
+async def test_a_view_is_read_again_if_it_says_so_or_after_a_while() -> None:
+    renderer = Renderer(again=2.0)
+    with renderer.watch() as view:
+        shot = await view.after(None)
+        shot = await view.after(shot)
+        renderer.again = None
+        shot = await view.after(shot)
+        await view.after(shot)
+    assert renderer.times == pytest.approx([0, 2, 4, 4 + REREAD])
+
+
+async def test_the_next_one_goes_on_if_the_one_who_renders_leaves() -> None:
+    renderer = Renderer()
+    with renderer.watch() as view:
+        shot = await view.after(None)
+        leaving, staying = (asyncio.create_task(text(view, shot)) for _ in range(2))
+        await asyncio.sleep(1)
+        leaving.cancel()
+        renderer.changes.note()
+        assert await staying == "2"
+
+
+async def test_a_view_that_cannot_be_read_is_tried_again_later() -> None:
+    renderer = Renderer()
+    renderer.errors = [TransientError("the disk is busy")]
+    with renderer.watch() as view:
+        assert await text(view) == "2"
+    assert renderer.times[1] == pytest.approx(FAILED)
+
+
+async def test_what_does_not_exist_any_more_is_gone_for_all_who_look() -> None:
+    renderer = Renderer()
+    renderer.errors = [NotFound("there is no agent bob")]
+    with renderer.watch() as view:
+        assert set(await asyncio.gather(view.after(None), view.after(None))) == {None}
+
+
+async def test_a_view_that_nobody_watches_is_let_go() -> None:
+    renderer = Renderer()
+    with renderer.watch() as first:
+        await first.after(None)
+    with renderer.watch() as second:
+        assert second is not first

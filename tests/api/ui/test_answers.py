@@ -1,0 +1,43 @@
+"""Whole pages, forms with and without JavaScript, files, and what an error leaves."""
+
+from __future__ import annotations
+
+from tests.api.ui.conftest import CSRF, Ui
+
+
+async def test_a_page_has_the_login_s_own_token_in_its_forms(ui: Ui) -> None:
+    page = await ui.get("/agents")
+    assert page.status_code == 200
+    assert f'name="csrf" value="{CSRF}"' in page.text
+
+
+async def test_a_form_without_javascript_goes_back_to_its_page(ui: Ui) -> None:
+    answer = await ui.client.post(
+        "/agents/alice/stop", data={}, headers={"Referer": "http://localhost:8420/agents?q=a"}
+    )
+    assert (answer.status_code, answer.headers["location"]) == (303, "/agents?q=a")
+    assert ui.hive.fake.calls[-1][:2] == ("stop", "alice")
+
+
+async def test_a_form_with_htmx_gets_a_notice(ui: Ui) -> None:
+    answer = await ui.post("/agents/alice/stop")
+    assert answer.status_code == 200
+    assert '<hx-partial hx-target="#notice"' in answer.text and "alice stops" in answer.text
+
+
+async def test_an_error_without_javascript_shows_what_was_typed(ui: Ui) -> None:
+    answer = await ui.client.post("/agents/nobody/stop", data={"now": "1"})
+    assert answer.status_code == 404
+    assert "<dt>now</dt><dd>1</dd>" in answer.text
+
+
+async def test_a_browser_keeps_a_file_as_long_as_it_stays_the_same(ui: Ui) -> None:
+    now = await ui.get(ui.site.assets.url("style.css"))
+    assert "immutable" in now.headers["cache-control"]
+    assert (await ui.get("/static/0123/style.css")).headers["cache-control"] == "no-store"
+
+
+async def test_a_stream_s_once_has_only_the_regions_that_the_browser_lacks(ui: Ui) -> None:
+    first = await ui.get("/live/agents?once=1")
+    assert first.text.count("<hx-partial") == 2
+    assert (await ui.get(f"/live/agents?once=1&seen={first.headers['x-seen']}")).text == ""
