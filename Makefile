@@ -9,13 +9,14 @@ PYTEST := sh tests/support/in-memory-tmp.sh $(BIN)/python -m pytest
 # Without its bytecode each process of the tests would compile hive again, and each collection all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup claude codex gemini opencode run demo demo-nixos test test-full test-floors test-other test-fresh real-tree soak lint bench bench-peers lock clean
+.PHONY: help setup assets screenshots claude codex gemini opencode run demo demo-nixos test test-full test-floors test-other test-fresh real-tree soak lint bench bench-peers lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## virtual environment and dependencies
-	@:
+	@sh tests/support/get-assets.sh $(BIN)/python pages || \
+	  echo 'hive: npm gave no scripts for the dashboard: its pages do not update by themselves until `make assets` gets them' >&2
 
 $(STAMP): requirements.lock pyproject.toml | prerequisites
 	@echo 'setting up $(VENV) (about a minute the first time)'
@@ -31,6 +32,10 @@ prerequisites:
 test-prerequisites:
 	@sh tests/support/prerequisites.sh test $(PYTHON)
 	@case '$(TESTS)' in ''|*systemd*) sh tests/support/get-newer-systemd.sh ;; esac
+
+assets: $(STAMP) ## the scripts that the dashboard serves besides its own, from npm (part of setup), and axe-core for its tests
+	@sh tests/support/get-assets.sh $(BIN)/python pages
+	@sh tests/support/get-assets.sh $(BIN)/python axe
 
 run: setup ## a daemon in the foreground on ./.hive
 	@$(BIN)/hive serve --state .hive --runtime .hive/run
@@ -56,10 +61,10 @@ gemini opencode: setup
 demo-nixos: setup ## the same story on a host with systemd, made for it (needs root and systemd-container)
 	@$(BIN)/python -m tests.systemd.story
 
-test: test-prerequisites lint claude codex ## lint, types, import rules and tests; installs what they need
+test: test-prerequisites lint assets claude codex ## lint, types, import rules and tests; installs what they need
 	@$(PYTEST) -rs -n 3 --dist worksteal --durations=20 --durations-min=0 $(TESTS)
 
-test-full: test-prerequisites lint claude codex gemini opencode ## the same with the long versions, and test-floors
+test-full: test-prerequisites lint assets claude codex gemini opencode ## the same with the long versions, and test-floors
 	@HIVE_FULL=1 $(PYTEST) -n 3 --dist worksteal --durations=20 --durations-min=0
 	@sh tests/support/floors.sh $(BIN)/python $(FLOORS)
 
@@ -102,4 +107,4 @@ lock: setup ## write requirements.lock again
 	  --strip-extras --allow-unsafe --extra dev -o requirements.lock pyproject.toml
 
 clean: ## remove what was made here
-	@rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) build api/ui/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

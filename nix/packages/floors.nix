@@ -12,4 +12,7 @@
   dbus-fast = "4.0";
   prometheus-client = "0.24";
   structlog = "26.1";
+  jinja2 = "3.1.6";
+  pygments = "2.19";
+  webauthn = "2.7";
 }

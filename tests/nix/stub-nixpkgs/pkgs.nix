@@ -217,6 +217,7 @@ lib.genAttrs [
     inherit system;
     isLinux = true;
   };
+  fetchurl = asked: package (baseNameOf asked.url) { } // { inherit asked; };
   fetchPypi = asked: package "${asked.pname}-${asked.version}" { };
   python3 = python;
   python312 = python;
