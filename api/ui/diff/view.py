@@ -1,0 +1,217 @@
+"""A diff as the template shows it: files, blocks, folds, and the words beside them. Pure.
+
+What a page shows at once is bounded; the rest stands behind folds that load when they are opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from api.ui.diff.blocks import Changed, Same, Tokens, blocks
+from api.ui.diff.lines import Line, Row, numbered, visible
+from api.ui.diff.source import Source
+from api.ui.diff.values import FileDiff, Hunk, Patch
+from meta.text import size
+
+FILE_MOST = 400
+"""Changed lines of a file up to which it is shown at once."""
+
+DIFF_MOST = 1_000
+"""Rows of all files of a diff that are shown at once. Files beyond are folded."""
+
+PAGE_ROWS = 1_000
+"""Rows of one file that one answer shows."""
+
+CONTEXT = 3
+"""Unchanged lines shown around a change, as git does."""
+
+_MODES = {"100644": "plain file", "100755": "executable", "120000": "symbolic link", "160000": "submodule"}
+_STATUS = {"added": "new", "deleted": "deleted", "renamed": "renamed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """What is folded. `words` say what it is; `lines` is its content, or `href` where that comes from when opened."""
+
+    id: str
+    words: str
+    href: str = ""
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """One file as it is shown. `tags` are facts beside its name, `note` says in words why there is nothing below."""
+
+    id: str
+    path: str
+    old_path: str
+    tags: tuple[str, ...]
+    added: int
+    removed: int
+    parts: tuple[Same | Changed | Fold, ...]
+    note: str = ""
+
+
+def diff_view(
+    patch: Patch, key: str, source: Source | None = None, tokens: Mapping[str, Tokens] | None = None
+) -> tuple[FileView, ...]:
+    """Return the files of a patch. `key` begins the ids of all their parts: it names the commits, and what shows them.
+
+    Without a `source` nothing is loaded later, and what is too long is left out with a word. `tokens` are by path.
+    """
+    views, room = [], DIFF_MOST
+    for file in patch.files:
+        rows = file.rows
+        open_ = rows <= room and not file.binary and file.added + file.removed <= FILE_MOST
+        room -= rows if open_ else 0
+        views.append(file_view(file, key, source, (tokens or {}).get(file.path), folded=not open_))
+    return tuple(views)
+
+
+def opened(patch: Patch, folded: Sequence[FileView], key: str) -> tuple[FileDiff, ...]:
+    """Return the files of a patch whose lines `folded` shows: those whose code may be looked at."""
+    there = {view.id for view in folded if any(not isinstance(part, Fold) for part in view.parts)}
+    return tuple(file for file in patch.files if file_id(key, file) in there)
+
+
+def file_view(
+    file: FileDiff, key: str, source: Source | None = None, tokens: Tokens | None = None, *, folded: bool = False
+) -> FileView:
+    """Return one file, with its lines or folded."""
+    id = file_id(key, file)
+    if not file.hunks and file.whole:
+        parts: tuple[Same | Changed | Fold, ...] = ()
+    elif folded or not file.hunks:
+        parts = (Fold(f"{id}-all", _folded_words(file, source), source.file(file.path, id, 0) if source else ""),)
+    else:
+        parts = page(file, id, source, tokens)
+    return FileView(
+        id=id,
+        path=visible(file.path),
+        old_path=visible(file.old_path or ""),
+        tags=_tags(file),
+        added=file.added,
+        removed=file.removed,
+        parts=parts,
+        note=_note(file),
+    )
+
+
+def file_id(key: str, file: FileDiff) -> str:
+    """Return the id of a file's part of a page. It holds nothing of the path itself, which is an agent's.
+
+    A file that becomes a symbolic link is in a patch twice: deleted, and added.
+    """
+    name = hashlib.sha256(file.path.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{key}-{name}{'-gone' if file.status == 'deleted' else ''}"
+
+
+def page(
+    file: FileDiff, id: str, source: Source | None = None, tokens: Tokens | None = None, at: int = 0
+) -> tuple[Same | Changed | Fold, ...]:
+    """Return `PAGE_ROWS` rows of a file from its row `at` on, with folds for what did not change and for the rest."""
+    parts: list[Same | Changed | Fold] = []
+    place, end = 0, at + PAGE_ROWS
+    behind = (1, 1)
+    for hunk in file.hunks:
+        first, last = max(at - place, 0), min(end - place, len(hunk.rows))
+        if first < last:
+            if first == 0 and file.status in ("changed", "renamed"):
+                parts += _between(file, id, source, behind, (hunk.old, hunk.new))
+            parts += _hunk(hunk, first, last, id, tokens or {})
+        behind = _behind(hunk, len(hunk.rows))
+        place += len(hunk.rows)
+    if end < place or not file.whole:
+        rest = f"{place - end:,} more rows" if end < place else "The rest of this file is not in this patch"
+        next_at = min(end, place)
+        parts.append(Fold(f"{id}-rows-{next_at}", rest, source.file(file.path, id, next_at) if source else ""))
+    elif source is not None and _goes_on(file):
+        href = source.lines(file.path, behind[0], behind[1], 0)
+        parts.append(Fold(f"{id}-{behind[1]}", "Further unchanged lines", href))
+    return tuple(parts)
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 line, 2,000 lines."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _between(
+    file: FileDiff, id: str, source: Source | None, behind: tuple[int, int], start: tuple[int, int]
+) -> Iterator[Fold]:
+    """Yield the fold for the lines between the hunk that ends before `behind` and the one that begins at `start`."""
+    missing = start[1] - behind[1]
+    if missing > 0 and source is not None:
+        href = source.lines(file.path, behind[0], behind[1], missing)
+        yield Fold(f"{id}-{behind[1]}", count(missing, "unchanged line"), href)
+    elif missing > 0:
+        yield Fold(f"{id}-{behind[1]}", count(missing, "unchanged line"))
+
+
+def _hunk(hunk: Hunk, first: int, last: int, id: str, tokens: Tokens) -> Iterator[Same | Changed | Fold]:
+    old, new = _behind(hunk, first)
+    last += hunk.rows[last : last + 1] != () and hunk.rows[last].startswith("\\")
+    rows: list[Row] = list(numbered(hunk.rows[first:last], old, new))
+    inside = list(blocks(rows, tokens))
+    for at, block in enumerate(inside):
+        if isinstance(block, Same):
+            yield from _shortened(block, id, before=at > 0, after=at < len(inside) - 1)
+        else:
+            yield block
+
+
+def _shortened(block: Same, id: str, *, before: bool, after: bool) -> Iterator[Same | Fold]:
+    """Fold the middle of many unchanged lines: git leaves them out, a call of an agent's tool does not."""
+    lines = block.lines
+    first, last = CONTEXT * before, len(lines) - CONTEXT * after
+    if last - first <= CONTEXT or not (before or after):
+        yield block
+        return
+    if first:
+        yield Same(lines[:first])
+    yield Fold(f"{id}-{lines[first].new}", count(last - first, "unchanged line"), lines=lines[first:last])
+    if last < len(lines):
+        yield Same(lines[last:])
+
+
+def _behind(hunk: Hunk, rows: int) -> tuple[int, int]:
+    """Return the numbers of the next lines on both sides after the first `rows` rows of a hunk."""
+    signs = [row[:1] for row in hunk.rows[:rows]]
+    same = len(signs) - signs.count("+") - signs.count("-") - signs.count("\\")
+    return max(hunk.old, 1) + same + signs.count("-"), max(hunk.new, 1) + same + signs.count("+")
+
+
+def _goes_on(file: FileDiff) -> bool:
+    """Return True if lines may follow the last hunk: git then shows as many as it may behind the last change."""
+    last = file.hunks[-1].rows[-CONTEXT:] if file.hunks else ()
+    return len(last) == CONTEXT and all(row[:1] in ("", " ") for row in last)
+
+
+def _folded_words(file: FileDiff, source: Source | None) -> str:
+    if not file.hunks:
+        sizes = " → ".join(size(number) for number in (file.old_size, file.new_size) if number is not None)
+        return f"Not in this patch{f', {sizes}' if sizes else ''}{'; open to compare it alone' if source else ''}"
+    return f"{count(file.added + file.removed, 'changed line')}{' of a binary file' if file.binary else ''}"
+
+
+def _tags(file: FileDiff) -> tuple[str, ...]:
+    old, new = (None if mode is None else _MODES.get(mode, mode) for mode in (file.old_mode, file.new_mode))
+    tags = [_STATUS.get(file.status, ""), "binary" if file.binary else ""]
+    if old and new and old != new:
+        tags.append(f"{old} → {new}")
+    elif (new or old) not in (None, "plain file"):
+        tags.append(new or old or "")
+    return tuple(filter(None, tags))
+
+
+def _note(file: FileDiff) -> str:
+    if file.hunks or not file.whole:
+        return ""
+    if file.status in ("added", "deleted"):
+        return "The file is empty."
+    if file.old_mode != file.new_mode:
+        return "Only its mode changes."
+    return "Only its name changes." if file.old_path else "Nothing that git shows changes in it."
