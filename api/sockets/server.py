@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 PAUSE = 1.0
 """Seconds without accepting after the kernel refused a new connection."""
@@ -17,14 +17,25 @@ AT_ONCE = 32
 """Connections that are accepted before other tasks get their turn."""
 
 
+MakeProtocol = Callable[[], asyncio.Protocol]
+Connect = Callable[[socket.socket, MakeProtocol], Awaitable[object]]
+"""Gives an accepted connection its protocol. It may raise OSError; the connection is closed then."""
+
+
+async def connect(peer: socket.socket, protocol: MakeProtocol) -> None:
+    """Give `peer` its protocol at once."""
+    await asyncio.get_running_loop().connect_accepted_socket(protocol, peer)
+
+
 class Server:
-    """Accepts connections, each with a protocol of its own. It removes no file.
+    """Accepts connections, each with a protocol of its own. It removes no file. `connect` may do a handshake before.
 
     What the kernel refuses goes to the loop's exception handler (`api.daemon.descriptors`).
     """
 
-    def __init__(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, protocol: MakeProtocol, *, connect: Connect = connect) -> None:
         self._protocol = protocol
+        self._connect_peer = connect
         self._loop = asyncio.get_running_loop()
         self._sock: socket.socket | None = None
         self._paused: asyncio.TimerHandle | None = None
@@ -80,6 +91,6 @@ class Server:
 
     async def _connect(self, peer: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._protocol, peer)
-        except OSError:  # it has disconnected already
+            await self._connect_peer(peer, self._protocol)
+        except OSError:  # it has disconnected already, or its handshake failed
             peer.close()

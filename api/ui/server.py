@@ -1,0 +1,209 @@
+"""HTTP over TCP, with TLS if there is a certificate: the dashboard's listener, with limits on what one peer can use.
+
+A connection is refused before its handshake if its address, or all together, have too many. A peer is disconnected if
+it does not finish its handshake, the head or the body of a request in time, or does not read an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import uvicorn
+from typing_extensions import override
+from uvicorn.server import ServerState
+
+from api.http.agent import HEAD_DEADLINE, BoundedProtocol
+from api.http.asgi import App
+from api.http.fallback import with_fallback
+from api.http.uds import GRACE, peer_log
+from api.sockets.listener import BACKLOG
+from api.sockets.server import MakeProtocol, Server
+
+CONNECTIONS = 512
+"""Connections of all peers together."""
+PER_ADDRESS = 64
+"""Connections of one address. A browser has six for each host."""
+PER_NEAR_ADDRESS = 384
+"""Connections of an address of this host, or of a trusted proxy: many browsers come from there."""
+HANDSHAKE_DEADLINE = 10.0
+BODY_DEADLINE = 30.0
+"""Seconds within which a peer has to send a request's body."""
+_NO_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+_log = peer_log(__name__, logging.WARNING)
+
+
+class DashboardProtocol(BoundedProtocol):
+    """One connection of a browser or a proxy. scope["client"] has its address and port."""
+
+    def __init__(self, **arguments: Any) -> None:  # uvicorn's own
+        super().__init__(CONNECTIONS, **arguments)
+        self._body_deadline: asyncio.TimerHandle | None = None
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        name = transport.get_extra_info("peername")
+        self.client = (str(name[0]), int(name[1])) if name else None
+
+    @override
+    def _read_on(self) -> None:
+        super()._read_on()
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.more_body:
+            self._cancel_body_deadline()
+        elif self._body_deadline is None and not self.transport.is_closing():
+            self._body_deadline = self.loop.call_later(BODY_DEADLINE, self.transport.abort)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_body_deadline()
+        super().connection_lost(exc)
+
+    def _cancel_body_deadline(self) -> None:
+        if self._body_deadline is not None:
+            self._body_deadline.cancel()
+            self._body_deadline = None
+
+
+class TcpServer:
+    """`app` on listening TCP sockets. `tls` returns the context of new connections, None without TLS.
+
+    `near` has the addresses of trusted proxies.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        sockets: Sequence[socket.socket],
+        *,
+        tls: Callable[[], ssl.SSLContext | None] = lambda: None,
+        near: frozenset[str] = frozenset(),
+    ) -> None:
+        self._sockets = sockets
+        self._tls = tls
+        self._near = near
+        self._state = ServerState()
+        self._arriving: Counter[str] = Counter()
+        self._servers: list[Server] = []
+        self._config = uvicorn.Config(
+            with_fallback(app),
+            http=DashboardProtocol,
+            ws="none",
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=int(HEAD_DEADLINE),
+        )
+
+    def start(self) -> None:
+        """Start to accept connections."""
+        self._config.load()
+        for sock in self._sockets:
+            server = Server(self._protocol, connect=self._connect)
+            server.listen(sock)
+            self._servers.append(server)
+
+    async def stop(self) -> None:
+        """Accept no more connections, and end the open ones. Those with a request get GRACE seconds.
+
+        Streams end by themselves before, so nothing of them is left to report.
+        """
+        for server in self._servers:
+            server.close()
+        for server in self._servers:
+            await server.wait_closed()
+        for connection in tuple(self._state.connections):
+            connection.shutdown()
+        if self._state.tasks:
+            await asyncio.wait(tuple(self._state.tasks), timeout=GRACE)
+        for connection in tuple(self._state.connections):
+            connection.transport.abort()
+        if self._state.tasks:
+            await asyncio.wait(tuple(self._state.tasks), timeout=GRACE)
+
+    async def _connect(self, peer: socket.socket, protocol: MakeProtocol) -> None:
+        address = str(peer.getpeername()[0])
+        if not self._admits(address):
+            _log.warning("too many connections of %s: refused another", address)
+            peer.close()
+            return
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connect = partial(asyncio.get_running_loop().connect_accepted_socket, protocol, peer)
+        context = self._tls()
+        self._arriving[address] += 1
+        try:
+            if context is None:
+                await connect()
+            else:
+                await connect(ssl=context, ssl_handshake_timeout=HANDSHAKE_DEADLINE, ssl_shutdown_timeout=GRACE)
+        finally:
+            self._arriving[address] -= 1
+
+    def _admits(self, address: str) -> bool:
+        open_now = [getattr(connection, "client", None) for connection in self._state.connections]
+        if len(open_now) + self._arriving.total() >= CONNECTIONS:
+            return False
+        of_address = sum(1 for client in open_now if client is not None and client[0] == address)
+        most = PER_NEAR_ADDRESS if self._is_near(address) else PER_ADDRESS
+        return of_address + self._arriving[address] < most
+
+    def _is_near(self, address: str) -> bool:
+        return address in self._near or ipaddress.ip_address(address).is_loopback
+
+    def _protocol(self) -> DashboardProtocol:
+        return DashboardProtocol(
+            config=self._config, server_state=self._state, app_state={}, _loop=asyncio.get_running_loop()
+        )
+
+
+def listen(addresses: Sequence[str], port: int) -> list[socket.socket]:
+    """Return a listening socket for each address. Raise OSError if one is in use, or if this host has none of them."""
+    sockets: list[socket.socket] = []
+    missing: OSError | None = None
+    try:
+        for address in addresses:
+            try:
+                sockets.append(_listen(address, port))
+            except OSError as error:
+                # A host may have no ::1. One that is in use belongs to somebody else.
+                if len(addresses) == 1 or error.errno not in _NO_ADDRESS:
+                    raise
+                missing = error
+        if not sockets and missing is not None:
+            raise missing
+    except OSError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    family, kind, _, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[
+        0
+    ]
+    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(place)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock

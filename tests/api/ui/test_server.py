@@ -1,0 +1,143 @@
+"""The dashboard's listener: TCP and TLS, and what one peer cannot take from the others."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from api.http.asgi import App, Message, Receive, Scope, Send
+from api.ui import server as servers
+from api.ui.server import TcpServer, listen
+from tests.support.own_ca import ca_file, server_context
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with who asks and how, once the body is there."""
+    message = await receive()
+    while message.get("more_body"):
+        message = await receive()
+    if message["type"] == "http.disconnect":
+        return
+    text = f"{scope['scheme']} {scope['client'][0]}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(text))]})
+    await send({"type": "http.response.body", "body": text})
+
+
+@asynccontextmanager
+async def serving(
+    address: str = "127.0.0.1", tls: Callable[[], ssl.SSLContext | None] = lambda: None, app: App = app
+) -> AsyncIterator[int]:
+    sockets = listen([address], 0)
+    server = TcpServer(app, sockets, tls=tls)
+    server.start()
+    async with asyncio.timeout(20):
+        try:
+            yield sockets[0].getsockname()[1]
+        finally:
+            await server.stop()
+
+
+async def ask(port: int, context: ssl.SSLContext | None = None, sent: bytes = REQUEST) -> bytes:
+    name = "a.test" if context else None
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
+    try:
+        writer.write(sent)
+        return await reader.read(1000)
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+def trusting() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(ca_file()))
+
+
+async def test_the_client_of_a_request_is_the_peers_address() -> None:
+    async with serving() as port:
+        assert (await ask(port)).endswith(b"\r\n\r\nhttp 127.0.0.1")
+
+
+async def test_tls_speaks_https_and_a_changed_context_counts_for_the_next_connection() -> None:
+    context = server_context("other.test")
+    async with serving(tls=lambda: context) as port:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await ask(port, trusting())
+        context = server_context("a.test")
+        assert (await ask(port, trusting())).endswith(b"https 127.0.0.1")
+
+
+async def test_a_handshake_that_never_ends_is_cut_off_and_disturbs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "HANDSHAKE_DEADLINE", 0.05)
+    async with serving(tls=lambda: server_context("a.test")) as port:
+        assert await ask(port, sent=b"\x16\x03\x01") == b""
+        assert await ask(port, sent=REQUEST) == b""
+        assert b"200 OK" in await ask(port, trusting())
+
+
+async def test_one_address_has_a_limit_of_connections_and_a_proxy_a_higher_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "PER_NEAR_ADDRESS", 2)
+    async with serving() as port:
+        first, second = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        first[1].write(REQUEST)
+        assert b"200 OK" in await first[0].read(100)
+        second[1].write(REQUEST)
+        assert b"200 OK" in await second[0].read(100)
+        assert await ask(port) == b""
+        first[1].close()
+        await first[1].wait_closed()
+        while not (answer := await ask(port)):
+            await asyncio.sleep(0)
+        assert b"200 OK" in answer
+        second[1].close()
+
+
+async def test_a_body_that_does_not_come_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "BODY_DEADLINE", 0.05)
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    async with serving() as port:
+        assert await ask(port, sent=head % 10 + b"123") == b""
+        assert b"200 OK" in await ask(port, sent=head % 3 + b"123")
+
+
+async def test_a_port_in_use_on_one_of_two_addresses_is_in_use() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(OSError, match="in use"):
+            listen(["::1", "127.0.0.1"], other.getsockname()[1])
+
+
+async def test_an_address_that_this_host_does_not_have_is_left_out_beside_another() -> None:
+    sockets = listen(["127.0.0.1", "2001:db8::1"], 0)
+    assert [sock.getsockname()[0] for sock in sockets] == ["127.0.0.1"]
+    sockets[0].close()
+    with pytest.raises(OSError, match="assign"):
+        listen(["192.0.2.1"], 0)
+
+
+async def test_the_end_of_the_server_ends_a_stream_that_does_not_end_by_itself(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(servers, "GRACE", 0.05)
+
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        start: Message = {"type": "http.response.start", "status": 200, "headers": []}
+        await send(start)
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        assert (await receive())["type"] == "http.disconnect"
+
+    async with serving(app=stream) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST)
+        assert b"200 OK" in await reader.read(100)
+    writer.close()
+    assert caplog.records == []
