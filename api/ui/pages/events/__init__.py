@@ -1,0 +1,1 @@
+"""The page Events: the audit trail."""

@@ -1,0 +1,1 @@
+"""The page Host: the machine: space, memory, isolation, findings of the doctor."""

@@ -1,0 +1,1 @@
+"""The page Messages: who talks to whom, and dead letters."""

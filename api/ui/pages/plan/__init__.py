@@ -1,0 +1,1 @@
+"""The page Plan: what the loop does next, and why."""

@@ -1,0 +1,1 @@
+"""The page Questions: questions to the operator and between agents."""

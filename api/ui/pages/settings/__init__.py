@@ -1,0 +1,1 @@
+"""The page Settings: logins, passkeys and notifications."""

@@ -1,0 +1,25 @@
+"""Logins, passkeys and notifications."""
+
+from __future__ import annotations
+
+from api.operations.base import Nothing
+from api.ui.moment import Moment
+from api.ui.page import Page, Region, Room, Shown
+
+
+async def view(_moment: Moment, _asked: Nothing) -> Shown:
+    """Return what the page shows."""
+    return Shown({})
+
+
+PAGE = Page(
+    "settings",
+    "/settings",
+    "Settings",
+    "settings",
+    Nothing,
+    view,
+    "settings/page.html",
+    (Region("nav", "parts/navigation.html"),),
+)
+SETTINGS = Room(pages=(PAGE,))
