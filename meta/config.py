@@ -116,9 +116,7 @@ class Config(BaseModel):
     evaluation_deadline: float = Field(120.0, gt=0, description="one evaluation of builder nix")
     evaluation_memory_mib: int = Field(4096, ge=256, description="memory of one evaluation, MiB")
     nixpkgs: str = Field("", description="flake URL of nixpkgs for the meta flake; empty leaves the input out")
-    dashboard_port: int = Field(
-        0, ge=0, le=65535, description="port of the dashboard, passed on to agents; 0: there is no dashboard"
-    )
+    dashboard_port: int = Field(0, ge=0, le=65535, description="port of the dashboard; 0: there is no dashboard")
     dashboard_address: str = Field(
         "127.0.0.1",
         description="address of the dashboard; another than loopback needs TLS or HIVE_DASHBOARD_BEHIND_PROXY",

@@ -78,10 +78,9 @@ def port(entry: AgentEntry) -> int:
     return _PORTS + (entry.settings.uid_base // 65_536) % 40_000
 
 
-def identity(agent: AgentName, entry: AgentEntry, dashboard: int = 0) -> dict[str, str]:
-    """Return the variables that identify the agent to its harness. `dashboard` is the dashboard's port, 0 for none."""
-    optional = {"HIVE_DASHBOARD_PORT": str(dashboard)} if dashboard else {}
-    return {"HIVE_LABEL": agent, "HIVE_PORT": str(port(entry)), **optional}
+def identity(agent: AgentName, entry: AgentEntry) -> dict[str, str]:
+    """Return the variables that identify the agent to its harness."""
+    return {"HIVE_LABEL": agent, "HIVE_PORT": str(port(entry))}
 
 
 def render(
@@ -90,13 +89,12 @@ def render(
     nixpkgs: str = "",
     hyperhive: str = "",
     modules: str = "",
-    dashboard: int = 0,
 ) -> bytes:
     """Return flake.nix. The same arguments give the same text; agents are sorted.
 
     `nixpkgs`, `hyperhive` and `modules` are flake URLs; `modules` is a folder whose default.nix every system imports.
-    For `dashboard` see `identity`. Without `nixpkgs` the outputs only name
-    each agent's module (`agents.<n>`). With it there is a `nixosConfigurations.<n>` per agent as well.
+    Without `nixpkgs` the outputs only name each agent's module (`agents.<n>`). With it there is a
+    `nixosConfigurations.<n>` per agent as well.
     """
     agents = sorted(desired.agents.items())
     lines = [
@@ -112,11 +110,7 @@ def render(
         "  outputs = inputs:",
         "  {",
         *(_module(name) for name, _ in agents),
-        *(
-            (_system(name, entry, bool(hyperhive), dashboard, bool(modules)) for name, entry in agents)
-            if nixpkgs
-            else []
-        ),
+        *((_system(name, entry, bool(hyperhive), bool(modules)) for name, entry in agents) if nixpkgs else []),
         "  };",
         "}",
         "",
@@ -154,7 +148,7 @@ def _input(name: AgentName, entry: AgentEntry, applied_git: Callable[[AgentName]
     return f"    {nix_string(input_name(name))} = {{ url = {url}; flake = false; }};"
 
 
-def _system(name: AgentName, entry: AgentEntry, templates: bool, dashboard: int, modules: bool) -> str:
+def _system(name: AgentName, entry: AgentEntry, templates: bool, modules: bool) -> str:
     template = "manager" if entry.settings.role is Role.MANAGER else "agent-base"
     # the template passes them to the harness's unit; without it they are for the agent's own module
     variables = "hive.agent.environment" if templates else "environment.variables"
@@ -171,10 +165,7 @@ def _system(name: AgentName, entry: AgentEntry, templates: bool, dashboard: int,
         f"          system.configurationRevision = {nix_string(entry.pin.sha)};",
         # without nixos-version, which names the commit, a commit that changes nothing gives the same system
         "          system.disableInstallerTools = inputs.nixpkgs.lib.mkDefault true;",
-        *(
-            f"          {variables}.{key} = {nix_string(value)};"
-            for key, value in identity(name, entry, dashboard).items()
-        ),
+        *(f"          {variables}.{key} = {nix_string(value)};" for key, value in identity(name, entry).items()),
         "        }",
         "      ];",
         "    };",

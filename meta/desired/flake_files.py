@@ -116,7 +116,7 @@ class Flakes:
         return FlakeFiles(self._render(desired, head.urls), prune_lock(head.lock, desired.agents.keys()))
 
     def _render(self, desired: Desired, urls: SharedUrls) -> bytes:
-        return render(desired, self._layout.applied_git, *urls, self._config.dashboard_port)
+        return render(desired, self._layout.applied_git, *urls)
 
     def files(self, desired: Desired, flake: FlakeFiles) -> dict[str, bytes]:
         """Return all files of a commit of `desired` by name."""

@@ -16,7 +16,7 @@ def linked(index: Path) -> set[Path]:
     return {(index.parent / link).resolve() for link in LINK.findall(index.read_text(encoding="utf-8"))}
 
 
-@pytest.mark.parametrize("folder", ["decisions", "howto"])
+@pytest.mark.parametrize("folder", ["dashboard", "decisions", "howto"])
 def test_the_index_of_a_folder_links_each_of_its_pages(folder: str) -> None:
     index = DOCS / folder / "README.md"
     assert sorted(set((DOCS / folder).glob("*.md")) - linked(index)) == [index]

@@ -95,7 +95,7 @@ def prepare(tree: Tree) -> None:
         entries[name] = AgentEntry(Pin(ProposalId(number), commit), ContainerSettings(role, 65_536 * (8 + number)))
     tree.meta.mkdir()
     desired = Desired(Sha("0" * 40), entries)
-    text = render(desired, lambda name: tree.folder / name / ".git", tree.nixpkgs, f"path:{hive}", dashboard=8642)
+    text = render(desired, lambda name: tree.folder / name / ".git", tree.nixpkgs, f"path:{hive}")
     (tree.meta / "flake.nix").write_bytes(text)
 
 

@@ -16,7 +16,6 @@ from tests.nix.evaluate import STUB, Evaluator, copy_of_the_repository
 
 ALICE = AgentName("alice")
 ROLES = {ALICE: Role.AGENT, MANAGER: Role.MANAGER}
-DASHBOARD = 8642
 ENTRIES: dict[AgentName, AgentEntry] = {}
 """What `built` was rendered from."""
 
@@ -33,7 +32,7 @@ def built(nix: Evaluator, tmp_path_factory: pytest.TempPathFactory) -> dict[Agen
     meta = folder / "meta"
     meta.mkdir()
     desired = Desired(Sha("0" * 40), ENTRIES)
-    text = render(desired, lambda name: folder / name / ".git", f"path:{STUB}", f"path:{hive}", dashboard=DASHBOARD)
+    text = render(desired, lambda name: folder / name / ".git", f"path:{STUB}", f"path:{hive}")
     (meta / "flake.nix").write_text(text.decode(), encoding="utf-8")
     nix.run("nix", "flake", "lock", f"path:{meta}")
     found = {}
@@ -64,15 +63,15 @@ def test_a_new_agents_first_commit_becomes_a_system(built: dict[AgentName, dict[
 
 
 @pytest.mark.parametrize("name", list(ROLES))
-def test_the_harness_is_told_its_label_and_its_ports(
+def test_the_harness_is_told_its_label_and_its_own_port_alone(
     built: dict[AgentName, dict[str, object]], name: AgentName
 ) -> None:
     units = built[name]["units"]
     assert isinstance(units, dict)
     told = units["hive-harness.service"].splitlines()
-    for key, value in identity(name, ENTRIES[name], DASHBOARD).items():
+    for key, value in identity(name, ENTRIES[name]).items():
         assert f'Environment="{key}={value}"' in told
-    assert f'Environment="HIVE_DASHBOARD_PORT={DASHBOARD}"' in told
+    assert not [line for line in told if "DASHBOARD" in line]
     assert len({line for line in told if line.startswith('Environment="HIVE_PORT=')}) == 1
 
 
