@@ -85,3 +85,10 @@ def proposal_id(value: int) -> ProposalId:
     if 0 <= value < 2**63:
         return ProposalId(value)
     raise BadInput(f"{value} is no proposal id", "see `hive pending` for the open ones")
+
+
+def operator_who(uid: int | None, user: str = "") -> str:
+    """Return an operator as tags, events and logs have it: `operator uid 1000`, or `operator anna` for a `user`."""
+    if user:
+        return f"{OPERATOR} {user}"
+    return OPERATOR if uid is None else f"{OPERATOR} uid {uid}"

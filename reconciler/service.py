@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from meta.names import AgentName
+from reconciler.access.access import Access
 from reconciler.agents.declared.follow import Declared
 from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.login import Logins
@@ -101,3 +102,4 @@ class Service:
     locks: StaleLocks
     way_out: WayOut
     answers: Answers
+    access: Access

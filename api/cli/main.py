@@ -21,6 +21,7 @@ from api.cli.commands import (
     audit,
     backup,
     cp,
+    dashboard,
     deploys,
     diff,
     digest,
@@ -65,6 +66,7 @@ VersionOption = Annotated[bool, typer.Option("--version", is_eager=True, help="p
 PARTS = (
     status,
     attention,
+    dashboard,
     proposals,
     diff,
     history,

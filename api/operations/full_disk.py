@@ -11,6 +11,7 @@ ON_THE_RESERVE = frozenset(
     {
         *("kill", "deny", "cancel", "destroy", "send", "answer", "mark_read", "discard"),
         *("network_deny", "network_revoke"),
+        *("dashboard_link", "revoke_dashboard_session", "revoke_dashboard_sessions"),
     }
 )
 """Operations that help when the disk is full, or cost one small write. Not those that make an agent run or build."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from api.operations.attention import ATTENTION
 from api.operations.base import AnyOperation, Role, Surface
+from api.operations.dashboard import DASHBOARD
 from api.operations.dead_letters import DEAD_LETTERS
 from api.operations.down import DOWN
 from api.operations.lifecycle import LIFECYCLE
@@ -42,6 +43,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     *UPKEEP,
     *USAGE,
     *LOGIN,
+    *DASHBOARD,
 )
 
 

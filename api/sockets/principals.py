@@ -1,6 +1,7 @@
 """The principal that calls. The socket on which a call arrives decides it; nothing in the request can.
 
-Operator   host.sock and http.sock; the peer's uid is recorded ("operator uid 1000")
+Operator   host.sock and http.sock; the peer's uid is recorded ("operator uid 1000"). The dashboard: the uid whose link
+           it was, or the user whom a reverse proxy named ("operator anna")
 Manager    the manager's mcp.sock
 Agent      one agent's mcp.sock
 """
@@ -11,7 +12,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from meta.names import MANAGER, AgentName
+from meta.names import MANAGER, AgentName, operator_who
 
 _CREDENTIALS = struct.Struct("3i")
 UID_RANGE = 65_536
@@ -20,14 +21,18 @@ UID_RANGE = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A person, or a person's program, on the host. `uid` is the kernel's; None if it is unknown."""
+    """A person, or a person's program, on the host. `uid` is the kernel's; None if it is unknown.
+
+    `user` is the name of a person whom a trusted reverse proxy logged in to the dashboard; such a person has no uid.
+    """
 
     uid: int | None = None
+    user: str = ""
 
     @property
     def who(self) -> str:
         """The name that is recorded in tags and logs."""
-        return "operator" if self.uid is None else f"operator uid {self.uid}"
+        return operator_who(self.uid, self.user)
 
 
 @dataclass(frozen=True, slots=True)

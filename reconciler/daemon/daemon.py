@@ -154,6 +154,8 @@ class Daemon:
             works["migration"] = self._give()
         if service.declared.configured:
             works["declared"] = service.declared.run()
+        if service.access.on:
+            works["access"] = service.access.run()
         if service.notifier.configured:
             works["notify"] = service.notifier.run()
         self._tasks += [service.background.start(name, work) for name, work in works.items()]

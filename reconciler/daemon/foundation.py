@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from meta.config import Config
 from meta.layout import Layout
 from meta.process.recorder import Recorder
+from reconciler.access.access import Access
 from reconciler.attention.ages import Ages
 from reconciler.attention.notifier import Notices
 from reconciler.common.tasks import Background
@@ -72,6 +73,7 @@ class Store:
     declared: Record[dict[str, DeclaredRecord]]
     repos: Repos
     metrics: Metrics
+    access: Access
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from meta.config import Config
 from meta.desired.repo import MetaRepo
 from meta.names import MANAGER, AgentName
 from meta.process.privilege import privilege
+from reconciler.access.access import Access
+from reconciler.access.members import Members
 from reconciler.agents.inputs import Inputs
 from reconciler.apply.apply import Apply
 from reconciler.attention.ages import Ages
@@ -244,6 +246,13 @@ def _store(here: Surroundings, roster: Roster, repos: Repos, database: Database,
         declared_records(database),
         repos,
         metrics,
+        Access(
+            database,
+            here.config,
+            Members(here.layout.http_socket),
+            on_append=wake_manager,
+            rounds=here.background.rounds("access"),
+        ),
     )
 
 

@@ -149,6 +149,7 @@ def make_service(
         locks=core.locks,
         way_out=spending.way_out,
         answers=core.answers,
+        access=store.access,
     )
 
 

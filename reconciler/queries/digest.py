@@ -60,6 +60,8 @@ COUNTED: Mapping[str, str] = MappingProxyType(
         "network_allowed": "hosts allowed for a time",
         "network_denied": "hosts denied",
         "network_revoked": "hosts taken back",
+        "dashboard_login": "logins to the dashboard",
+        "dashboard_login_refused": "refused logins to the dashboard",
         "daemon_started": "starts of the daemon",
         "daemon_failed": "failures of the daemon",
         "database_rebuilt": "rebuilt databases",

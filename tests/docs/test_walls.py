@@ -138,7 +138,7 @@ SOCKETS: dict[str, set[str]] = {
 }
 STREAMS = {"create_unix_server", "start_unix_server", "open_unix_connection", "create_unix_connection", "socketpair"}
 NETWORK: dict[str, set[str]] = {
-    "urllib": {"parse", *(f"parse.{name}" for name in ("quote", "unquote", "urlencode", "urlsplit"))},
+    "urllib": {"parse", *(f"parse.{name}" for name in ("parse_qsl", "quote", "unquote", "urlencode", "urlsplit"))},
     **{
         name: set()
         for name in ("http", "ssl", "ftplib", "smtplib", "poplib", "imaplib", "xmlrpc", "httpx", "requests", "aiohttp")

@@ -10,10 +10,13 @@ from typing import Any, cast
 
 from meta.agent_toml.seed import Start
 from meta.agent_toml.settings import AgentSettings, Budget
+from meta.config import Config
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.layout import Layout
 from meta.model import DeployKind
 from meta.names import MANAGER, AgentName, ProposalId, Sha
+from reconciler.access.access import Access
+from reconciler.access.members import Members
 from reconciler.attention.notifier import NotifyResult
 from reconciler.attention.row import Attention, Row, Severity, listed
 from reconciler.common.tasks import Background
@@ -138,6 +141,8 @@ class FakeService:
         self.budgets = Budgets(database, settings.of, self.agents, Holds(), clock=NOW)
         self.turn_records = TurnRecords(database, Metrics().turns, self.budgets.judge, clock=NOW)
         self.usage = UsageQuery(self.turn_records, self.budgets, settings, NOW)  # type: ignore[arg-type]
+        dashboard = Config.model_validate({"dashboard_port": 8420})
+        self.access = Access(database, dashboard, Members(self.layout.http_socket), clock=NOW)
         self.ends = LooseEnds(self.questions, self.reminders, self.pending, clock=NOW)
 
     async def _deployed(self, _agent: AgentName) -> AgentSettings:
@@ -203,6 +208,7 @@ class FakeService:
             locks=part(),
             way_out=part(),
             answers=part(),
+            access=self.access,
         )
 
     def record(self, call: tuple[object, ...]) -> None:

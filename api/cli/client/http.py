@@ -81,6 +81,11 @@ class Client:
         """DELETE `path` and return the JSON object of the answer."""
         return _row(self._call("DELETE", path, None, None))
 
+    def delete_rows(self, path: str) -> list[Row]:
+        """DELETE `path` and return the JSON list of objects of the answer."""
+        items = self._call("DELETE", path, None, None)
+        return [_row(item) for item in items] if isinstance(items, list) else []
+
     def events(self, after: str | None = None, query: Query | None = None) -> Stream:
         """Open the event stream. Return once it has begun.
 

@@ -253,6 +253,18 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
         f"message {_text(d, 'id')}{_with(d, ' from ', 'from')} is a dead letter: "
         f"{_text(d, 'reason') if d.get('reason') else 'it was never acknowledged'}"
     ),
+    "dashboard_login": lambda d: (
+        f"{with_names(_text(d, 'by'))} logged in to the dashboard by {_text(d, 'how')}, session {_text(d, 'session')}"
+    ),
+    "dashboard_logout": lambda d: f"{with_names(_text(d, 'of'))} logged out, session {_text(d, 'session')}",
+    "dashboard_session_revoked": lambda d: (
+        f"session {_text(d, 'session')} of {with_names(_text(d, 'of'))} was ended"
+        f"{with_names(_with(d, ' by ', 'by'))}{_with(d, ': ', 'why')}"
+    ),
+    "dashboard_login_refused": lambda d: (
+        f"a login to the dashboard was refused{_with(d, ', from ', 'address')}{_with(d, ': ', 'why')}"
+        f"{_with(d, ' (', 'count', ' since the last report)') if d.get('count') != 1 else ''}"
+    ),
     "daemon_started": lambda d: f"the daemon started{_with(d, ', revision ', 'revision')}",
     "agents_declared": lambda d: (
         f"{_text(d, 'by') or 'the host'} declares {_count(d, 'agents')} agents{_unusable(d.get('unusable'))}"

@@ -1,28 +1,44 @@
-"""The login of a request, which the guard puts into its scope."""
+"""The login of a request: who looks or acts, and the token that each of the page's forms carries."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any
 
-from api.http.requests import HttpRequest
+from litestar import Request
+
 from api.sockets.principals import Operator
+from reconciler.store.access import Session
+
+KEY = "login"
+"""Where the guard puts the login in the scope's state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A browser that has logged in. `session` names it in lists, `csrf` is the token of its forms.
+    """A browser that is logged in, for one request.
 
-    `revoked` is set when the session ends.
+    `session` is the session's id, "" for a user whom a reverse proxy logs in with each request. `revoked` is set when
+    the session ends: streams end then. `record` is the session itself, None without one.
     """
 
     session: str
     operator: Operator
     csrf: str
-    revoked: asyncio.Event = field(default_factory=asyncio.Event)
+    revoked: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
+    record: Session | None = None
 
 
-def login_of(request: HttpRequest) -> Login:
-    """Return the login of a request that has passed the guard."""
-    return cast("Login", request.scope["state"]["login"])
+def login_of(request: Request[Any, Any, Any]) -> Login:
+    """Return the login of a request that the guard let through. Raise LookupError where it asks for none."""
+    login = maybe_login_of(request)
+    if login is None:
+        raise LookupError(f"{request.scope['path']} is open to all: it has no login")
+    return login
+
+
+def maybe_login_of(request: Request[Any, Any, Any]) -> Login | None:
+    """Return the login, also on paths that are open to all; None without one."""
+    login = request.scope.get("state", {}).get(KEY)
+    return login if isinstance(login, Login) else None

@@ -69,6 +69,11 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "question_answered": "A question was answered, has expired, or was cancelled.",
         "broadcast_missed": "A message to all did not reach those whose inboxes were full.",
         "message_dead": "A message had its last attempt without an ack; it is a dead letter now.",
+        # the dashboard
+        "dashboard_login": "A browser was logged in to the dashboard.",
+        "dashboard_logout": "A browser was logged out of the dashboard by its own user.",
+        "dashboard_session_revoked": "A session of the dashboard was ended by an operator, or as its user is none now.",
+        "dashboard_login_refused": "A login to the dashboard was refused.",
         # the daemon
         "daemon_started": "The daemon began to reconcile.",
         "agents_declared": "The host's configuration declared agents: this daemon has not read it before.",

@@ -37,7 +37,7 @@ Json = dict[str, Any]
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 UNIONS = {Surface.HOST: HostRequest, Surface.MANAGER: ManagerRequest, Surface.AGENT: AgentRequest}
 LINES = tuple(UNIONS)
-RAW = {"events", "live", "live_events", "backup", "metrics", "healthz", "wait", "state"}
+RAW = {"dashboard_link", "events", "live", "live_events", "backup", "metrics", "healthz", "wait", "state"}
 """Answers that are files, streams or full of times; each has tests of its own."""
 
 EXAMPLES: dict[str, Json] = {
@@ -119,6 +119,9 @@ EXAMPLES: dict[str, Json] = {
     "reminders": {"agent": "alice"},
     "count_pending_reminders": {},
     "loose_ends": {},
+    "dashboard_sessions": {},
+    "revoke_dashboard_session": {"session": 1},
+    "revoke_dashboard_sessions": {"keep": 1},
     "cancel_loose_end": {"kind": "question", "id": 1},
 }
 CASES = [

@@ -1,0 +1,107 @@
+"""`hive dashboard`: a link that logs a browser in, and the browsers that are logged in.
+
+Annotations are read at run time here, so evaluation is not postponed.
+"""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typing_extensions import override
+
+from api.cli.client.http import Client, Row
+from api.cli.command import LOOK, JsonOption, command
+from api.cli.render import console, times
+from api.cli.render.users import with_names
+from api.cli.terminal import browser
+from meta.errors import BadInput
+
+LINK = "link"
+HELP = "Log a browser in to the dashboard, and see or end the logins of browsers."
+HEADINGS = ("ID", "WHO", "BY", "SINCE", "LAST USED", "BROWSER")
+OPTIONAL = ("BROWSER", "BY")
+"""Columns that a narrow terminal leaves out, in this order."""
+EMPTY = "no browser is logged in; `hive dashboard` prints a link"
+
+SessionArgument = Annotated[
+    int | None, typer.Argument(metavar="ID", help="the number of the session", show_default=False)
+]
+
+
+class _Dashboard(TyperGroup):
+    """The group. `hive dashboard` is short for `hive dashboard link`."""
+
+    @override
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `link` before what names no command."""
+        named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        if not named and not ctx.resilient_parsing and not (args and not args[0].startswith("-")):
+            args = [LINK, *args]
+        return super().parse_args(ctx, args)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to `app`."""
+    group = typer.Typer(help=HELP, cls=_Dashboard, subcommand_metavar="[COMMAND] ...")
+    showing = ("hive dashboard", "hive dashboard link --no-open", "hive dashboard --json | jq -r .address")
+    command(group, LINK, LOOK, examples=showing)(link)
+    command(group, "sessions", LOOK, examples=("hive dashboard sessions",))(sessions)
+    command(group, "revoke", LOOK, examples=("hive dashboard revoke 3", "hive dashboard revoke --all"))(revoke)
+    app.add_typer(group, name="dashboard", rich_help_panel=LOOK)
+
+
+def link(
+    client: Client,
+    no_open: Annotated[bool, typer.Option("--no-open", help="print the link only, do not open a browser")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Print a link that logs one browser in as you: once, within five minutes.
+
+    Where there is a graphical session and stdout is a terminal, the browser is opened too. The link is a secret.
+    """
+    made = client.post("/api/dashboard/links")
+    if json:
+        console.write_json(made)
+        return
+    console.write(made["address"])
+    console.flush()
+    if sys.stdout.isatty() and not no_open and browser.show(made["address"]):
+        console.progress("it is opened in your browser")
+    console.progress(f"it logs one browser in, until {times.short_time(made['ends_at'])}; give it to nobody")
+
+
+def sessions(client: Client, json: JsonOption = False) -> None:
+    """List the browsers that are logged in, the one that was used last first."""
+    rows = client.rows("/api/dashboard/sessions")
+    if json:
+        console.write_json(rows)
+        return
+    console.table(HEADINGS, map(_row, rows), empty=EMPTY, optional=OPTIONAL)
+
+
+def revoke(
+    client: Client,
+    session: SessionArgument = None,
+    all: Annotated[bool, typer.Option("--all", help="all of them")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Log a browser out, or all of them. Their open pages end within a second."""
+    if (session is None) != all:
+        raise BadInput("give the number of one session, or --all", "`hive dashboard sessions` lists them")
+    if all:
+        ended = client.delete_rows("/api/dashboard/sessions")
+    else:
+        ended = [client.delete(f"/api/dashboard/sessions/{session}")]
+    if json:
+        console.write_json(ended)
+        return
+    for row in ended:
+        console.write(f"session {row['id']} of {with_names(row['by'])} is ended")
+    if not ended:
+        console.write("no browser was logged in")
+
+
+def _row(row: Row) -> tuple[object, ...]:
+    since, used = times.age(row["made_at"]), times.age(row["used_at"])
+    return (row["id"], with_names(row["by"]), row["how"], since, used, row["browser"])

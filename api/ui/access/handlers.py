@@ -1,0 +1,71 @@
+"""Log in and log out. The guard has checked the host and the origin of each request before."""
+
+from __future__ import annotations
+
+from litestar import MediaType, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+
+from api.http.problems import problem_of
+from api.http.requests import HttpRequest
+from api.ui.access.checks import field_of, local_path
+from api.ui.access.headers import cookie_name, set_cookie
+from api.ui.access.login import maybe_login_of
+from api.ui.access.page import login_page
+from meta.errors import HiveError, Refused, TransientError
+from reconciler.access.access import Access, Opened
+
+
+def login_handlers(access: Access) -> tuple[HTTPRouteHandler, ...]:
+    """Return the handlers of /login and /logout."""
+
+    @get("/login", media_type=MediaType.HTML)
+    async def show_login(request: HttpRequest) -> str:
+        """Show how to log in. The token of a link is in the fragment, which only the browser sees."""
+        return login_page(local_path(request.query_params.get("next", "/")))
+
+    @post("/login", status_code=303)
+    async def log_in(request: HttpRequest) -> Response[str]:
+        """Use a link up, set the cookie, and go to the page that was asked for."""
+        body = await request.body()
+        asked, token = local_path(field_of(body, "next")), field_of(body, "token").strip()
+        login = maybe_login_of(request)
+        before = login.record if login is not None else None
+        try:
+            opened = await access.log_in(token, request.headers.get("user-agent", ""), address_of(request), before)
+        except HiveError as error:
+            return refused(error, asked)
+        return entered(access, opened, asked)
+
+    @post("/logout", status_code=303)
+    async def log_out(request: HttpRequest) -> Response[str]:
+        """End the session of this browser. A reverse proxy's own login stays as it is."""
+        login = maybe_login_of(request)
+        if login is not None and login.record is not None:
+            await access.log_out(login.record)
+        expired = set_cookie(cookie_name(access.instance), "", secure=access.origin().secure, seconds=0)
+        return Response("", status_code=303, headers={"location": "/login", "set-cookie": expired})
+
+    return show_login, log_in, log_out
+
+
+def entered(access: Access, opened: Opened, asked: str) -> Response[str]:
+    """Return the answer that sets the cookie of a new session and leads to `asked`."""
+    name, seconds = cookie_name(access.instance), access.lifetime.most
+    cookie = set_cookie(name, opened.token, secure=access.origin().secure, seconds=seconds)
+    return Response("", status_code=303, headers={"location": local_path(asked), "set-cookie": cookie})
+
+
+def refused(error: HiveError, asked: str) -> Response[str]:
+    """Return the login page with why a login failed. Nothing of the request is shown."""
+    headers = {}
+    if isinstance(error, TransientError) and error.retry_after is not None:
+        headers["retry-after"] = str(int(error.retry_after))
+    status = 429 if headers else 401 if isinstance(error, Refused) else problem_of(error)["status"]
+    page = login_page(asked, why=f"{error.summary}: {error.hint}" if error.hint else error.summary)
+    return Response(page, status_code=status, media_type=MediaType.HTML, headers=headers)
+
+
+def address_of(request: HttpRequest) -> str:
+    """Return the address that a request came from; behind a reverse proxy it is the proxy's."""
+    client = request.scope.get("client")
+    return str(client[0]) if client else ""

@@ -1,0 +1,59 @@
+"""The user whom a reverse proxy has logged in. Its header counts only from the addresses that the operator named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from api.http.asgi import Scope
+from api.ui.access.headers import values
+from meta.config import Config
+from meta.errors import BadInput
+from reconciler.access.rules import user_name
+
+Address = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """The trusted proxies, and the header in which they name the user. Without a header none is believed."""
+
+    addresses: frozenset[Address] = frozenset()
+    header: bytes = b""
+
+    @classmethod
+    def of(cls, config: Config) -> Proxies:
+        """Return what the settings say. Raise BadInput for what is no address, and for a header without proxies."""
+        try:
+            addresses = frozenset(map(ip_address, config.dashboard_proxies.split()))
+        except ValueError as error:
+            raise BadInput(
+                f"HIVE_DASHBOARD_PROXIES: {error}", "write the addresses of your proxies: 127.0.0.1 ::1"
+            ) from None
+        header = config.dashboard_login_header.lower().encode()
+        if header and not (addresses and config.dashboard_behind_proxy):
+            raise BadInput(
+                "HIVE_DASHBOARD_LOGIN_HEADER without HIVE_DASHBOARD_BEHIND_PROXY and HIVE_DASHBOARD_PROXIES",
+                "anybody could send the header: name the addresses of your proxies, or leave it out",
+            )
+        return cls(addresses, header)
+
+    def user(self, scope: Scope) -> str:
+        """Return the user whom a trusted proxy names; "" if none does. Raise BadInput if it names no user or two."""
+        if not self.header or peer(scope) not in self.addresses:
+            return ""
+        named = [value for value in values(scope, self.header) if value]
+        if len(named) > 1:
+            raise BadInput("the proxy's login header is there twice", "let the proxy remove that of its clients")
+        return user_name(named[0]) if named else ""
+
+
+def peer(scope: Scope) -> Address | None:
+    """Return the address of the peer; None if it has none. A mapped IPv4 address is the IPv4 address."""
+    client = scope.get("client")
+    try:
+        address = ip_address(client[0]) if client else None
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
