@@ -1,0 +1,1 @@
+"""The dashboard in Debian's Chromium, against a real daemon."""
