@@ -240,6 +240,8 @@ class Status:
     """Its HIVE_AGENT_PROGRAMS."""
     attention: dict[str, int] = field(default_factory=dict)
     """The number of rows of the attention list, by severity."""
+    dashboard: str = ""
+    """The origin of the dashboard; "" without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Alarm:
 @dataclass(frozen=True, slots=True)
 class Alarms:
     """The alarms of the daemon: about its background tasks, meta, the disk, file descriptors, stale locks in meta,
-    databases set aside, a missing manager, the watch on proposed repos, and the way out.
+    databases set aside, a missing manager, the watch on proposed repos, the way out, and the dashboard.
     """
 
     tasks: tuple[Alarm, ...] = ()
@@ -39,6 +39,7 @@ class Alarms:
     no_manager: tuple[Alarm, ...] = ()
     watching: tuple[Alarm, ...] = ()
     way_out: tuple[Alarm, ...] = ()
+    dashboard: tuple[Alarm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Facts:
     and files, `over_budget` the agents whose budget of the day is used up. `requests` are pending: for hosts.
     `rollout` is the last one if it failed.
     `unlisted` counts what was not read because a list has a limit.
-    `now` is the moment.
+    `now` is the moment. `origin` is that of the dashboard, "" without one.
     """
 
     agents: tuple[AgentStatus, ...] = ()
@@ -71,3 +72,4 @@ class Facts:
     alarms: Alarms = Alarms()
     unlisted: int = 0
     now: float = 0.0
+    origin: str = ""

@@ -10,6 +10,7 @@ from meta.names import AgentName
 from meta.text import one_line
 from reconciler.attention import sources
 from reconciler.attention.facts import Facts
+from reconciler.attention.links import link
 from reconciler.attention.row import Row, Severity
 from reconciler.attention.sources import Draft
 
@@ -40,6 +41,7 @@ KINDS = (
     Kind("meta-lock", Severity.HIGH, sources.locks),
     Kind("no-manager", Severity.HIGH, sources.no_manager),
     Kind("way-out", Severity.HIGH, sources.way_out),
+    Kind("dashboard", Severity.HIGH, sources.dashboard),
     Kind("rollout-failed", Severity.HIGH, sources.rollout),
     Kind("agent-failed", Severity.HIGH, sources.failed),
     Kind("deploy-failed", Severity.HIGH, sources.failed_deploys),
@@ -96,7 +98,10 @@ def collect(facts: Facts, seen: FirstSeen, now: float) -> tuple[Row, ...]:
     own = {key: now if draft.since is None else float(draft.since) for key, (_, draft) in drafts.items()}
     unsure = {key for key, (_, draft) in drafts.items() if draft.since is None or draft.observed}
     first = seen.note({key: own[key] for key in unsure}, now)
-    rows = [_row(key, kind, draft, first[key] if key in unsure else own[key]) for key, (kind, draft) in drafts.items()]
+    rows = [
+        _row(key, kind, draft, first[key] if key in unsure else own[key], facts.origin)
+        for key, (kind, draft) in drafts.items()
+    ]
     return tuple(sorted(rows, key=lambda row: (row.severity.rank, row.since, row.key)))
 
 
@@ -106,16 +111,18 @@ def count_kinds(rows: Sequence[Row]) -> dict[tuple[str, str], int]:
     return {(kind.name, kind.severity.value): counted[kind.name] for kind in KINDS}
 
 
-def _row(key: str, kind: Kind, draft: Draft, since: float) -> Row:
+def _row(key: str, kind: Kind, draft: Draft, since: float, origin: str) -> Row:
+    key, agent = one_line(key), None if draft.agent is None else AgentName(one_line(draft.agent, TITLE_LIMIT))
     return Row(
-        key=one_line(key),
+        key=key,
         kind=kind.name,
         severity=kind.severity,
-        agent=None if draft.agent is None else AgentName(one_line(draft.agent, TITLE_LIMIT)),
+        agent=agent,
         since=since,
         title=one_line(draft.title, TITLE_LIMIT),
         detail=_detail(draft.detail, draft.remedy),
         command=one_line(draft.command),
+        link=link(origin, kind.name, key, agent),
     )
 
 

@@ -40,8 +40,8 @@ class Row:
 
     `key` stays the same for as long as the row is about the same thing. `title` has only hive's own words, names of
     agents and numbers, so that it may be sent away. `detail` may be text of others, cleaned, on one line. `command`
-    shows more of it and changes nothing; the command that mends it is in `detail`. `link` is its page, None while
-    there is none.
+    shows more of it and changes nothing; the command that mends it is in `detail`. `link` is its page, None
+    without a dashboard.
     """
 
     key: str

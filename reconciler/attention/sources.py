@@ -90,6 +90,11 @@ def way_out(facts: Facts) -> Iterator[Draft]:
         yield Draft(_digest(alarm.text), "the agents' way out has a problem", "hive doctor", alarm.text)
 
 
+def dashboard(facts: Facts) -> Iterator[Draft]:
+    """Yield what keeps the dashboard from being served, or will."""
+    return _alarms(facts.alarms.dashboard, "the dashboard has a problem", "hive doctor")
+
+
 def rollout(facts: Facts) -> Iterator[Draft]:
     """Yield the rebuild of all agents that ended at one that failed."""
     last = facts.rollout

@@ -84,6 +84,7 @@ class AttentionFacts:
             no_manager=() if MANAGER in shown else (Alarm("manager", self._no_manager()),),
             watching=tuple(Alarm("proposed", note) for note in self.discovery.notes()),
             way_out=tuple(Alarm("way-out", note) for note in self.way_out.notes()),
+            dashboard=tuple(Alarm(part, text) for part, text in self.world.metrics.dashboard.troubles()),
         )
 
     def _meta(self) -> Iterator[Alarm]:
@@ -148,6 +149,7 @@ class AttentionFacts:
             requests=tuple(await self.requests.pending()),
             alarms=alarms,
             now=now,
+            origin=self.world.metrics.dashboard.origin,
             unlisted=max(0, status.questions - len(questions)) + max(0, status.dead_letters - len(letters)) + more,
         )
 

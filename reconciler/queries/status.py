@@ -118,6 +118,7 @@ class StatusQuery:
             questions=await self.facts.questions.count(OPERATOR),
             rollout=rollout,
             disk=self.facts.disk.describe_limit(),
+            dashboard=self.world.metrics.dashboard.origin,
         )
 
     def _rollout_of_note(self) -> Rollout | None:
@@ -205,7 +206,7 @@ def _notes(alarms: Alarms, of_backend: Iterable[str], rollout: Rollout | None) -
     for alarm in (*alarms.tasks, *alarms.meta, *alarms.disk, *alarms.descriptors, *alarms.locks, *alarms.set_aside):
         yield alarm.text
     yield from of_backend
-    for alarm in (*alarms.no_manager, *alarms.watching, *alarms.way_out):
+    for alarm in (*alarms.no_manager, *alarms.watching, *alarms.way_out, *alarms.dashboard):
         yield alarm.text
     if rollout is not None:
         yield f"rebuild --all: {rollout.describe()}"

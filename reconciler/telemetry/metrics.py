@@ -28,6 +28,7 @@ from meta.errors import BadInput, BuildFailed, Conflict, HiveError, NotFound, Re
 from meta.names import AgentName
 from reconciler.plan import steps
 from reconciler.plan.phases import PHASES
+from reconciler.telemetry.dashboard import DashboardState
 from reconciler.telemetry.descriptors import Descriptors
 from reconciler.telemetry.egress import EgressMetrics, EgressView
 from reconciler.telemetry.pauses import Pauses
@@ -163,6 +164,7 @@ class Metrics:
         self.messages = MessageCounters(here)
         self.turns = TurnCounters(here)
         self.egress = EgressMetrics(here)
+        self.dashboard = DashboardState()
 
     def _gauges(self) -> None:
         here = self.registry
@@ -194,6 +196,9 @@ class Metrics:
         self.dead = Gauge("hive_dead_letters", "Messages that were given up", ["inbox"], registry=here)
         self.refused_tips = Gauge("hive_refused_tips", "Branches whose commit is no proposal", ["agent"], registry=here)
         self.unwatched = Gauge("hive_watching_failed", "1 while proposed repos cannot be watched", registry=here)
+        self.no_dashboard = Gauge(
+            "hive_dashboard_failed", "1 while the dashboard that the settings ask for is not served", registry=here
+        )
         self.outdated = Gauge("hive_agents_outdated", "Agents that another hive built", registry=here)
         self.rollout_failed = Gauge(
             "hive_rollout_failed", "1 while the last rebuild of all agents is one that failed", registry=here
@@ -278,6 +283,7 @@ class Metrics:
         for gauge in (*of_agents, self.dead, self.refused_tips, self.attention):
             gauge.clear()
         self.egress.show(EgressView(), ())
+        self.no_dashboard.set(self.dashboard.wanted and not self.dashboard.served)
         self.snapshot_ok.set(snapshot is not None)
         self.queue_depth.set(queue)
         longest = self.pauses.longest()

@@ -156,6 +156,7 @@ PARSERS: dict[str, set[str]] = {
 NO_SOCKETS = {
     "api/cli/client/paths.py": "connects the socket that its caller made",
     "api/lines/connection.py": "has a connection that api/lines/server.py accepted",
+    "api/ui/server.py": "listens on a port for the dashboard: see Network",
     "api/sockets/principals.py": "asks the kernel for the uid of a peer",
     "reconciler/egress/own_address.py": "asks the kernel where it would send, and from which address; no byte is sent",
     "reconciler/egress/gate.py": "names the type of a connection that reconciler/egress/resolver.py made",

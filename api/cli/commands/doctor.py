@@ -138,6 +138,7 @@ def _ask(client: Client) -> dict[str, Any] | None:
     answer["agents"] = [_agent(row) for row in status["agents"]]
     if isinstance(status.get("programs_path"), str):  # an older daemon does not have it
         answer["path"], answer["named"] = status["programs_path"], str(status.get("programs_named", ""))
+    answer["dashboard"] = str(status.get("dashboard", ""))  # an older daemon does not have it
     try:
         client.get("/healthz")
     except HiveError as error:

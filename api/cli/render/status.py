@@ -43,6 +43,7 @@ def show(status: Row) -> None:
             ("uids", status["uids"]),
             ("programs", status.get("programs")),  # an older daemon does not have it
             ("disk", status.get("disk")),  # an older daemon does not have it
+            ("dashboard", status.get("dashboard")),  # an older daemon does not have it
             ("meta", texts.short_commit(status["meta_head"])),
         )
     )

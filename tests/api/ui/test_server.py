@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from api.http import agent
 from api.http.asgi import App, Message, Receive, Scope, Send
 from api.ui import server as servers
 from api.ui.server import TcpServer, listen
@@ -141,3 +142,22 @@ async def test_the_end_of_the_server_ends_a_stream_that_does_not_end_by_itself(
         assert b"200 OK" in await reader.read(100)
     writer.close()
     assert caplog.records == []
+
+
+async def test_a_reader_that_stops_reading_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "SEND_DEADLINE", 0.05)
+    ended = asyncio.Event()
+
+    async def flood(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        leaving = asyncio.ensure_future(receive())
+        while not leaving.done():
+            await send({"type": "http.response.body", "body": b"x" * 2**16, "more_body": True})
+            await asyncio.sleep(0)
+        ended.set()
+
+    async with serving(app=flood) as port:
+        with socket.create_connection(("127.0.0.1", port)) as peer:
+            peer.sendall(REQUEST)
+            await ended.wait()

@@ -61,6 +61,7 @@ CASES: dict[str, Facts] = {
     "meta-lock": Facts(alarms=Alarms(locks=(Alarm("meta", "/s/meta/.git/index.lock was left"),))),
     "no-manager": Facts(alarms=Alarms(no_manager=(Alarm("manager", "there is no manager"),))),
     "way-out": Facts(alarms=Alarms(way_out=(Alarm("way-out", "hive-egress does not answer"),))),
+    "dashboard": Facts(alarms=Alarms(dashboard=(Alarm("listen", "port 8420 is in use"),))),
     "rollout-failed": Facts(rollout=ROLLOUT),
     "agent-failed": Facts(agents=(agent("failed", reason=EVIL, remedy="`hive restart alice`"),)),
     "deploy-failed": Facts(agents=(agent("running"),), failed=(failed_deploy(4),)),
@@ -117,6 +118,7 @@ COMMANDS = {
     "agent-condition": "hive plan alice",
     "watching": "hive doctor",
     "way-out": "hive doctor",
+    "dashboard": "hive doctor",
     "messages": "hive inbox",
 }
 READING = {

@@ -14,7 +14,7 @@ from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
 from reconciler.plan.phases import GIVEN_UP, PHASES, REMEDIES
 from reconciler.store.offline import read_contents
-from reconciler.upkeep.doctor.checks import declared
+from reconciler.upkeep.doctor.checks import dashboard, declared
 from reconciler.upkeep.doctor.checks.base import AgentRow, Finding, Subject, Verdict, ok
 
 WAITING = frozenset({"needs-login", "over-budget"})
@@ -33,7 +33,7 @@ async def notes(subject: Subject) -> list[Finding]:
 
 
 def _is_elsewhere(note: str) -> bool:
-    return note.startswith(_OTHER_CHECKS) or "system bus" in note or declared.is_about(note)
+    return note.startswith((*_OTHER_CHECKS, *dashboard.ABOUT)) or "system bus" in note or declared.is_about(note)
 
 
 async def agents(subject: Subject) -> list[Finding]:

@@ -67,7 +67,7 @@ class Daemon:
     """The answers of the daemon behind http.sock. `trouble` is its problem, or "".
 
     `notes` and `agents` are those of `hive status`. `path` is the PATH on which it looks for programs, None if it does
-    not say; `named` is its HIVE_AGENT_PROGRAMS.
+    not say; `named` is its HIVE_AGENT_PROGRAMS. `dashboard` is the origin of its dashboard, or "".
     """
 
     state: str
@@ -81,6 +81,7 @@ class Daemon:
     agents: tuple[AgentRow, ...] = ()
     path: str | None = None
     named: str = ""
+    dashboard: str = ""
 
 
 @dataclass(frozen=True, slots=True)
