@@ -11,6 +11,7 @@ in
     ./host/nix-users.nix
     ./host/accounts.nix
     ./host/daemon.nix
+    ./host/dashboard.nix
     ./host/privileged.nix
     ./host/containers.nix
     ./host/credentials.nix

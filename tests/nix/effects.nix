@@ -28,6 +28,7 @@ let
       packages = text (map toString config.environment.systemPackages);
       helper = text (config.systemd.services.hive-privileged.serviceConfig.ExecStart.content or "");
       egress = text (config.systemd.services.hive-egress.serviceConfig.ExecStart.content or "");
+      firewall = text config.networking.firewall.allowedTCPPorts;
       warnings = text config.warnings;
       refused = text (map (one: one.message) (builtins.filter (one: !one.assertion) config.assertions));
     };

@@ -26,6 +26,8 @@ class Effect:
 NETWORK = "etc hive/network.toml"
 PY = 'services.hive.network.groups.py = [ "pypi.org" ];'
 KEY = 'services.hive.network.credentials.alice.file = "/run/secrets/k";'
+ENV = "etc hive/daemon.env"
+DASHBOARD = "services.hive.dashboard.enable = true;"
 
 HOST = {
     "enable": Effect("false", "unit hive.service", None),
@@ -64,6 +66,18 @@ HOST = {
     "network.credentials.<name>.agents": Effect('[ "bob" ]', NETWORK, '"agents" = ["bob"]', KEY),
     "network.credentials.<name>.paths": Effect('[ "GET /v1/" ]', NETWORK, '"paths" = ["GET /v1/"]', KEY),
     "network.file": Effect('"/etc/hive-network.toml"', "egress", "--network /etc/hive-network.toml"),
+    "dashboard.enable": Effect("true", ENV, 'HIVE_DASHBOARD_PORT="8420"'),
+    "dashboard.port": Effect("9000", ENV, 'HIVE_DASHBOARD_PORT="9000"', DASHBOARD),
+    "dashboard.address": Effect('"127.0.0.2"', ENV, 'HIVE_DASHBOARD_ADDRESS="127.0.0.2"', DASHBOARD),
+    "dashboard.origin": Effect('"https://h.example"', ENV, 'HIVE_DASHBOARD_ORIGIN="https://h.example"', DASHBOARD),
+    "dashboard.behindProxy": Effect("true", ENV, 'HIVE_DASHBOARD_BEHIND_PROXY="true"', DASHBOARD),
+    "dashboard.openFirewall": Effect("true", "firewall", "8420", DASHBOARD),
+    "dashboard.tls.certificate": Effect(
+        '"/run/secrets/c"', "unit hive.service", "LoadCredential=dashboard-certificate:/run/secrets/c", DASHBOARD
+    ),
+    "dashboard.tls.key": Effect(
+        '"/run/secrets/k"', "unit hive.service", "LoadCredential=dashboard-key:/run/secrets/k", DASHBOARD
+    ),
     "settings": Effect("{ builds = 7; }", "etc hive/daemon.env", 'HIVE_BUILDS="7"'),
 }
 """By the option's name below `services.hive`."""

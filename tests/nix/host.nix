@@ -39,6 +39,7 @@ let
       .serviceConfig.ExecStart.content;
     egress = (config.systemd.services.hive-egress or { serviceConfig.ExecStart.content = null; })
       .serviceConfig.ExecStart.content;
+    ports = config.networking.firewall.allowedTCPPorts;
     network = config.environment.etc."hive/network.toml".text or null;
     failed = map (one: one.message) (builtins.filter (one: !one.assertion) config.assertions);
     inherit (config) warnings;
@@ -68,6 +69,19 @@ in
       };
     };
     notifying = hive { settings.notify_file = "/run/secrets/notify"; };
+    dashing = hive { dashboard.enable = true; };
+    dashingAll = hive {
+      dashboard = {
+        enable = true;
+        port = 8443;
+        address = "100.64.0.7";
+        origin = "https://bee.example:8443";
+        tls.certificate = "/var/lib/certs/bee.crt";
+        tls.key = "/var/lib/certs/bee.key";
+        openFirewall = true;
+      };
+    };
+    dashingBySetting = hive { settings.dashboard_port = 8000; };
     fetching = hive { settings.nixpkgs = "github:NixOS/nixpkgs/nixos-26.05"; };
     sharing = hive { settings.agent_modules = "github:example/modules"; };
     tracing = hive { } // {
@@ -229,6 +243,21 @@ in
     keyKindless = hive { network.credentials.work.file = "/run/secrets/x"; };
     keyNowhere = hive { network.credentials.http.file = "/run/secrets/x"; };
     ceilingUnknown = hive { network.ceiling = [ "@rust" ]; };
+    dashboardLow = hive { dashboard = { enable = true; port = 443; }; };
+    dashboardOpen = hive { dashboard = { enable = true; address = "0.0.0.0"; origin = "http://localhost:8420"; }; };
+    dashboardNameless = hive { dashboard = { enable = true; address = "::"; behindProxy = true; }; };
+    dashboardHttps = hive { dashboard = { enable = true; origin = "https://bee.example"; }; };
+    dashboardHalf = hive {
+      dashboard = { enable = true; origin = "https://bee.example"; tls.key = "/var/lib/certs/bee.key"; };
+    };
+    dashboardKeyStored = { pkgs, ... }: hive {
+      dashboard = {
+        enable = true;
+        origin = "https://bee.example";
+        tls.certificate = "/var/lib/certs/bee.crt";
+        tls.key = pkgs.writeText "key" "k";
+      };
+    };
     longAgent = hive { agents.twelve-chars = { }; };
     reservedAgent = hive { agents.operator = { }; };
     agentTaken = hive { agents.alice = { }; } // { containers.alice = { }; };
@@ -253,7 +282,7 @@ in
       }))).failed;
 
   # whether each assertion holds where everything is right: one per assertion
-  assertions = map (one: one.assertion) (system (hive { })).assertions;
+  assertions = map (one: one.assertion) (system (hive { dashboard.enable = true; })).assertions;
 
   refused = lib.mapAttrs (_: module: !(tried (view (system module))).success) {
     unknownSetting = hive { settings.bilds = 1; };

@@ -78,7 +78,7 @@ def other(default: Any, field: dict[str, Any]) -> Any:
     """Return a value of a daemon's setting that is not its default."""
     words = {"^(off|idle|all)$": "all", "^(auto|console|journal|json)$": "json", "^(critical|high|normal|low)$": "low"}
     words |= {"^(script|claude|codex|gemini|opencode|claude-acp)$": "codex"}
-    words |= {"^(required|unsafe-none)$": "unsafe-none"}
+    words |= {"^(required|unsafe-none)$": "unsafe-none", "^[A-Za-z0-9-]{0,60}$": "Remote-User"}
     if isinstance(default, bool):
         return not default
     if isinstance(default, str):

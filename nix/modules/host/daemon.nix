@@ -10,7 +10,7 @@ let
   state = toString cfg.stateDir;
   runtime = toString cfg.runtimeDir;
 
-  # The daemon listens on unix sockets only. It connects to a network for notifications, for traces and to fetch flakes
+  # The daemon listens on unix sockets, and on one port if there is a dashboard. It connects to a network for notifications, for traces and to fetch flakes
   # that are elsewhere; agents of backend `local` are its children and may have its network.
   unset = value: value == null || value == "";
   here = url: unset url || lib.hasPrefix "path:" url || lib.hasPrefix "git+file:" url || lib.hasPrefix "/" url;
@@ -22,6 +22,11 @@ let
     || !here cfg.settings.nixpkgs
     || !here cfg.settings.hyperhive
     || !here cfg.settings.agent_modules;
+
+  isSet = value: value != null && value != "" && value != 0;
+  hasDashboard = isSet cfg.settings.dashboard_port;
+  address = cfg.settings.dashboard_address;
+  isLocal = !isSet address || lib.hasPrefix "127." address || address == "::1" || address == "localhost";
 in
 {
   config = lib.mkIf cfg.enable {
@@ -109,7 +114,7 @@ in
         # A /proc with masks could not be mounted again inside: so no ProtectKernelTunables, ProtectKernelLogs,
         # ProtectProc or ProcSubset; and no ProtectHostname, because a sandbox has a host name of its own.
         RestrictNamespaces = "user mnt pid net ipc uts cgroup";
-        RestrictAddressFamilies = "AF_UNIX AF_NETLINK" + lib.optionalString needsNetwork " AF_INET AF_INET6";
+        RestrictAddressFamilies = "AF_UNIX AF_NETLINK" + lib.optionalString (needsNetwork || hasDashboard) " AF_INET AF_INET6";
         SystemCallFilter = [
           "@system-service"
           "@mount"
@@ -118,10 +123,9 @@ in
         ];
         SystemCallErrorNumber = "EPERM";
       }
-      // lib.optionalAttrs (!needsNetwork) {
-        PrivateNetwork = true;
-        IPAddressDeny = "any";
-      }
+      // lib.optionalAttrs (!needsNetwork && !hasDashboard) { PrivateNetwork = true; }
+      // lib.optionalAttrs (!needsNetwork && isLocal) { IPAddressDeny = "any"; }
+      // lib.optionalAttrs (!needsNetwork && hasDashboard && isLocal) { IPAddressAllow = "localhost"; }
       // lib.optionalAttrs (cfg.watchdog != null) { WatchdogSec = cfg.watchdog; };
     };
   };
