@@ -25,6 +25,7 @@ index 1111111..2222222 100644
 +name = "opus"
  effort = "high"
 """
+MINUS = "\N{MINUS SIGN}"
 HOSTILE = "<script>alert(1)</script>\"'&{{ 1 }}\u202e"
 
 
@@ -48,7 +49,7 @@ def test_a_diff_has_the_structure_of_the_visual_standard(macros: Environment) ->
     assert "<summary>11 unchanged lines</summary>" in text
     assert [line for line in text.splitlines() if line.startswith('<div class="ln')] == [
         '<div class="ln" data-o="12" data-n="12"><i> </i><span>[model]</span></div>',
-        '<div class="ln d" data-o="13" data-n=""><i>\N{MINUS SIGN}</i><span>name = &#34;<del>haiku</del>&#34;</span></div>',
+        f'<div class="ln d" data-o="13" data-n=""><i>{MINUS}</i><span>name = &#34;<del>haiku</del>&#34;</span></div>',
         '<div class="ln a" data-o="" data-n="13"><i>+</i><span>name = &#34;<ins>opus</ins>&#34;</span></div>',
         '<div class="ln" data-o="14" data-n="14"><i> </i><span>effort = &#34;high&#34;</span></div>',
     ]
