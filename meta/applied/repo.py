@@ -19,6 +19,7 @@ from meta.applied.states import FOLDERS, MAIN, advance, begin, furthest, tag_nam
 from meta.applied.tag_reader import TagReader
 from meta.applied.tags import ReadTag
 from meta.approval import Binding
+from meta.consent import Consent
 from meta.errors import Conflict, Damaged, HiveError, NotFound, PermanentError, Refused, TransientError
 from meta.git import packs
 from meta.git.diff import TreeDiff
@@ -245,12 +246,14 @@ class Applied:
         at: int,
         seen: Sha | None = None,
         shown: Binding | None = None,
+        consent: Consent | None = None,
     ) -> None:
         """Bring an id to the state `to` (for `deployed` there is `deployed()`). Of concurrent transitions one succeeds.
 
         A denial removes the objects that the proposal brought, and its tag: `denied/<id>` then has the facts.
-        `shown` is what an approval is bound to. Raise NotFound for an unknown id. Raise Conflict, which names the
-        present state, if the table does not allow the transition or if `seen` is not the proposed commit.
+        `shown` is what an approval is bound to, `consent` how it was given. Raise NotFound for an unknown id. Raise
+        Conflict, which names the present state, if the table does not allow the transition or if `seen` is not the
+        proposed commit.
         """
         if to is TagState.DEPLOYED:
             raise ValueError("deployed/ is written together with main: use deployed()")
@@ -259,6 +262,7 @@ class Applied:
             raise Conflict(f"{id} is commit {deploy.sha[:12]}, not {seen[:12]}", f"look again with `hive diff {id}`")
         trailers = {tags.BY: by, tags.SEEN: deploy.sha if to is TagState.APPROVED else ""}
         trailers |= shown.trailers() if shown is not None else {}
+        trailers |= consent.trailers() if consent is not None else {}
         proposal = present.get(TagState.PROPOSAL)
         target = await self._stays(id, deploy) if to is TagState.DENIED and proposal is not None else None
         if target is None or proposal is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from meta.applied.pinning import Pinning
 from meta.applied.source import Source
+from meta.consent import Consent, How
 from meta.errors import Conflict, NotFound
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId
@@ -46,7 +47,7 @@ class Rollback:
             pinning = Pinning(DeployKind.ROLLBACK, sha, pin.sha, target.sha, source, by, reason)
             await applied.propose(id, pinning, now)
         with effect("approve-rollback"):
-            await applied.transition(id, TagState.APPROVED, by=by, at=now)
+            await applied.transition(id, TagState.APPROVED, by=by, at=now, consent=Consent(How.COMMAND))
         return await self._deploys.publish(agent, id)
 
 

@@ -9,6 +9,7 @@ from meta.agent_toml.runtimes import runtime_name
 from meta.agent_toml.settings import SETTINGS_FILE
 from meta.applied.pinning import Pinning
 from meta.applied.source import DECLARED, Source, SourceKind
+from meta.consent import Consent, How
 from meta.desired.declared_files import DeclaredFiles
 from meta.errors import BadInput, Conflict, NotFound
 from meta.git.packs import StagedPack
@@ -72,7 +73,9 @@ class Spawns:
             with effect("tag-spawn"):
                 await self._world.applied(name).propose(id, pinning, self._world.now(), first.staged)
         with effect("approve-spawn"):
-            await self._world.applied(name).transition(id, TagState.APPROVED, by=by, at=self._world.now())
+            consent = Consent(How.DECLARED if declared is not None else How.COMMAND)
+            at = self._world.now()
+            await self._world.applied(name).transition(id, TagState.APPROVED, by=by, at=at, consent=consent)
         return await self._deploys.publish(name, id)
 
     async def request(self, name: AgentName, by: str, description: str = "") -> Deploy:

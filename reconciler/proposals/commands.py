@@ -11,6 +11,7 @@ from meta.agent_toml.settings import SETTINGS_FILE
 from meta.applied.describe import describe
 from meta.applied.pinning import Pinning
 from meta.applied.source import Source, SourceKind
+from meta.consent import Consent, How
 from meta.errors import BadInput, Conflict, NotFound, Refused, Unseen
 from meta.git.packs import StagedPack
 from meta.model import Deploy, DeployKind, TagState
@@ -152,6 +153,7 @@ class Proposals:
         shown: str | None = None,
         *,
         unseen: bool = False,
+        consent: Consent | None = None,
     ) -> Deploy:
         """A1: write `approved/<id>`. `seen` is the commit that the operator saw; any other commit is refused.
 
@@ -160,6 +162,8 @@ class Proposals:
 
         `shown` is the fingerprint of the preview that the operator saw. If the builder previews, the approval waits for
         the preview and is bound to it. Raise TransientError if the preview takes too long.
+
+        `consent` is kept in the tag. A touch of a passkey has to be for a preview too, if there is one.
         """
         owner = await self._deploys.owner(id, agent)
         with self._world.applied(owner).reading():  # a denial meanwhile keeps its objects until then
@@ -177,10 +181,16 @@ class Proposals:
             raise Refused(
                 f"proposal {id} changed since it was shown", f"look again with `hive diff {id}`, then approve"
             )
+        if preview is not None and shown is None and consent is not None and consent.how is How.PASSKEY:
+            raise Refused(f"{id} was touched for without its preview", "look again once the preview is there")
         bound_to = preview.shown if preview is not None else None
         with effect("tag-approved"):
-            await self._deploys.move(deploy, TagState.APPROVED, by, shown=bound_to)
+            await self._deploys.move(deploy, TagState.APPROVED, by, shown=bound_to, consent=consent)
         return await self._deploys.publish(deploy.agent, id)
+
+    async def find(self, id: ProposalId, agent: AgentName | None = None) -> Deploy:
+        """Return one id as its tags have it. Raise NotFound, BadInput."""
+        return await self._deploys.find(id, agent)
 
     async def deny(self, id: ProposalId, by: str, reason: str = "", agent: AgentName | None = None) -> Deploy:
         """Write `denied/<id>` with the reason. Legal until the id is approved; afterwards use `cancel`."""

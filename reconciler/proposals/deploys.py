@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from meta.approval import Binding
+from meta.consent import Consent
 from meta.errors import BadInput, Conflict, NotFound
 from meta.model import AgentEntry, Deploy, Desired, TagState
 from meta.names import AgentName, ProposalId, Sha, commit_id
@@ -109,10 +110,21 @@ class Deploys:
         """Take the next id of the hive."""
         return await self._world.meta.take_id(at_least=await self._world.cards.highest_id() + 1)
 
-    async def move(self, deploy: Deploy, to: TagState, by: str, reason: str = "", shown: Binding | None = None) -> None:
-        """Write the tag of the state `to`. Raise Conflict if the states of a proposal do not allow that."""
+    async def move(
+        self,
+        deploy: Deploy,
+        to: TagState,
+        by: str,
+        reason: str = "",
+        shown: Binding | None = None,
+        consent: Consent | None = None,
+    ) -> None:
+        """Write the tag of the state `to`. Raise Conflict if the states of a proposal do not allow that.
+
+        `shown` is what an approval is bound to, `consent` how it was given.
+        """
         applied, now = self._world.applied(deploy.agent), self._world.now()
-        await applied.transition(deploy.id, to, by=by, reason=reason, at=now, shown=shown)
+        await applied.transition(deploy.id, to, by=by, reason=reason, at=now, shown=shown, consent=consent)
 
     async def project(self, agent: AgentName, id: ProposalId) -> Deploy:
         """Make the cards of `agent` agree with its tags. Return the deploy `id` as the tags have it now."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from meta.applied.pinning import Pinning
 from meta.applied.source import DECLARED
+from meta.consent import Consent, How
 from meta.desired.declared_files import DeclaredFiles
 from meta.model import DeployKind, TagState
 from meta.names import AgentName, ProposalId
@@ -93,5 +94,5 @@ class Acts:
         """Approve (A1). The approval is not bound to a preview, because no person was shown one."""
         deploy = await self._commands.deploys.find(id, agent)
         with effect("tag-approved"):
-            await self._commands.deploys.move(deploy, TagState.APPROVED, by)
+            await self._commands.deploys.move(deploy, TagState.APPROVED, by, consent=Consent(How.DECLARED))
         await self._commands.deploys.publish(agent, id)
