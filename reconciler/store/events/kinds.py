@@ -63,6 +63,10 @@ EVENT_KINDS: Mapping[str, str] = MappingProxyType(
         "network_revoked": "The operator took back what had been allowed for a time.",
         "network_ended": "The time for which an agent was allowed a host is over.",
         "way_out_restarted": "hive-egress had ended, and the daemon started it again.",
+        # who gets in
+        "passkey_added": "An operator added a passkey.",
+        "passkey_removed": "An operator removed a passkey.",
+        "passkey_refused": "The counter of a passkey went back, as if it was copied; the touch was refused.",
         # messages
         "operator_message": "An agent wrote to the operator.",
         "question_asked": "A question was asked, of an agent or of the operator.",
