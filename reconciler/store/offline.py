@@ -18,10 +18,12 @@ from urllib.parse import quote
 
 from meta.errors import HiveError, NotFound, PermanentError
 from meta.names import AgentName, ProposalId
+from reconciler.store import passkeys
 from reconciler.store.connection import BUSY_TIMEOUT, translated
 from reconciler.store.events import chain
 from reconciler.store.events.chain import Chain
 from reconciler.store.events.log import EventRow
+from reconciler.store.passkeys import Passkey
 from reconciler.store.schema import migrations, require_known
 
 DECISIONS = (
@@ -37,16 +39,23 @@ REQUESTS = ("network_denied", "network_covered")
 """The kinds of events that answer a request for a host without a grant: nothing else records those for long."""
 
 _LARGEST_PAGE = 2**16
+_WITH_PASSKEYS = 17
+"""The first schema with the table of passkeys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The events of a database: the chain, the hash of the requested event, those in DECISIONS and in REQUESTS."""
+    """The events of a database: the chain, the hash of the requested event, those in DECISIONS and in REQUESTS.
+
+    `passkeys` has also the removed ones, `registrations` the events of their addition that are kept.
+    """
 
     chain: Chain
     hash: str | None
     decisions: tuple[EventRow, ...]
     requests: tuple[EventRow, ...] = ()
+    passkeys: tuple[Passkey, ...] = ()
+    registrations: tuple[EventRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,14 @@ def read_events(path: Path, n: int | None = None) -> Record:
             )
         verified = chain.verify(connection)
         hash = chain.hash_of(connection, n) if n is not None and verified.chained else None
-        return Record(verified, hash, _of_kinds(connection, DECISIONS), _of_kinds(connection, REQUESTS))
+        return Record(
+            verified,
+            hash,
+            _of_kinds(connection, DECISIONS),
+            _of_kinds(connection, REQUESTS),
+            tuple(passkeys.ever(connection)) if version >= _WITH_PASSKEYS else (),
+            _of_kinds(connection, ("passkey_added",)),
+        )
 
 
 def refuse_newer(path: Path) -> None:

@@ -107,10 +107,18 @@ def _write(report: "Report") -> None:
 
 def _show_approvals(report: "Report") -> None:
     rows = [
-        (row.agent, row.id, row.state, times.local_time(row.at), row.by or "unknown", texts.short_commit(row.seen))
+        (
+            row.agent,
+            row.id,
+            row.state,
+            times.local_time(row.at),
+            row.by or "unknown",
+            texts.short_commit(row.seen),
+            row.consent,
+        )
         for row in sorted(report.approvals, key=lambda row: (row.at, row.agent, row.id))
     ]
-    console.table(("AGENT", "ID", "STATE", "WHEN", "BY", "SAW"), rows, empty="nothing was approved yet")
+    console.table(("AGENT", "ID", "STATE", "WHEN", "BY", "SAW", "HOW"), rows, empty="nothing was approved yet")
 
 
 def _show_grants(report: "Report") -> None:

@@ -9,6 +9,7 @@ from meta.applied import tags
 from meta.applied.source import Source, SourceKind
 from meta.applied.states import furthest, tag_name
 from meta.applied.tags import ReadTag
+from meta.consent import how_of
 from meta.desired.view import LogEntry
 from meta.model import TagState
 from meta.names import AgentName, ProposalId, Sha
@@ -46,7 +47,7 @@ class Finding:
 class Approval:
     """An approval: the user, the time in Unix seconds, and the commit that the user saw.
 
-    `state`: the id's furthest tag.
+    `state`: the id's furthest tag. `consent`: how it was given, "" if no passkey was asked for.
     """
 
     agent: str
@@ -56,6 +57,7 @@ class Approval:
     sha: str
     at: int
     state: str
+    consent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def approvals(agent: AgentName, tags_by_id: Tags) -> Iterator[Approval]:
         approval = states.get(TagState.APPROVED)
         if approval is not None:
             by, seen = approval.get(tags.BY), approval.get(tags.SEEN)
-            yield Approval(agent, id, by, seen, approval.sha, approval.at, str(furthest(states)))
+            consent, state = how_of(approval.message.trailers), str(furthest(states))
+            yield Approval(agent, id, by, seen, approval.sha, approval.at, state, consent)
 
 
 def tag_findings(

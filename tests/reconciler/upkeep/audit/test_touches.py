@@ -1,0 +1,146 @@
+"""The touch of a passkey behind an approval: an audit checks it from the tag alone, without a daemon or a network."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meta.applied.repo import Applied
+from meta.consent import Assertion, Consent, How, decode
+from meta.layout import Layout
+from meta.model import TagState
+from meta.names import ProposalId
+from reconciler.access.passkeys import Holder, Passkeys
+from reconciler.common.touch import Site
+from reconciler.store.database import Database
+from reconciler.upkeep.audit.verify import verify
+from tests.support.authenticator import SoftKey
+from tests.support.hive_state import ALICE, AT, BY, make, propose_edit
+
+SITE = Site("http://localhost:8420", "localhost")
+ANNA = Holder(BY, 1000, session="s")
+TWO = ProposalId(2)
+
+
+@pytest.fixture
+async def layout(tmp_path: Path) -> Layout:
+    return await make(tmp_path)
+
+
+async def approve(layout: Layout, change: Callable[[Assertion], Assertion] = lambda it: it, by: str = BY) -> Consent:
+    """Approve id 2 of alice with a touch, whose record is changed before it is written."""
+    applied, key = Applied(layout, ALICE), SoftKey()
+    sha = await propose_edit(applied, 2)
+    async with await Database.open(layout.database) as database:
+        passkeys = Passkeys(database, SITE, required=True, clock=lambda: AT)
+        await passkeys.add(ANNA, key.create((await passkeys.offer(ANNA)).options), "phone")
+        options = await passkeys.ask_approval(ANNA, passkeys.card(ALICE, 2, sha, "", unseen=False))
+        approved = await passkeys.consent(ANNA, {"id": 2}, key.touch(options))
+    assert approved.consent is not None
+    record = change(decode(approved.consent.assertion))
+    consent = Consent(How.PASSKEY, record.encode())
+    await applied.transition(TWO, TagState.APPROVED, by=by, at=AT, consent=consent)
+    return consent
+
+
+def sql(layout: Layout, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(layout.database, isolation_level=None)) as database:
+        database.execute(statement)
+
+
+async def faults(layout: Layout) -> list[str]:
+    report = await verify(layout)
+    return [f"{each.level} {each.rule}: {each.text}" for each in report.findings]
+
+
+async def test_a_touch_holds_and_the_list_of_approvals_names_it(layout: Layout) -> None:
+    await approve(layout)
+    report = await verify(layout)
+    assert report.findings == ()
+    assert [(each.id, each.consent) for each in report.approvals] == [(0, ""), (1, ""), (2, "passkey")]
+
+
+def _card(**values: Any) -> Callable[[Assertion], Assertion]:
+    return lambda record: replace(record, card=replace(record.card, **values))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (_card(unseen=True), "does not hold: the touch is not valid"),
+        (_card(shown="f" * 20), "does not hold"),
+        (_card(id=1), "was to approve 1 of alice"),
+        (_card(agent="bob"), "was to approve 2 of bob"),
+        (_card(action="log-in"), "was to log-in 2"),
+        (_card(commit="1" * 40), "was for commit 111111111111"),
+        (lambda record: replace(record, nonce=record.nonce[1:]), "has a nonce of another length"),
+        (lambda record: replace(record, signature=record.signature[::-1]), "does not hold"),
+        (lambda record: replace(record, origin="http://localhost:1"), "does not hold"),
+        (lambda record: replace(record, key=b"\xa0"), "does not hold"),
+        (lambda record: replace(record, by="operator uid 7"), "is of operator uid 7"),
+        (lambda record: replace(record, at=AT - 86_400), "does not belong to this tag"),
+    ],
+)
+async def test_a_record_that_was_changed_is_a_fault(
+    layout: Layout, change: Callable[[Assertion], Assertion], why: str
+) -> None:
+    await approve(layout, change)
+    [fault] = await faults(layout)
+    assert fault.startswith(f"fault touch: the touch of approved/2 {why}")
+
+
+async def test_an_approval_under_another_name_than_the_touch_is_a_fault(layout: Layout) -> None:
+    await approve(layout, by="operator uid 0")
+    assert await faults(layout) == [
+        "fault touch: the touch of approved/2 is of operator uid 1000, the approval of operator uid 0"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        (f"UPDATE passkeys SET removed_at = {AT - 1}", "which had been removed"),
+        (f"UPDATE passkeys SET added_at = {AT + 1}", "is older than its passkey"),
+    ],
+)
+async def test_a_passkey_has_to_have_been_there_at_that_time(layout: Layout, statement: str, why: str) -> None:
+    await approve(layout)
+    sql(layout, statement)
+    [fault] = await faults(layout)
+    assert fault.startswith("fault touch: the touch of approved/2")
+    assert why in fault
+
+
+async def test_a_passkey_that_was_put_in_place_of_another_one_is_a_fault(layout: Layout) -> None:
+    await approve(layout)
+    sql(layout, "UPDATE passkeys SET public_key = x'a0'")
+    rows = await faults(layout)
+    assert [row.split(":")[0] for row in rows] == ["fault passkey", "fault touch"]
+    sql(layout, "DELETE FROM passkeys")
+    rows = await faults(layout)
+    assert "which is gone" in rows[0]
+    assert "which was never added" in rows[1]
+
+
+async def test_without_the_database_of_that_time_the_signature_holds_and_its_owner_is_unknown(layout: Layout) -> None:
+    await approve(layout)
+    layout.database.unlink()
+    rows = await faults(layout)
+    assert rows[0].startswith("note no-database")
+    assert rows[1] == (
+        "warning touch: the touch of approved/2 was made with another database, so that "
+        "nothing tells whose passkey it was"
+    )
+
+
+async def test_a_tag_that_only_says_that_there_was_a_touch_is_a_fault(layout: Layout) -> None:
+    applied = Applied(layout, ALICE)
+    await propose_edit(applied, 2)
+    await applied.transition(TWO, TagState.APPROVED, by=BY, at=AT, consent=Consent(How.PASSKEY))
+    assert await faults(layout) == ["fault touch: approved/2 names a touch of a passkey and has none"]
