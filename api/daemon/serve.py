@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from api.daemon import descriptors, logs, watchdog
 from api.daemon.agent_sockets import AgentSockets
+from api.daemon.dashboard import serve_dashboard
 from api.daemon.notify import notify
 from api.daemon.operator_sockets import serve_operator
+from api.daemon.web import dashboard_app
 from meta.config import Config, config_from_environment
 from meta.errors import HiveError
 from meta.layout import Layout
@@ -135,7 +137,12 @@ async def serve(options: ServeOptions, on_ready: OnReady = lambda _: None) -> En
         if options.once:
             await daemon.start()
             return await _once(daemon, only, options, stopping)
-        async with serve_operator(daemon.service, layout, config, stopping):
+        service, state = daemon.service, daemon.world.metrics.dashboard
+        make_app = dashboard_app(service, config, state, stopping)
+        async with (
+            serve_operator(service, layout, config, stopping),
+            serve_dashboard(service.background, config, state, stopping, make_app),
+        ):
             await daemon.start()
             await _answering(daemon.service, sockets)
             notify("READY=1")

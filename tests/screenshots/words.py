@@ -15,7 +15,10 @@ upstream = "https://{models}:{port}"
 
 _RUNTIME = "claude" if CLAUDE.exists() else "script"
 SPAWNED = {
-    **{name: {"runtime": _RUNTIME, "model": model} for name, model in (("alice", "opus"), ("bob", "sonnet"), ("carol", "haiku"))},
+    **{
+        name: {"runtime": _RUNTIME, "model": model}
+        for name, model in (("alice", "opus"), ("bob", "sonnet"), ("carol", "haiku"))
+    },
     "triage": {"runtime": "codex"},
 }
 """What agents begin with; the others with the scripted runtime."""
@@ -67,24 +70,36 @@ At most 200 MB a file. A run takes about four minutes.
 """
 VERSIONS = {
     "alice": [
-        ("say what alice is for", {"agent.toml": _toml("backend", "opus", ["manager", "operator"]), "CLAUDE.md": NOTES}),
+        (
+            "say what alice is for",
+            {"agent.toml": _toml("backend", "opus", ["manager", "operator"]), "CLAUDE.md": NOTES},
+        ),
         ("let alice write to bob", {"agent.toml": _toml("backend", "opus", ["manager", "operator", "bob"])}),
     ],
     "bob": [("say what bob is for", {"agent.toml": _toml("importer", "sonnet", ["*"])})],
     "carol": [
         (
             "say what carol is for",
-            {"agent.toml": _toml("importer, in Rust", "haiku", ["manager", "operator"]), "CLAUDE.md": NOTES, "docs/importer.md": IMPORTER},
+            {
+                "agent.toml": _toml("importer, in Rust", "haiku", ["manager", "operator"]),
+                "CLAUDE.md": NOTES,
+                "docs/importer.md": IMPORTER,
+            },
         )
     ],
     "docs": [
-        ("write the handbook", {"agent.toml": 'label = "handbook"\n[budget]\nturns = 1\n[[script]]\nreply = "the page is there"\n'})
+        (
+            "write the handbook",
+            {"agent.toml": 'label = "handbook"\n[budget]\nturns = 1\n[[script]]\nreply = "the page is there"\n'},
+        )
     ],
     "nightly": [("run the report at night", {"agent.toml": 'label = "report, at 02:00"\n'})],
     "release": [
         (
             "tag and write the changelog",
-            {"agent.toml": 'label = "tags, changelog"\n[[script]]\nwhen = "Review.*"\ncrash = 3\n[[script]]\nreply = "tagged"\n'},
+            {
+                "agent.toml": 'label = "tags, changelog"\n[[script]]\nwhen = "Review.*"\ncrash = 3\n[[script]]\nreply = "tagged"\n'
+            },
         )
     ],
 }
@@ -94,7 +109,10 @@ BROKEN = (
     "read the issue tracker with a token",
     {"agent.toml": 'label = "proposes, reviews"\n[start]\nexit = 3\n'},
 )
-DENIED = ("let carol reach everything", {"agent.toml": _toml("importer, in Rust", "haiku", ["manager", "operator"], '\n[network]\nallow = ["*.io"]\n')})
+DENIED = (
+    "let carol reach everything",
+    {"agent.toml": _toml("importer, in Rust", "haiku", ["manager", "operator"], '\n[network]\nallow = ["*.io"]\n')},
+)
 REASON = "One host at a time, please: which ones does the build fetch from?"
 NEXT = ("read exports of version 3", {"agent.toml": _toml("importer 0.9.2", "sonnet", ["*"])})
 SMALL = ("tag on Fridays only", {"agent.toml": 'label = "tags on Fridays, changelog"\n'})
@@ -112,7 +130,9 @@ PENDING = (
             "- Ask before you change what others read.",
             "- Ask alice or bob before you change what others read.\n- `cargo test` passes before you say that it is done.",
         ),
-        "docs/importer.md": IMPORTER.replace("Python now; the parser is the slow part.", "Rust since version 3; the parser was the slow part.")
+        "docs/importer.md": IMPORTER.replace(
+            "Python now; the parser is the slow part.", "Rust since version 3; the parser was the slow part."
+        )
         .replace("| 2 | utf-8 | , |", "| 2 | utf-8 | , |\n| 3 | utf-8 | tab |")
         .replace("about four minutes", "about twenty seconds"),
     },
@@ -149,7 +169,9 @@ REMINDER = {
     "message": "look at the nightly report",
     "timing": {"timing_type": "in_seconds", "seconds": 3600},
 }
-LONG_TURN = "Totals are off by a cent in the monthly report. Please find out why and mend it, with a test that fails first."
+LONG_TURN = (
+    "Totals are off by a cent in the monthly report. Please find out why and mend it, with a test that fails first."
+)
 OTHER_TURN = "The rejected lines of Monday: what is wrong with them?"
 
 _TOTALS = '''"""Totals of orders."""
@@ -199,18 +221,25 @@ TURNS: dict[str, list[Step]] = {
         },
         {
             "tool": "Write",
-            "input": {"file_path": "/state/shop/money.py", "content": '"""Amounts are whole cents."""\n\nCENTS = 100\n'},
+            "input": {
+                "file_path": "/state/shop/money.py",
+                "content": '"""Amounts are whole cents."""\n\nCENTS = 100\n',
+            },
             "usage": {"input_tokens": 27_500},
         },
         {
             "tool": "Bash",
-            "input": {"command": "curl -sS https://docs.python.org/3/library/decimal.html", "description": "how decimal rounds"},
+            "input": {
+                "command": "curl -sS https://docs.python.org/3/library/decimal.html",
+                "description": "how decimal rounds",
+            },
             "usage": {"input_tokens": 28_900},
         },
         {
             "text": "The page is not on my list of hosts, and I do not need it. The report still adds up its own floats in report.py; "
             "I move that to cents as well and then run everything again. "
-            + "One more look at each place where an amount is read or written. " * 40,
+            + "One more look at each place where an amount is read or written. "
+            * 40,
             "chunks": 800,
             "delay": 0.5,
             "usage": {"input_tokens": 30_200},
@@ -224,7 +253,10 @@ TURNS: dict[str, list[Step]] = {
         {
             "text": "I need the changelog of the parser.",
             "tool": "mcp__hive__request_network",
-            "input": {"host": "docs.rs", "why": "The changelog says 0.9 renamed the feature flags, and I cannot see which."},
+            "input": {
+                "host": "docs.rs",
+                "why": "The changelog says 0.9 renamed the feature flags, and I cannot see which.",
+            },
         },
         {"tool": "Bash", "input": {"command": "curl -sS https://docs.rs/csv", "description": "try it all the same"}},
         {"text": "I can read it. One host is missing, which I asked for.", "usage": {"input_tokens": 18_000}},

@@ -242,8 +242,8 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "network_ended": lambda d: f"may not reach {_text(d, 'rule')} any more: its time is over",
     "way_out_restarted": lambda d: f"hive-egress was started again{_with(d, ': ', 'reason')}",
     "passkey_added": lambda d: f"{with_names(_text(d, 'owner'))} added the passkey {_text(d, 'name')}",
-    "passkey_removed": lambda d: (
-        with_names(f"the passkey {_text(d, 'name')} of {_text(d, 'owner')} is removed{_with(d, ' by ', 'by')}")
+    "passkey_removed": lambda d: with_names(
+        f"the passkey {_text(d, 'name')} of {_text(d, 'owner')} is removed{_with(d, ' by ', 'by')}"
     ),
     "passkey_refused": lambda d: (
         f"a touch of the passkey {_text(d, 'name')} of {with_names(_text(d, 'owner'))} was refused: it may be a copy"

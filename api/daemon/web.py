@@ -1,0 +1,37 @@
+"""The application of the dashboard, behind its guard."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from api.daemon.dashboard import MakeApp
+from api.http.asgi import App
+from api.operations.base import Call
+from api.sockets.principals import Operator
+from api.ui.access.guard import guard
+from api.ui.access.handlers import login_handlers
+from api.ui.app import application
+from api.ui.site import make_site
+from meta.binding import Binding
+from meta.config import Config
+from reconciler.telemetry.dashboard import DashboardState
+
+if TYPE_CHECKING:
+    from reconciler.service import Service
+
+ASSETS = "assets"
+"""The part that fails if files for browsers are missing."""
+
+
+def dashboard_app(service: Service, config: Config, state: DashboardState, stopping: asyncio.Event) -> MakeApp:
+    """Return what makes the application. Files that are missing are reported; pages then do not update themselves."""
+
+    def make(_binding: Binding) -> App:
+        site = make_site(Call(service, Operator(), stopping), config)
+        if missing := site.assets.missing:
+            state.fail(ASSETS, f"the dashboard's pages are not live: {', '.join(missing)} missing; run `make setup`")
+        app = cast("App", application(site, login_handlers(service.access)))  # Litestar types it more narrowly
+        return guard(app, service.access, service.access.origin(), config)
+
+    return make
