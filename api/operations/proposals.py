@@ -25,6 +25,7 @@ from api.operations.base import (
 )
 from api.operations.lifecycle import DESCRIPTION, waiting_text
 from meta.errors import BadInput
+from meta.git.diff import CONTEXT, MOST_CONTEXT
 from meta.model import DeployKind
 from meta.wire import host, manager
 from meta.wire.common import Approval, ApprovalKind, ApprovalStatus
@@ -70,6 +71,9 @@ class DiffInput(ProposalInput):
     """One proposal, or one file of it."""
 
     path: str | None = Field(None, description="only this file, of which more is shown")
+    context: int = Field(
+        CONTEXT, ge=0, le=MOST_CONTEXT, description="unchanged lines that the patch shows around a change"
+    )
 
 
 class ApproveInput(ProposalInput):
@@ -161,7 +165,7 @@ async def proposal(call: Call, asked: ProposalInput) -> Card:
 @operation("diff", OPERATORS, READS, routes=(Route("GET", "/api/proposals/{id}/diff"),))
 async def diff(call: Call, asked: DiffInput) -> Diff:
     """Return what a proposal changes."""
-    return await call.service.diffs.proposal(asked.id, asked.agent, asked.path)
+    return await call.service.diffs.proposal(asked.id, asked.agent, asked.path, asked.context)
 
 
 @operation(

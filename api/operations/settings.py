@@ -7,6 +7,7 @@ from pydantic import Field
 from api.operations.base import CHANGES, OPERATORS, READS, AgentField, Call, Input, Route, operation
 from api.operations.lifecycle import DESCRIPTION
 from meta.agent_toml.shape import MAX_BYTES
+from meta.git.diff import CONTEXT, MOST_CONTEXT
 from meta.names import ProposalId
 from reconciler.views import Card, Change, SettingsText
 
@@ -18,6 +19,9 @@ class ChangeInput(Input):
     first: str | None = Field(None, alias="from", description="an id or a commit; else the previous one")
     last: str | None = Field(None, alias="to", description="an id or a commit; else what is deployed")
     path: str | None = Field(None, description="only this file, of which more is shown")
+    context: int = Field(
+        CONTEXT, ge=0, le=MOST_CONTEXT, description="unchanged lines that the patch shows around a change"
+    )
 
 
 class SettingsInput(Input):
@@ -40,7 +44,7 @@ class EditInput(Input):
 @operation("change", OPERATORS, READS, routes=(Route("GET", "/api/agents/{agent}/diff"),))
 async def change(call: Call, asked: ChangeInput) -> Change:
     """Return what changed from one id or commit to another."""
-    return await call.service.diffs.change(asked.agent, asked.first, asked.last, asked.path)
+    return await call.service.diffs.change(asked.agent, asked.first, asked.last, asked.path, asked.context)
 
 
 @operation("settings", OPERATORS, READS, routes=(Route("GET", "/api/agents/{agent}/settings"),))

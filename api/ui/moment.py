@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from api.operations.base import READS, Call, Operation
 from api.operations.full_disk import perform
+from api.ui.diff.highlight import Highlighter
 
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out")
@@ -20,8 +21,9 @@ class Moment:
     Pages that are rendered for one change share their answers, so that a hundred open pages read once.
     """
 
-    def __init__(self, call: Call, version: int, at: float) -> None:
+    def __init__(self, call: Call, version: int, at: float, highlighter: Highlighter) -> None:
         self._call = call
+        self.highlighter = highlighter
         self.version = version
         self.at = at
         self._answers: dict[tuple[str, str], asyncio.Future[Any]] = {}

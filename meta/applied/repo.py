@@ -22,7 +22,7 @@ from meta.approval import Binding
 from meta.consent import Consent
 from meta.errors import Conflict, Damaged, HiveError, NotFound, PermanentError, Refused, TransientError
 from meta.git import packs
-from meta.git.diff import TreeDiff
+from meta.git.diff import CONTEXT, TreeDiff
 from meta.git.message import encode
 from meta.git.objects import FILE, GitObject, TreeEntry, blob, commit, decode_tree, snapshot, tag, tree
 from meta.git.packs import StagedPack
@@ -120,9 +120,9 @@ class Applied:
         """Return True if the commit is in this repo."""
         return await self.repo.has(sha)
 
-    async def diff(self, before: Sha | None, after: Sha, path: str | None = None) -> TreeDiff:
+    async def diff(self, before: Sha | None, after: Sha, path: str | None = None, context: int = CONTEXT) -> TreeDiff:
         """Return the changed files, or only `path`, and their patch. `before` None is the empty tree."""
-        return await self.repo.diff(before or EMPTY_TREE, after, path)
+        return await self.repo.diff(before or EMPTY_TREE, after, path, context)
 
     async def cut(self, before: Sha | None, after: Sha) -> str | None:
         """Return why `diff` does not show every file as a whole; None if it does."""

@@ -27,6 +27,12 @@ git needs about 50 bytes of memory for each line that it compares, and a line ma
 LIST_LIMIT = 32 * 2**20
 """Bytes of git's list of changed files. A longer one is refused rather than cut."""
 
+CONTEXT = 3
+"""Unchanged lines that a patch shows before and after a change, as git does by itself."""
+
+MOST_CONTEXT = 1_000_000
+"""Unchanged lines that may be asked for: more than a file of a patch has."""
+
 _LARGE_TOTAL = 4 * 2**20
 """Bytes of all files that git compares for one patch. The smallest files come first: padding cannot push them out."""
 
@@ -130,11 +136,12 @@ class _Patch:
 
 @dataclass(frozen=True, slots=True)
 class Differ:
-    """Compares trees of one of hive's repos. `deadline` in seconds for each command."""
+    """Compares trees of one of hive's repos. `deadline` in seconds for each command, `context` in lines."""
 
     path: Path
     environment: Mapping[str, str]
     deadline: float
+    context: int = CONTEXT
 
     async def cut(self, before: Sha, after: Sha) -> str | None:
         """Return why the difference does not show every file as a whole; None if it does. Same errors as `diff`."""
@@ -193,7 +200,7 @@ class Differ:
         files = tuple(group)
         try:
             files = await self._list(before, after, _RENAMES, paths)
-            words = ["diff-tree", "-r", "-p", "--text", *_RENAMES, *_PLAIN, before, after, "--"]
+            words = ["diff-tree", "-r", "-p", "--text", f"-U{self.context}", *_RENAMES, *_PLAIN, before, after, "--"]
             done = await self._git(words, paths, limit=max(room, 1))
             return _Patch(files, done.stdout, len(files))
         except OutputTooLarge as error:

@@ -25,7 +25,7 @@ from git.exc import GitCommandNotFound, InvalidGitRepositoryError, NoSuchPathErr
 from meta.errors import Damaged, NotFound, PermanentError, Refused
 from meta.git import packs
 from meta.git.config import CONFIG, is_complete, own_environment
-from meta.git.diff import Differ, TreeDiff
+from meta.git.diff import CONTEXT, Differ, TreeDiff
 from meta.git.failures import failure
 from meta.git.files import PackedRefs, read_loose, read_ref, read_refs, write_objects
 from meta.git.frame import check_frame
@@ -268,9 +268,12 @@ class GitRepo:
                 raise Damaged(self.path, f"it lacks the content of {path!r} at {sha[:12]}") from None
             raise
 
-    async def diff(self, before: Sha, after: Sha, path: str | None = None) -> TreeDiff:
-        """Return the changed files between two commits, or only `path`, and their patch, which is bounded."""
-        return await Differ(self.path, self._environment, self._deadline).diff(before, after, path)
+    async def diff(self, before: Sha, after: Sha, path: str | None = None, context: int = CONTEXT) -> TreeDiff:
+        """Return the changed files between two commits, or only `path`, and their patch, which is bounded.
+
+        `context` is the number of unchanged lines that it shows around a change.
+        """
+        return await Differ(self.path, self._environment, self._deadline, context).diff(before, after, path)
 
     async def cut(self, before: Sha, after: Sha) -> str | None:
         """Return why `diff` does not show every file as a whole; None if it does."""

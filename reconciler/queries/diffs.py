@@ -13,7 +13,7 @@ from meta.agent_toml.settings import SETTINGS_FILE, flatten
 from meta.agent_toml.unreachable import describe_unreachable
 from meta.applied.repo import Applied
 from meta.errors import HiveError, NotFound
-from meta.git.diff import TreeDiff
+from meta.git.diff import CONTEXT, TreeDiff
 from meta.model import Deploy, TagState
 from meta.names import AgentName, ProposalId, Sha
 from meta.network.operator_file import OperatorFile
@@ -63,10 +63,12 @@ class DiffsQuery:
         self._build_logs = build_logs
         self._room = asyncio.Semaphore(AT_ONCE)
 
-    async def proposal(self, id: ProposalId, agent: AgentName | None = None, path: str | None = None) -> Diff:
+    async def proposal(
+        self, id: ProposalId, agent: AgentName | None = None, path: str | None = None, context: int = CONTEXT
+    ) -> Diff:
         """Return the changes of a proposal against the agent's newest deployed commit (applied/main), or of one file.
 
-        Raise NotFound.
+        The patch shows `context` unchanged lines around a change. Raise NotFound.
 
         If the commit of a denied id is no longer kept, `cut` says so, and there are no changes.
 
@@ -79,12 +81,12 @@ class DiffsQuery:
             if not await is_kept(applied, deploy):
                 return self._without_patch(deploy, previews=previews is not None)
             base = deploy.base if deploy.state.terminal else await applied.main() or deploy.base
-            return await self._with_patch(deploy, base, path)
+            return await self._with_patch(deploy, base, path, context)
 
-    async def _with_patch(self, deploy: Deploy, base: Sha | None, path: str | None) -> Diff:
+    async def _with_patch(self, deploy: Deploy, base: Sha | None, path: str | None, context: int) -> Diff:
         id, owner = deploy.id, deploy.agent
         applied, previews = self._world.applied(owner), self._world.previews
-        diff = await self._compare(applied, base, deploy.sha, path)
+        diff = await self._compare(applied, base, deploy.sha, path, context)
         preview = previews.of(owner).get(id) if previews is not None else None
         complaint = preview.complaint if preview else None
         settings = await self._settings_between(owner, base, deploy.sha)
@@ -128,19 +130,24 @@ class DiffsQuery:
         )
 
     async def change(
-        self, agent: AgentName, first: str | None = None, last: str | None = None, path: str | None = None
+        self,
+        agent: AgentName,
+        first: str | None = None,
+        last: str | None = None,
+        path: str | None = None,
+        context: int = CONTEXT,
     ) -> Change:
         """Return the changes from `first` to `last`: ids of the agent, or 7 to 40 digits of commits.
 
-        With `path` only those of that file. Without `first` begin with the commit that was deployed before. Without
-        `last` end with the pinned one.
+        With `path` only those of that file. `context` is the number of unchanged lines that the patch shows around a
+        change. Without `first` begin with the commit that was deployed before. Without `last` end with the pinned one.
         """
         pin = (await self._deploys.entry(agent)).pin.sha
         deploys = await self._deploys.of(agent)
         after = await self._deploys.resolve(agent, deploys, last) if last else pin
         before = await self._deploys.resolve(agent, deploys, first) if first else _before(deploys, after, agent)
         applied = self._world.applied(agent)
-        diff = await self._compare(applied, before, after, path)
+        diff = await self._compare(applied, before, after, path, context)
         settings = await self._settings_between(agent, before, after)
         return Change(
             agent=agent,
@@ -156,9 +163,11 @@ class DiffsQuery:
             invisible=await asyncio.to_thread(_invisible, diff, settings.triples),
         )
 
-    async def _compare(self, applied: Applied, before: Sha | None, after: Sha, path: str | None) -> TreeDiff:
+    async def _compare(
+        self, applied: Applied, before: Sha | None, after: Sha, path: str | None, context: int
+    ) -> TreeDiff:
         async with self._room:
-            return await applied.diff(before, after, path)
+            return await applied.diff(before, after, path, context)
 
     async def _complaint(self, deploy: Deploy) -> str | None:
         if deploy.state is not TagState.PROPOSAL:

@@ -460,7 +460,9 @@ class FakeService:
     async def test_notify(self) -> NotifyResult:
         return NotifyResult(True, "https://ntfy.example/[...]", "HTTP 200", "thanks", 0.25)
 
-    async def diff(self, id: ProposalId, agent: AgentName | None = None, path: str | None = None) -> Diff:
+    async def diff(
+        self, id: ProposalId, agent: AgentName | None = None, path: str | None = None, context: int = 3
+    ) -> Diff:
         card = await self.card(id, agent)
         patch = "--- a/agent.toml\n+++ b/agent.toml\n-model = 1\n+model = 2 \x1b]0;owned\x07\n"
         settings = (("model", "1", "2"),)
@@ -488,7 +490,12 @@ class FakeService:
         raise NotFound(f"there is no agent {agent}", "see `hive list`")
 
     async def change(
-        self, agent: AgentName, first: str | None = None, last: str | None = None, path: str | None = None
+        self,
+        agent: AgentName,
+        first: str | None = None,
+        last: str | None = None,
+        path: str | None = None,
+        context: int = 3,
     ) -> Change:
         self.known(agent)
         self.record(("change", agent, first, last))

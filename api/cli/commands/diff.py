@@ -60,6 +60,10 @@ def diff(
         str | None, typer.Argument(metavar="FILE", help="for an agent: one file", show_default=False)
     ] = None,
     stat: Annotated[bool, typer.Option("--stat", help="without the patch: the changed files with their sizes")] = False,
+    context: Annotated[
+        int | None,
+        typer.Option("--context", "-U", metavar="N", min=0, help="unchanged lines around a change", show_default="3"),
+    ] = None,
     agent: OwnerOption = None,
     no_pager: Annotated[bool, typer.Option("--no-pager", help="print it at once, on a terminal too")] = False,
     json: JsonOption = False,
@@ -73,7 +77,9 @@ def diff(
     For an agent show what changed between two of its commits, deployed or not.
     """
     is_id = what.isascii() and what.isdigit()
-    diff = _diff_of_id(client, what, between, file, agent) if is_id else _diff(client, what, between, file)
+    query = _query_of_id(what, between, file, agent) if is_id else _query(between, file)
+    path = f"/api/proposals/{what}/diff" if is_id else f"/api/agents/{agent_name(what)}/diff"
+    diff = client.row(path, {**query, "context": context})
     if json:
         console.write_json(diff)
     else:
@@ -82,16 +88,15 @@ def diff(
             show(client, diff, stat=stat)
 
 
-def _diff_of_id(client: Client, id: str, path: str | None, file: str | None, agent: str | None) -> Row:
+def _query_of_id(id: str, path: str | None, file: str | None, agent: str | None) -> dict[str, str | None]:
     if file is not None or (path is not None and _SPAN.fullmatch(path)):
         raise BadInput(f"{id} is a proposal, and A..B is of an agent", "`hive diff alice 3..7`")
-    return client.row(f"/api/proposals/{id}/diff", {"agent": agent, "path": path})
+    return {"agent": agent, "path": path}
 
 
-def _diff(client: Client, agent: str, between: str | None, file: str | None) -> Row:
+def _query(between: str | None, file: str | None) -> dict[str, str | None]:
     first, _, last = (between or "").partition("..")
-    query = {"from": first or None, "to": last.lstrip(".") or None, "path": file}
-    return client.row(f"/api/agents/{agent_name(agent)}/diff", query)
+    return {"from": first or None, "to": last.lstrip(".") or None, "path": file}
 
 
 def _change(client: Client, diff: Row, *, stat: bool) -> None:

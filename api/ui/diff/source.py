@@ -1,11 +1,11 @@
-"""Where the folded parts of a diff come from: links to the fragments of one agent's commits. Pure."""
+"""Where the folded parts of a diff come from: links to the fragments of two commits of an agent. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from meta.names import AgentName, Sha
+from api.ui.diff.values import FileDiff
 
 INLINE, SPLIT = "inline", "split"
 LAYOUTS = (INLINE, SPLIT)
@@ -13,21 +13,31 @@ LAYOUTS = (INLINE, SPLIT)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Two commits of an agent, and how their difference is laid out. `base` is None for a new agent's first files."""
+    """Two commits of an agent, and how their difference is laid out.
 
-    agent: AgentName
-    base: Sha | None
-    sha: Sha
+    `base` is None for the first commit of a new agent; then `id` is that of its proposal.
+    """
+
+    agent: str
+    base: str | None
+    sha: str
     key: str
     layout: str = INLINE
+    id: int | None = None
 
-    def file(self, path: str, id: str, at: int) -> str:
-        """Return the link to the rows of a file, whose id on the page is `id`, from the row `at` on."""
-        return f"/diff/file?{urlencode([*self._common(path), ('base', self.base or ''), ('id', id), ('at', at)])}"
+    def file(self, file: FileDiff, part: str, at: int) -> str:
+        """Return the link to the rows of a file, whose id on the page is `part`, from the row `at` on.
 
-    def lines(self, path: str, old: int, new: int, most: int) -> str:
+        More of it is shown if it is compared without the others, but then git does not see that it was renamed.
+        """
+        more = [("at", at), ("alone", 0 if file.old_path else 1)]
+        return f"/diff/file?{urlencode([*self._common(file.path, part), *more])}"
+
+    def lines(self, path: str, part: str, old: int, new: int, most: int) -> str:
         """Return the link to `most` unchanged lines (0: all) from the line `old` of one side and `new` of the other."""
-        return f"/diff/lines?{urlencode([*self._common(path), ('old', old), ('new', new), ('most', most)])}"
+        return f"/diff/lines?{urlencode([*self._common(path, part), ('old', old), ('new', new), ('most', most)])}"
 
-    def _common(self, path: str) -> list[tuple[str, object]]:
-        return [("agent", self.agent), ("sha", self.sha), ("path", path), ("key", self.key), ("layout", self.layout)]
+    def _common(self, path: str, part: str) -> list[tuple[str, object]]:
+        commits: list[tuple[str, object]] = [("agent", self.agent), ("base", self.base or ""), ("sha", self.sha)]
+        proposal = [("id", self.id)] if self.base is None and self.id is not None else []
+        return [*commits, *proposal, ("path", path), ("part", part), ("key", self.key), ("layout", self.layout)]

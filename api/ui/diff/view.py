@@ -85,7 +85,13 @@ def file_view(
     if not file.hunks and file.whole:
         parts: tuple[Same | Changed | Fold, ...] = ()
     elif folded or not file.hunks:
-        parts = (Fold(f"{id}-all", _folded_words(file, source), source.file(file.path, id, 0) if source else ""),)
+        parts = (
+            Fold(
+                f"{id}-all",
+                _folded_words(file, source),
+                source.file(file, id, 0) if source else "",
+            ),
+        )
     else:
         parts = page(file, id, source, tokens)
     return FileView(
@@ -127,9 +133,15 @@ def page(
     if end < place or not file.whole:
         rest = f"{place - end:,} more rows" if end < place else "The rest of this file is not in this patch"
         next_at = min(end, place)
-        parts.append(Fold(f"{id}-rows-{next_at}", rest, source.file(file.path, id, next_at) if source else ""))
+        parts.append(
+            Fold(
+                f"{id}-rows-{next_at}",
+                rest,
+                source.file(file, id, next_at) if source else "",
+            )
+        )
     elif source is not None and _goes_on(file):
-        href = source.lines(file.path, behind[0], behind[1], 0)
+        href = source.lines(file.path, id, behind[0], behind[1], 0)
         parts.append(Fold(f"{id}-{behind[1]}", "Further unchanged lines", href))
     return tuple(parts)
 
@@ -145,7 +157,7 @@ def _between(
     """Yield the fold for the lines between the hunk that ends before `behind` and the one that begins at `start`."""
     missing = start[1] - behind[1]
     if missing > 0 and source is not None:
-        href = source.lines(file.path, behind[0], behind[1], missing)
+        href = source.lines(file.path, id, behind[0], behind[1], missing)
         yield Fold(f"{id}-{behind[1]}", count(missing, "unchanged line"), href)
     elif missing > 0:
         yield Fold(f"{id}-{behind[1]}", count(missing, "unchanged line"))

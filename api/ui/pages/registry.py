@@ -6,6 +6,7 @@ from api.ui.page import Room
 from api.ui.pages.agent.view import AGENT
 from api.ui.pages.agents.view import AGENTS
 from api.ui.pages.deploys.view import DEPLOYS
+from api.ui.pages.diff.view import DIFF
 from api.ui.pages.events.view import EVENTS
 from api.ui.pages.host.view import HOST
 from api.ui.pages.messages.view import MESSAGES
@@ -25,4 +26,5 @@ ROOMS: tuple[Room, ...] = (
     EVENTS,
     HOST,
     SETTINGS,
+    DIFF,
 )

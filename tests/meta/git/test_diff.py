@@ -51,6 +51,14 @@ async def test_every_change_has_its_status_sizes_and_modes(repo: GitRepo) -> Non
     assert diff.cut is None
 
 
+async def test_a_patch_has_as_many_unchanged_lines_around_a_change_as_asked_for(repo: GitRepo) -> None:
+    lines = [b"%d\n" % number for number in range(20)]
+    one = await _commit(repo, {"x": b"".join(lines)})
+    two = await _commit(repo, {"x": b"".join([*lines[:10], b"ten\n", *lines[11:]])})
+    shown = {context: (await repo.diff(one, two, "x", context)).patch.count("\n ") for context in (0, 3, 1000)}
+    assert shown == {0: 0, 3: 6, 1000: 19}
+
+
 async def test_a_renamed_file_keeps_its_old_name(repo: GitRepo) -> None:
     text = b"".join(b"line %d\n" % number for number in range(50))
     one = await _commit(repo, {"old": text})
