@@ -279,6 +279,15 @@ class Diff:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildLog:
+    """The last lines of the build of an id, oldest first; none if this daemon has not built it, or long ago."""
+
+    id: ProposalId
+    agent: AgentName
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """The changes between two commits of one agent, as in Diff. `base` and `sha` are full ids."""
 

@@ -30,7 +30,7 @@ from meta.model import DeployKind
 from meta.wire import host, manager
 from meta.wire.common import Approval, ApprovalKind, ApprovalStatus
 from meta.wire.limits import DESCRIPTION_MOST
-from reconciler.views import Card, Diff, RefusedTip, WaitingTips
+from reconciler.views import BuildLog, Card, Diff, RefusedTip, WaitingTips
 
 MAX_ROWS = 1000
 OF_AGENT = frozenset({"agent"})
@@ -168,6 +168,12 @@ async def diff(call: Call, asked: DiffInput) -> Diff:
     return await call.service.diffs.proposal(asked.id, asked.agent, asked.path, asked.context)
 
 
+@operation("build_log", OPERATORS, READS, routes=(Route("GET", "/api/proposals/{id}/build"),))
+async def build_log(call: Call, asked: ProposalInput) -> BuildLog:
+    """Return the last lines of a proposal's build, as far as this daemon has them."""
+    return await call.service.diffs.build_log(asked.id, asked.agent)
+
+
 @operation(
     "approve",
     OPERATORS,
@@ -220,4 +226,4 @@ async def cancel(call: Call, asked: DenyInput) -> Card:
     return await call.service.cards.of(deploy)
 
 
-PROPOSALS = (propose, pending, refused, waiting_tips, proposal, diff, approve, deny, retry, rebase, cancel)
+PROPOSALS = (propose, pending, refused, waiting_tips, proposal, diff, build_log, approve, deny, retry, rebase, cancel)

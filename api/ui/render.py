@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from api.ui import numbers
-from api.ui.times import time_element, without_words
+from api.ui.times import span, time_element, without_words
 
 HERE = Path(__file__).parent
 CSRF = f"csrf-{secrets.token_hex(16)}"
@@ -49,6 +49,7 @@ class Templates:
             "size": numbers.size,
             "percent": numbers.percent,
             "plural": numbers.plural,
+            "span": span,
         }
 
     def render(self, template: str, values: Mapping[str, object], now: float) -> str:

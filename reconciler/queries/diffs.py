@@ -26,7 +26,7 @@ from reconciler.apply.apply import Apply
 from reconciler.observe.build_logs import BuildLogs
 from reconciler.proposals.deploys import Deploys
 from reconciler.proposals.kept import is_kept, not_kept
-from reconciler.views import Change, Diff
+from reconciler.views import BuildLog, Change, Diff
 from reconciler.world import World
 
 AT_ONCE = 2
@@ -82,6 +82,11 @@ class DiffsQuery:
                 return self._without_patch(deploy, previews=previews is not None)
             base = deploy.base if deploy.state.terminal else await applied.main() or deploy.base
             return await self._with_patch(deploy, base, path, context)
+
+    async def build_log(self, id: ProposalId, agent: AgentName | None = None) -> BuildLog:
+        """Return the last lines of the build of an id. Raise NotFound."""
+        owner = await self._deploys.owner(id, agent)
+        return BuildLog(id, owner, self._build_logs.tail(owner, id))
 
     async def _with_patch(self, deploy: Deploy, base: Sha | None, path: str | None, context: int) -> Diff:
         id, owner = deploy.id, deploy.agent

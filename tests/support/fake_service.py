@@ -44,6 +44,7 @@ from reconciler.usage.records import TurnRecords
 from reconciler.views import (
     AgentOutcome,
     AgentStatus,
+    BuildLog,
     Card,
     Change,
     Diff,
@@ -104,6 +105,7 @@ class FakeService:
         )
         self.names: list[AgentName] = [ALICE, MANAGER]
         self.rows: dict[AgentName, PlanRow] = {}
+        self.built: dict[int, tuple[str, ...]] = {}
         self.tips: list[RefusedTip] = []
         self.waits: dict[AgentName, str] = {}
         self.login_address = "https://claude.ai/oauth/authorize?z-1"
@@ -160,7 +162,7 @@ class FakeService:
             status=part(call="status", attention="attention"),
             plan=part(call="plan"),
             cards=part(pending="pending", list="cards", get="card", of="card_of"),
-            diffs=part(proposal="diff", change="change"),
+            diffs=part(proposal="diff", change="change", build_log="build_log"),
             digest=part(call="digest"),
             logs=part(deploys="log", last="logs", after="logs_after"),
             metrics=part(call="metrics"),
@@ -469,6 +471,10 @@ class FakeService:
         commits = ("1111111 more",)
         diff = Diff(id, card.agent, "0" * 40, Sha(SHA), "more", commits, settings, ("agent.toml",), patch)
         return replace(diff, words=("model: 1 -> 2",))
+
+    async def build_log(self, id: ProposalId, agent: AgentName | None = None) -> BuildLog:
+        card = await self.card(id, agent)
+        return BuildLog(id, card.agent, self.built.get(id, ()))
 
     async def log(self, limit: int = 50) -> list[LogRow]:
         row = LogRow("3" * 40, 1_700_000_000, "deploy", "alice", ProposalId(1), SHA, "a" * 20, "hive", "deploy 1")

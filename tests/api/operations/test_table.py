@@ -54,6 +54,7 @@ EXAMPLES: dict[str, Json] = {
     "refused": {},
     "waiting_tips": {},
     "diff": {"id": 1, "agent": "alice"},
+    "build_log": {"id": 1, "agent": "alice"},
     "approve": {"id": 1},
     "deny": {"id": 1},
     "retry": {"id": 1},
