@@ -5,11 +5,13 @@ from __future__ import annotations
 from api.operations.lifecycle import Named
 from api.ui.moment import Moment
 from api.ui.page import Page, Region, Room, Shown
+from api.ui.pages.agent.actions import TURN_ACTIONS
+from api.ui.pages.agent.head import HEAD, read_head
 
 
-async def view(_moment: Moment, _asked: Named) -> Shown:
+async def view(moment: Moment, asked: Named) -> Shown:
     """Return what the page shows."""
-    return Shown({})
+    return Shown({"head": await read_head(moment, asked.agent, "live")}, asked.agent)
 
 
 PAGE = Page(
@@ -20,6 +22,6 @@ PAGE = Page(
     Named,
     view,
     "agent/page.html",
-    (Region("nav", "parts/navigation.html"),),
+    (Region("nav", "parts/navigation.html"), HEAD),
 )
-AGENT = Room(pages=(PAGE,))
+AGENT = Room(pages=(PAGE,), actions=TURN_ACTIONS)

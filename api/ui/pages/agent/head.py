@@ -1,0 +1,117 @@
+"""The head of all pages of one agent: its state, what one does about it, a few facts, and the tabs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from api.operations.base import Nothing
+from api.operations.loose_ends import loose_ends
+from api.operations.usage import UsageInput, usage
+from api.operations.views import overview
+from api.ui.moment import Moment
+from api.ui.page import Region
+from api.ui.pages.agent.state import Badge, badge_of, doing, is_up
+from meta.errors import NotFound
+from meta.names import AgentName
+from meta.wire.agent import GetLooseEnds
+from meta.wire.common import LooseEnd, QuestionEnd
+from reconciler.views import AgentStatus, AgentUsage, BudgetUse, Status
+
+HEAD = Region("head", "agent/head.html")
+TABS = (
+    ("live", "", "Live"),
+    ("inbox", "/inbox", "Inbox"),
+    ("questions", "/questions", "Questions"),
+    ("network", "/network", "Network"),
+    ("logs", "/logs", "Logs"),
+    ("generations", "/generations", "Generations"),
+    ("settings", "/settings", "Settings"),
+)
+"""Each tab: its key, the end of its path, and its words."""
+NEAR = 0.85
+"""From this part of a budget on its bar is amber."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A link to one page of the agent. `count` is what waits there."""
+
+    href: str
+    words: str
+    here: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the turns of today took, beside the budget: `words`, and `part` of `whole` for the bar (0: no limit)."""
+
+    words: str
+    part: float
+    whole: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head. `doing` since `doing_since`; `up_since` is None unless the agent runs."""
+
+    agent: AgentName
+    badge: Badge
+    doing: str
+    doing_since: float | None
+    row: AgentStatus
+    up_since: float | None
+    in_turn: bool
+    spent: Spent
+    tabs: tuple[Tab, ...]
+
+
+async def read_head(moment: Moment, agent: AgentName, tab: str) -> Head:
+    """Return the head of an agent's page with the key `tab`. Raise NotFound if there is no such agent."""
+    row = agent_row(await moment.ask(overview, Nothing()), agent)
+    report = await moment.ask(usage, UsageInput(agent=agent))
+    ends = await moment.ask(loose_ends, GetLooseEnds())
+    return head_of(row, report.agents[0] if report.agents else None, ends, tab)
+
+
+def agent_row(status: Status, agent: AgentName) -> AgentStatus:
+    """Return the agent's row of a status. Raise NotFound."""
+    for row in status.agents:
+        if row.agent == agent:
+            return row
+    raise NotFound(f"there is no agent {agent}", "the page Agents has all of them")
+
+
+def head_of(row: AgentStatus, used: AgentUsage | None, ends: list[LooseEnd], tab: str) -> Head:
+    """Return the head of a row of the status."""
+    what, since = doing(row)
+    asked = sum(isinstance(end, QuestionEnd) and end.asker == row.agent for end in ends)
+    counts = {"inbox": row.unread, "questions": asked}
+    return Head(
+        agent=row.agent,
+        badge=badge_of(row),
+        doing=what,
+        doing_since=since,
+        row=row,
+        up_since=row.since if is_up(row) else None,
+        in_turn=row.turn_since is not None,
+        spent=spent_of(used.today if used else BudgetUse(), used.budget if used else BudgetUse()),
+        tabs=tuple(Tab(f"/agents/{row.agent}{end}", words, key == tab, counts.get(key, 0)) for key, end, words in TABS),
+    )
+
+
+def spent_of(today: BudgetUse, budget: BudgetUse) -> Spent:
+    """Return today's cost beside the limit that is nearest: dollars, tokens or turns."""
+    pairs = (
+        (today.dollars or 0.0, budget.dollars, lambda number: f"${number:,.2f}".removesuffix(".00")),
+        (today.tokens or 0, budget.tokens, lambda number: f"{number:,} tokens"),
+        (today.turns or 0, budget.turns, lambda number: f"{number:,} turns"),
+    )
+    limited = [(used / whole, used, whole, say) for used, whole, say in pairs if whole]
+    dollars = f"${today.dollars or 0.0:,.2f}"
+    if not limited:
+        return Spent(dollars, 0, 0, "")
+    share, used, whole, say = max(limited, key=lambda each: each[0])
+    words = f"{dollars} of {say(whole)}" if whole == budget.dollars else f"{say(used)} of {whole:,}"
+    return Spent(words, used, whole, "bad" if share >= 1 else "warn" if share >= NEAR else "")
