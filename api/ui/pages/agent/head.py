@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from api.operations.base import Nothing
@@ -83,7 +84,7 @@ def agent_row(status: Status, agent: AgentName) -> AgentStatus:
     raise NotFound(f"there is no agent {agent}", "the page Agents has all of them")
 
 
-def head_of(row: AgentStatus, used: AgentUsage | None, ends: list[LooseEnd], tab: str) -> Head:
+def head_of(row: AgentStatus, used: AgentUsage | None, ends: Sequence[LooseEnd], tab: str) -> Head:
     """Return the head of a row of the status."""
     what, since = doing(row)
     asked = sum(isinstance(end, QuestionEnd) and end.asker == row.agent for end in ends)
@@ -104,14 +105,16 @@ def head_of(row: AgentStatus, used: AgentUsage | None, ends: list[LooseEnd], tab
 def spent_of(today: BudgetUse, budget: BudgetUse) -> Spent:
     """Return today's cost beside the limit that is nearest: dollars, tokens or turns."""
     pairs = (
-        (today.dollars or 0.0, budget.dollars, lambda number: f"${number:,.2f}".removesuffix(".00")),
-        (today.tokens or 0, budget.tokens, lambda number: f"{number:,} tokens"),
-        (today.turns or 0, budget.turns, lambda number: f"{number:,} turns"),
+        ("dollars", today.dollars, budget.dollars),
+        ("tokens", today.tokens, budget.tokens),
+        ("turns", today.turns, budget.turns),
     )
-    limited = [(used / whole, used, whole, say) for used, whole, say in pairs if whole]
+    limited = [((used or 0) / whole, unit, used or 0, whole) for unit, used, whole in pairs if whole]
     dollars = f"${today.dollars or 0.0:,.2f}"
     if not limited:
         return Spent(dollars, 0, 0, "")
-    share, used, whole, say = max(limited, key=lambda each: each[0])
-    words = f"{dollars} of {say(whole)}" if whole == budget.dollars else f"{say(used)} of {whole:,}"
+    share, unit, used, whole = max(limited)
+    words = f"{dollars} of {f'${whole:,.2f}'.removesuffix('.00')}"
+    if unit != "dollars":
+        words = f"{used:,} of {whole:,} {unit}"
     return Spent(words, used, whole, "bad" if share >= 1 else "warn" if share >= NEAR else "")

@@ -10,7 +10,7 @@ import pytest
 from api.ui.pages.agent.head import head_of, spent_of
 from api.ui.pages.agent.state import badge_of, doing
 from meta.names import AgentName, ProposalId, Sha
-from meta.wire.common import QuestionEnd, ReminderEnd
+from meta.wire.common import LooseEnd, QuestionEnd, ReminderEnd
 from reconciler.plan.phases import PHASES
 from reconciler.views import AgentStatus, BudgetUse, Status
 from tests.api.ui.conftest import Ui
@@ -54,7 +54,7 @@ def test_an_agent_in_a_turn_is_under_way_since_the_turn_began() -> None:
     [
         (BudgetUse(1, 10, 3.12), BudgetUse(dollars=10.0), "$3.12 of $10", ""),
         (BudgetUse(1, 10, 9.0), BudgetUse(dollars=10.0), "$9.00 of $10", "warn"),
-        (BudgetUse(9, 10, 1.0), BudgetUse(turns=9, dollars=10.0), "9 turns of 9", "bad"),
+        (BudgetUse(9, 10, 1.0), BudgetUse(turns=9, dollars=10.0), "9 of 9 turns", "bad"),
         (BudgetUse(9, 10, 1.0), BudgetUse(), "$1.00", ""),
         (BudgetUse(), BudgetUse(), "$0.00", ""),
     ],
@@ -67,7 +67,7 @@ def test_the_limit_that_is_nearest_stands_beside_what_today_took(
 
 
 def test_tabs_count_what_waits_there() -> None:
-    ends = [
+    ends: list[LooseEnd] = [
         QuestionEnd(id=1, asker="alice", question="q", age_seconds=1),
         QuestionEnd(id=2, asker="bob", target="alice", question="q", age_seconds=1),
         ReminderEnd(id=3, owner="alice", message="m", due_at=1, age_seconds=1),
