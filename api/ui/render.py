@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -31,37 +32,56 @@ class Rendered:
 
 
 class Templates:
-    """The templates below `templates/` and of each page's folder, e.g. `agents/page.html`."""
+    """The templates below `templates/` and of each page's folder, e.g. `agents/page.html`.
+
+    `asset` returns the path of a file for browsers.
+    """
 
     def __init__(self, asset: Callable[[str], str]) -> None:
-        self._environment = Environment(
-            loader=FileSystemLoader([HERE / "templates", HERE / "pages"]),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        self._environment.globals |= {"asset": asset, "csrf": CSRF}
-        self._environment.filters |= {
-            "dollars": numbers.dollars,
-            "count": numbers.count,
-            "size": numbers.size,
-            "percent": numbers.percent,
-            "plural": numbers.plural,
-            "span": span,
-        }
+        self._asset = asset
 
     def render(self, template: str, values: Mapping[str, object], now: float) -> str:
         """Return the text of a template. In it `time(at, form)` makes a time element."""
-        return self._environment.get_template(template).render(
-            {**values, "time": lambda at, form="age": time_element(at, now, form), "now": now}
+        return (
+            _environment()
+            .get_template(template)
+            .render(
+                {
+                    **values,
+                    "asset": self._asset,
+                    "time": lambda at, form="age": time_element(at, now, form),
+                    "now": now,
+                }
+            )
         )
 
     def region(self, id: str, template: str, values: Mapping[str, object], now: float) -> Rendered:
         """Return one region."""
         text = self.render(template, values, now)
         return Rendered(id, text, digest(text))
+
+
+@cache
+def _environment() -> Environment:
+    """Return the environment. It holds no state of a dashboard, so all of a process share the compiled templates."""
+    environment = Environment(
+        loader=FileSystemLoader([HERE / "templates", HERE / "pages"]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals["csrf"] = CSRF
+    environment.filters |= {
+        "dollars": numbers.dollars,
+        "count": numbers.count,
+        "size": numbers.size,
+        "percent": numbers.percent,
+        "plural": numbers.plural,
+        "span": span,
+    }
+    return environment
 
 
 def digest(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from api.operations.base import Call, Input
 from api.ui.assets import Assets
@@ -40,6 +41,12 @@ class Site:
 
 def make_site(call: Call, config: Config) -> Site:
     """Return the site of a daemon."""
-    assets = Assets()
+    assets = _assets()
     name = config.dashboard_name or os.uname().nodename.partition(".")[0]
     return Site(name, call, assets, Templates(assets.url), Hub(call))
+
+
+@cache
+def _assets() -> Assets:
+    """Return the files for browsers, read and packed once in a process."""
+    return Assets()
