@@ -11,6 +11,7 @@ from api.operations.base import Call
 from api.sockets.principals import Operator
 from api.ui.access.guard import guard
 from api.ui.access.handlers import login_handlers
+from api.ui.access.page import LoginPage
 from api.ui.app import application
 from api.ui.site import make_site
 from meta.binding import Binding
@@ -31,7 +32,8 @@ def dashboard_app(service: Service, config: Config, state: DashboardState, stopp
         site = make_site(Call(service, Operator(), stopping), config)
         if missing := site.assets.missing:
             state.fail(ASSETS, f"the dashboard's pages are not live: {', '.join(missing)} missing; run `make setup`")
-        app = cast("App", application(site, login_handlers(service.access)))  # Litestar types it more narrowly
-        return guard(app, service.access, service.access.origin(), config)
+        page = LoginPage(site.templates, site.name)
+        app = cast("App", application(site, login_handlers(service.access, page)))  # Litestar types it more narrowly
+        return guard(app, service.access, config, page)
 
     return make

@@ -17,6 +17,7 @@ from functools import partial
 from typing import NoReturn
 from weakref import WeakValueDictionary
 
+from meta.binding import binding_of
 from meta.config import Config
 from meta.errors import Conflict, HiveError, NotFound, Refused
 from meta.names import HIVE
@@ -32,7 +33,6 @@ from reconciler.access.rules import (
     csrf_of,
     hash_of,
     is_token,
-    origin_of,
     who,
 )
 from reconciler.common.rounds import Rounds
@@ -120,13 +120,14 @@ class Access:
         return self._config.dashboard_port > 0
 
     def origin(self) -> Origin:
-        """Return the origin of the dashboard. Raise Conflict if it is off, BadInput if its setting is wrong."""
-        if not self.on:
+        """Return the origin of the dashboard. Raise Conflict if it is off, BadInput if it cannot be served safely."""
+        binding = binding_of(self._config)
+        if binding is None:
             raise Conflict(
                 "the dashboard is off",
                 "`HIVE_DASHBOARD_PORT=8420 hive serve` turns it on; on NixOS `services.hive.dashboard.enable = true`",
             )
-        return origin_of(self._config)
+        return Origin(binding.origin)
 
     async def make_link(self, uid: int | None) -> Link:
         """Make a one-time link for a user of the host. Raise Conflict (the dashboard is off), Refused (no uid)."""

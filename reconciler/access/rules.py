@@ -47,19 +47,14 @@ class Origin:
         return urlsplit(self.text).hostname or ""
 
     @property
-    def authority_host(self) -> str:
-        """The host as it stands in an authority: an IPv6 address has brackets."""
-        return f"[{self.host}]" if ":" in self.host else self.host
-
-    @property
     def port(self) -> int:
         """The port, the scheme's own if none is written."""
         return urlsplit(self.text).port or (443 if self.secure else 80)
 
     @property
     def local(self) -> bool:
-        """True for `http://localhost:PORT`."""
-        return not self.secure and self.host == "localhost"
+        """True on this host's loopback: without TLS there is no other (meta/binding.py)."""
+        return not self.secure
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +77,6 @@ class Lifetime:
     def ends_at(self, session: Session) -> int:
         """Return the Unix time at which a session ends if nobody uses it any more."""
         return int(min(session.used_at + self.idle, session.made_at + self.most))
-
-
-def origin_of(config: Config) -> Origin:
-    """Return the origin that the settings give, as browsers write it. Raise BadInput for what is no origin."""
-    given = config.dashboard_origin
-    if not given:
-        scheme = "https" if config.dashboard_tls_cert else "http"
-        return Origin(f"{scheme}://localhost:{config.dashboard_port}")
-    try:
-        parts = urlsplit(given)
-        port = parts.port
-    except ValueError:
-        raise _no_origin(given) from None
-    host = parts.hostname or ""
-    bare = not parts.path.strip("/") and not parts.query and not parts.fragment and "@" not in parts.netloc
-    if parts.scheme not in ("http", "https") or not host or not bare or not given.isascii():
-        raise _no_origin(given)
-    shown = f"[{host}]" if ":" in host else host
-    usual = 443 if parts.scheme == "https" else 80
-    return Origin(f"{parts.scheme}://{shown}" + (f":{port}" if port not in (None, usual) else ""))
-
-
-def _no_origin(given: str) -> BadInput:
-    return BadInput(
-        f"HIVE_DASHBOARD_ORIGIN={given[:100]!r} is no origin", "write it as https://hive.example.org, without a path"
-    )
 
 
 def hash_of(token: str) -> bytes:

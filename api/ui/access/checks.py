@@ -44,7 +44,7 @@ def refuse_head(scope: Scope, origin: Origin) -> Refusal | None:
 
 def _refuse_host(scope: Scope, origin: Origin) -> Refusal | None:
     host = only(scope, b"host").lower()
-    if host in (origin.authority.lower(), f"{origin.authority_host}:{origin.port}"):
+    if host in (origin.authority.lower(), f"{origin.host}:{origin.port}"):
         return None
     loopback = (f"127.0.0.1:{origin.port}", f"[::1]:{origin.port}")
     if origin.local and host in loopback and scope["method"] in READING:

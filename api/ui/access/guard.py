@@ -30,7 +30,7 @@ from api.ui.access.checks import (
 )
 from api.ui.access.headers import cookie, cookie_name, only, secured
 from api.ui.access.login import KEY, Login
-from api.ui.access.page import login_page
+from api.ui.access.page import LoginPage
 from api.ui.access.proxy import Proxies
 from meta.config import Config
 from meta.errors import BadInput, HiveError
@@ -45,16 +45,15 @@ OPEN = ("/login", "/login/", "/static/")
 Answer = Callable[[Send], Awaitable[None]]
 
 
-def guard(app: App, access: Access, origin: Origin, config: Config) -> App:
-    """Return `app` behind the guard. Raise BadInput for wrong settings of proxies."""
-    guarded = Guard(app, access, origin, Proxies.of(config))
+def guard(app: App, access: Access, config: Config, page: LoginPage) -> App:
+    """Return `app` behind the guard. Raise HiveError if the dashboard is off, or its settings are not safe."""
+    guarded = Guard(app, access, access.origin(), Proxies.of(config), page)
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await guarded(scope, receive, send)
         elif scope["type"] == "lifespan":
             await app(scope, receive, send)
-        # else a websocket, which this dashboard does not have: uvicorn ends it
 
     return run
 
@@ -72,6 +71,7 @@ class Guard:
     access: Access
     origin: Origin
     proxies: Proxies
+    page: LoginPage
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request: by the application, or with what it lacks."""
@@ -131,7 +131,7 @@ class Guard:
             return
         query = bytes(scope.get("query_string") or b"").decode("latin-1")
         asked = local_path(scope["path"] + (f"?{query}" if query else ""))
-        page = login_page(asked, again=came_from_elsewhere(scope)).encode()
+        page = self.page.show(asked, again=came_from_elsewhere(scope)).encode()
         await _answer(401, b"text/html; charset=utf-8", page, scope, send)
 
 

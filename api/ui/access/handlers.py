@@ -10,18 +10,18 @@ from api.http.requests import HttpRequest
 from api.ui.access.checks import field_of, local_path
 from api.ui.access.headers import cookie_name, set_cookie
 from api.ui.access.login import maybe_login_of
-from api.ui.access.page import login_page
+from api.ui.access.page import LoginPage
 from meta.errors import HiveError, Refused, TransientError
 from reconciler.access.access import Access, Opened
 
 
-def login_handlers(access: Access) -> tuple[HTTPRouteHandler, ...]:
+def login_handlers(access: Access, page: LoginPage) -> tuple[HTTPRouteHandler, ...]:
     """Return the handlers of /login and /logout."""
 
     @get("/login", media_type=MediaType.HTML)
     async def show_login(request: HttpRequest) -> str:
         """Show how to log in. The token of a link is in the fragment, which only the browser sees."""
-        return login_page(local_path(request.query_params.get("next", "/")))
+        return page.show(local_path(request.query_params.get("next", "/")))
 
     @post("/login", status_code=303)
     async def log_in(request: HttpRequest) -> Response[str]:
@@ -33,7 +33,7 @@ def login_handlers(access: Access) -> tuple[HTTPRouteHandler, ...]:
         try:
             opened = await access.log_in(token, request.headers.get("user-agent", ""), address_of(request), before)
         except HiveError as error:
-            return refused(error, asked)
+            return refused(page, error, asked)
         return entered(access, opened, asked)
 
     @post("/logout", status_code=303)
@@ -55,14 +55,14 @@ def entered(access: Access, opened: Opened, asked: str) -> Response[str]:
     return Response("", status_code=303, headers={"location": local_path(asked), "set-cookie": cookie})
 
 
-def refused(error: HiveError, asked: str) -> Response[str]:
+def refused(page: LoginPage, error: HiveError, asked: str) -> Response[str]:
     """Return the login page with why a login failed. Nothing of the request is shown."""
     headers = {}
     if isinstance(error, TransientError) and error.retry_after is not None:
         headers["retry-after"] = str(int(error.retry_after))
     status = 429 if headers else 401 if isinstance(error, Refused) else problem_of(error)["status"]
-    page = login_page(asked, why=f"{error.summary}: {error.hint}" if error.hint else error.summary)
-    return Response(page, status_code=status, media_type=MediaType.HTML, headers=headers)
+    text = page.show(asked, why=f"{error.summary}. {error.hint}." if error.hint else f"{error.summary}.")
+    return Response(text, status_code=status, media_type=MediaType.HTML, headers=headers)
 
 
 def address_of(request: HttpRequest) -> str:

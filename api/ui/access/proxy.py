@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from api.http.asgi import Scope
 from api.ui.access.headers import values
+from meta.binding import binding_of
 from meta.config import Config
 from meta.errors import BadInput
 from reconciler.access.rules import user_name
@@ -23,20 +24,11 @@ class Proxies:
 
     @classmethod
     def of(cls, config: Config) -> Proxies:
-        """Return what the settings say. Raise BadInput for what is no address, and for a header without proxies."""
-        try:
-            addresses = frozenset(map(ip_address, config.dashboard_proxies.split()))
-        except ValueError as error:
-            raise BadInput(
-                f"HIVE_DASHBOARD_PROXIES: {error}", "write the addresses of your proxies: 127.0.0.1 ::1"
-            ) from None
-        header = config.dashboard_login_header.lower().encode()
-        if header and not (addresses and config.dashboard_behind_proxy):
-            raise BadInput(
-                "HIVE_DASHBOARD_LOGIN_HEADER without HIVE_DASHBOARD_BEHIND_PROXY and HIVE_DASHBOARD_PROXIES",
-                "anybody could send the header: name the addresses of your proxies, or leave it out",
-            )
-        return cls(addresses, header)
+        """Return what the settings say. Raise BadInput for a header that anybody could send."""
+        binding = binding_of(config)
+        if binding is None or not config.dashboard_login_header:
+            return cls()
+        return cls(frozenset(map(ip_address, binding.proxies)), config.dashboard_login_header.lower().encode())
 
     def user(self, scope: Scope) -> str:
         """Return the user whom a trusted proxy names; "" if none does. Raise BadInput if it names no user or two."""

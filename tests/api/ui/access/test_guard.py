@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from litestar import Litestar
@@ -17,7 +17,9 @@ from api.ui.access.guard import guard
 from api.ui.access.handlers import login_handlers
 from api.ui.access.headers import POLICY
 from api.ui.access.login import Login
+from api.ui.access.page import LoginPage
 from api.ui.access.proxy import Proxies
+from api.ui.render import Templates
 from meta.config import Config
 from meta.errors import BadInput
 from reconciler.access.access import Access, Opened
@@ -26,6 +28,8 @@ from reconciler.store.database import Database
 from tests.support.asgi import Answer, Browser
 
 OWN = "http://localhost:8420"
+PAGE = LoginPage(Templates(lambda name: f"/static/{name}"), "orchard")
+BEHIND_TLS = {"dashboard_origin": "https://hive.example.org", "dashboard_behind_proxy": True}
 SECURITY = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin", "x-frame-options": "DENY"}
 
 
@@ -37,7 +41,8 @@ class Pages:
     asked: list[tuple[str, str, Login | None, bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._login: App = Litestar([*login_handlers(self.access)], openapi_config=None, logging_config=None)  # type: ignore[assignment]
+        handlers = [*login_handlers(self.access, PAGE)]
+        self._login = cast("App", Litestar(handlers, openapi_config=None, logging_config=None))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in ("/login", "/logout"):
@@ -63,7 +68,7 @@ class Site:
         self.config = Config.model_validate({"dashboard_port": 8420, **self.settings})
         self.access = Access(self.database, self.config, Members(self.socket))
         self.pages = Pages(self.access)
-        self.app = guard(self.pages, self.access, self.access.origin(), self.config)
+        self.app = guard(self.pages, self.access, self.config, PAGE)
 
     def browser(self, **changes: Any) -> Browser:
         return Browser(self.app, **changes)
@@ -195,7 +200,7 @@ async def test_the_redirect_leads_nowhere_else(site: Site) -> None:
         assert answer.header("location").startswith(f"{OWN}/")
 
 
-@pytest.mark.parametrize("settings", [{"dashboard_origin": "https://hive.example.org", "dashboard_behind_proxy": True}])
+@pytest.mark.parametrize("settings", [BEHIND_TLS])
 async def test_behind_tls_loopback_is_not_redirected_and_the_usual_port_may_be_written(site: Site) -> None:
     refused(await site.browser().get("/login", host="127.0.0.1:8420"), 421)
     for host in ("hive.example.org", "hive.example.org:443", "HIVE.example.org"):
@@ -263,8 +268,7 @@ async def test_head_answers_without_a_body(site: Site) -> None:
 
 # a reverse proxy's login
 PROXY = {
-    "dashboard_behind_proxy": True,
-    "dashboard_origin": "https://hive.example.org",
+    **BEHIND_TLS,
     "dashboard_proxies": "10.0.0.1 fd00::1",
     "dashboard_login_header": "Remote-User",
 }
@@ -325,7 +329,7 @@ async def test_behind_a_proxy_without_its_header_the_cookie_counts(site: Site) -
 )
 def test_a_login_header_that_anybody_could_send_is_refused_at_the_start(wrong: dict[str, Any]) -> None:
     with pytest.raises(BadInput):
-        Proxies.of(Config.model_validate({**PROXY, **wrong}))
+        Proxies.of(Config.model_validate({"dashboard_port": 8420, **PROXY, **wrong}))
 
 
 # log in and log out
@@ -340,7 +344,7 @@ async def test_the_link_sets_a_cookie_and_leads_to_the_page_that_was_asked_for(s
     assert (await site.browser(headers={"cookie": pair}).get("/agents")).status == 200
 
 
-@pytest.mark.parametrize("settings", [{"dashboard_origin": "https://hive.example.org"}])
+@pytest.mark.parametrize("settings", [BEHIND_TLS])
 async def test_behind_tls_the_cookie_is_secure(site: Site) -> None:
     token = (await site.access.make_link(0)).address.partition("#")[2]
     answer = await site.browser(**BEHIND).post("/login", f"token={token}", origin="https://hive.example.org")
