@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from api.ui.diff.blocks import Changed, Same, Tokens, blocks
 from api.ui.diff.lines import Line, Row, numbered, visible
-from api.ui.diff.source import Source
+from api.ui.diff.source import INLINE, Source
 from api.ui.diff.values import FileDiff, Hunk, Patch
 from meta.text import size
 
@@ -43,7 +43,10 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class FileView:
-    """One file as it is shown. `tags` are facts beside its name, `note` says in words why there is nothing below."""
+    """One file as it is shown. `tags` are facts beside its name, `note` says in words why there is nothing below.
+
+    `one_sided`: all lines are new or gone, so that two columns would be half empty.
+    """
 
     id: str
     path: str
@@ -53,6 +56,7 @@ class FileView:
     removed: int
     parts: tuple[Same | Changed | Fold, ...]
     note: str = ""
+    one_sided: bool = False
 
 
 def diff_view(
@@ -82,6 +86,9 @@ def file_view(
 ) -> FileView:
     """Return one file, with its lines or folded."""
     id = file_id(key, file)
+    one_sided = file.status in ("added", "deleted")
+    if source is not None and one_sided:
+        source = replace(source, layout=INLINE)
     if not file.hunks and file.whole:
         parts: tuple[Same | Changed | Fold, ...] = ()
     elif folded or not file.hunks:
@@ -103,6 +110,7 @@ def file_view(
         removed=file.removed,
         parts=parts,
         note=_note(file),
+        one_sided=one_sided,
     )
 
 

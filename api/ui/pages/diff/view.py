@@ -18,7 +18,7 @@ from api.ui.diff.values import FileDiff, Patch
 from api.ui.diff.view import PAGE_ROWS, Fold, file_id, page
 from api.ui.moment import Moment
 from api.ui.page import Fragment, Room, Shown
-from meta.errors import NotFound
+from meta.errors import HiveError, NotFound
 from meta.git.diff import CONTEXT, MOST_CONTEXT
 from meta.names import ProposalId
 
@@ -61,11 +61,13 @@ class LinesInput(PartInput):
 
 async def file(moment: Moment, asked: FileInput) -> Shown:
     """Return a page of the rows of one file."""
-    patch = await _patch(moment, asked, CONTEXT, alone=asked.alone)
+    try:
+        patch = await _patch(moment, asked, CONTEXT, alone=asked.alone)
+    except HiveError as error:
+        return _failed(asked, error)
     found = next((file for file in patch.files if file_id(asked.key, file) == asked.part), None)
     if found is None or not found.hunks:
-        reason = patch.rest[-1] if patch.rest else "git does not compare it"
-        return Shown({"parts": (Fold(f"{asked.part}-none", f"It cannot be shown: {reason}"),), "layout": asked.layout})
+        return _failed(asked, NotFound(patch.rest[-1] if patch.rest else "git does not compare it"))
     tokens = await moment.highlighter.tokens([found], PATIENCE)
     parts = await asyncio.to_thread(page, found, asked.part, asked.source, tokens.get(found.path), asked.at)
     return Shown({"parts": parts, "layout": asked.layout})
@@ -73,10 +75,13 @@ async def file(moment: Moment, asked: FileInput) -> Shown:
 
 async def lines(moment: Moment, asked: LinesInput) -> Shown:
     """Return unchanged lines of one file."""
-    patch = await _patch(moment, asked, MOST_CONTEXT, alone=True)
+    try:
+        patch = await _patch(moment, asked, MOST_CONTEXT, alone=True)
+    except HiveError as error:
+        return _failed(asked, error)
     found = next((file for file in patch.files if file.path == asked.path and file.status != "deleted"), None)
     if found is None:
-        raise NotFound(f"{asked.path} is not in {asked.sha[:12]}", "load the page again")
+        return _failed(asked, NotFound(f"the file is not in {asked.sha[:12]}"))
     rows, more = await asyncio.to_thread(_lines, found, asked)
     parts: list[Same | Fold] = [Same(rows)] if rows else [Fold(f"{asked.part}-end", "The file ends here.")]
     if more:
@@ -85,6 +90,12 @@ async def lines(moment: Moment, asked: LinesInput) -> Shown:
         href = asked.source.lines(asked.path, asked.part, old, new, left)
         parts.append(Fold(f"{asked.part}-{new}", "Further unchanged lines", href))
     return Shown({"parts": parts, "layout": asked.layout})
+
+
+def _failed(asked: PartInput, error: HiveError) -> Shown:
+    """Return the reason in the place of the lines: the page around it stays as it is."""
+    words = f"It cannot be shown: {error.summary}{f'; {error.hint}' if error.hint else ''}"
+    return Shown({"parts": (Fold(f"{asked.part}-failed", words),), "layout": asked.layout})
 
 
 def _lines(found: FileDiff, asked: LinesInput) -> tuple[tuple[Line, ...], bool]:

@@ -32,7 +32,13 @@ HOSTILE = "<script>alert(1)</script>\"'&{{ 1 }}\u202e"
 @pytest.fixture(scope="module")
 def macros() -> Environment:
     folder = Path(api.ui.__file__).parent / "templates"
-    return Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _render(macros: Environment, files: object, layout: str = "inline") -> str:
@@ -61,6 +67,11 @@ def test_side_by_side_what_is_the_same_is_twice_there_and_once_for_a_screen_read
     assert text.count('aria-hidden="true"') == 2
     assert text.index("haiku") < text.index("opus")
     assert text.count('<div class="ln d l"') == text.count('<div class="ln a r"') == 1
+
+
+def test_a_new_file_has_no_empty_column(macros: Environment) -> None:
+    view = file_view(edit_diff("x", None, "a\n"), "k")
+    assert _render(macros, [view], "split") == _render(macros, [view], "inline")
 
 
 def test_no_text_of_an_agent_becomes_markup(macros: Environment) -> None:

@@ -130,5 +130,5 @@ async def test_a_proposal_of_a_new_agent_is_asked_by_its_id_and_not_shown_if_it_
 
     monkeypatch.setattr(ui.hive.fake, "diff", diff)
     answer = await ui.get(f"/diff/file?agent=alice&sha={SHA}&id=1&path=x&part=k-x&key=k")
-    assert answer.status_code == 404
-    assert "is no longer bbbbbbbbbbbb" in answer.text
+    assert answer.status_code == 200
+    assert answer.text.strip().startswith('<p class="more">It cannot be shown: proposal 1 is no longer bbbbbbbbbbbb')
