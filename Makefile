@@ -83,6 +83,9 @@ test-fresh: ## README's two commands in fresh roots of Debian, as root and as a 
 real-tree: setup ## hive's Nix evaluated against a nixpkgs that you have (NIXPKGS=path)
 	@nix/tests/real-tree.sh $(NIXPKGS)
 
+screenshots: assets claude codex ## pictures of every page of the dashboard, from a hive with real activity (PAGES="agents plan")
+	@$(BIN)/python -m tests.screenshots $(PAGES)
+
 OTHER := demo tests/api/sockets tests/api/lines tests/harness tests/meta/process tests/meta/agent_toml tests/meta/test_text.py \
   tests/meta/test_invisible_text.py tests/reconciler/store tests/api/cli/test_commands.py
 test-other: setup ## the demo and a selection of the tests on another Python of this machine, if it has one

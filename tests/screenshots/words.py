@@ -15,10 +15,9 @@ upstream = "https://{models}:{port}"
 
 _RUNTIME = "claude" if CLAUDE.exists() else "script"
 SPAWNED = {
-    **{
-        name: {"runtime": _RUNTIME, "model": model}
-        for name, model in (("alice", "opus"), ("bob", "sonnet"), ("carol", "haiku"))
-    },
+    "alice": {"runtime": _RUNTIME, "model": "opus"},
+    "bob": {"runtime": _RUNTIME, "model": "sonnet"},
+    "carol": {"runtime": _RUNTIME, "model": "haiku"},
     "triage": {"runtime": "codex"},
 }
 """What agents begin with; the others with the scripted runtime."""
@@ -68,6 +67,19 @@ It reads the exports of the shop and writes orders. Python now; the parser is th
 
 At most 200 MB a file. A run takes about four minutes.
 """
+DOCS = """label = "handbook"
+[budget]
+turns = 1
+[[script]]
+reply = "the page is there"
+"""
+RELEASE = """label = "tags, changelog"
+[[script]]
+when = "Review.*"
+crash = 3
+[[script]]
+reply = "tagged"
+"""
 VERSIONS = {
     "alice": [
         (
@@ -87,21 +99,9 @@ VERSIONS = {
             },
         )
     ],
-    "docs": [
-        (
-            "write the handbook",
-            {"agent.toml": 'label = "handbook"\n[budget]\nturns = 1\n[[script]]\nreply = "the page is there"\n'},
-        )
-    ],
+    "docs": [("write the handbook", {"agent.toml": DOCS})],
     "nightly": [("run the report at night", {"agent.toml": 'label = "report, at 02:00"\n'})],
-    "release": [
-        (
-            "tag and write the changelog",
-            {
-                "agent.toml": 'label = "tags, changelog"\n[[script]]\nwhen = "Review.*"\ncrash = 3\n[[script]]\nreply = "tagged"\n'
-            },
-        )
-    ],
+    "release": [("tag and write the changelog", {"agent.toml": RELEASE})],
 }
 """What was approved before: agent -> (subject, files) each."""
 
@@ -117,8 +117,8 @@ REASON = "One host at a time, please: which ones does the build fetch from?"
 NEXT = ("read exports of version 3", {"agent.toml": _toml("importer 0.9.2", "sonnet", ["*"])})
 SMALL = ("tag on Fridays only", {"agent.toml": 'label = "tags on Fridays, changelog"\n'})
 PENDING = (
-    "port the importer to Rust\n\nHaiku lost the thread twice on the lifetimes; carol needs the crates for the parser, and to ask\n"
-    "alice and bob about the file format.",
+    "port the importer to Rust\n\nHaiku lost the thread twice on the lifetimes; carol needs the crates for the\n"
+    "parser, and to ask alice and bob about the file format.",
     {
         "agent.toml": _toml(
             "importer, in Rust",
@@ -128,7 +128,7 @@ PENDING = (
         ),
         "CLAUDE.md": NOTES.replace(
             "- Ask before you change what others read.",
-            "- Ask alice or bob before you change what others read.\n- `cargo test` passes before you say that it is done.",
+            "- Ask alice or bob before you change what others read.\n- `cargo test` passes before you say so.",
         ),
         "docs/importer.md": IMPORTER.replace(
             "Python now; the parser is the slow part.", "Rust since version 3; the parser was the slow part."
@@ -210,12 +210,14 @@ TURNS: dict[str, list[Step]] = {
             "usage": {"input_tokens": 24_800},
         },
         {
-            "text": "The test fails as it should. Prices are multiplied as floats and rounded at the end. Cents all the way through.",
+            "text": "The test fails as it should. Prices are multiplied as floats and rounded at the end. "
+            "Cents all the way through.",
             "tool": "Edit",
             "input": {
                 "file_path": "/state/shop/totals.py",
                 "old_string": '    return round(sum(line["price"] * line["count"] for line in order["lines"]), 2)',
-                "new_string": '    cents = sum(round(line["price"] * 100 * line["count"]) for line in order["lines"])\n    return cents / 100',
+                "new_string": '    cents = sum(round(line["price"] * 100 * line["count"]) for line in order["lines"])\n'
+                "    return cents / 100",
             },
             "usage": {"input_tokens": 26_000},
         },
@@ -236,7 +238,8 @@ TURNS: dict[str, list[Step]] = {
             "usage": {"input_tokens": 28_900},
         },
         {
-            "text": "The page is not on my list of hosts, and I do not need it. The report still adds up its own floats in report.py; "
+            "text": "The page is not on my list of hosts, and I do not need it. "
+            "The report still adds up its own floats in report.py; "
             "I move that to cents as well and then run everything again. "
             + "One more look at each place where an amount is read or written. "
             * 40,

@@ -23,10 +23,11 @@ LEAST = 5_000.0
 _REPORT = """addEventListener('securitypolicyviolation', event =>
   console.error(`policy: ${event.violatedDirective} blocked ${event.blockedURI} ${event.sample}`))"""
 _WIDE = """() => {
-  const wide = one => one.getBoundingClientRect().right > innerWidth + 1;
-  return document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll('body *')]
+  const page = document.documentElement, width = page.clientWidth;
+  const wide = one => one.getBoundingClientRect().right > width + 1;
+  return page.scrollWidth <= width ? [] : [...document.querySelectorAll('body *')]
     .filter(one => wide(one) && !wide(one.parentElement) && !one.closest('[tabindex="0"]'))
-    .map(one => `${one.tagName.toLowerCase()}.${one.className} ${one.textContent.trim().slice(0, 40)}`);
+    .map(one => `${one.tagName.toLowerCase()}#${one.id} ${one.textContent.trim().slice(0, 40)}`);
 }"""
 _RUN = "() => axe.run(document, {resultTypes: ['violations']}).then(result => result.violations)"
 

@@ -13,6 +13,7 @@ import uvicorn.protocols.http.h11_impl
 import api.cli.commands.serve
 import api.daemon.serve
 import api.http.app
+import api.ui.app
 import reconciler.daemon.daemon
 import tests.support.lab_daemon
 

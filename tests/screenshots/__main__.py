@@ -1,0 +1,79 @@
+"""`make screenshots`: every page of the dashboard in both themes and in the widths of a phone and a desk, in build/.
+
+    python -m tests.screenshots [NAME...]      only these pages; the names are those of the pages, `agent` for alice's
+
+Two pages are also shown on a wide screen. It prints what axe-core finds, and what makes a page scroll sideways; with
+such a finding it ends with 1. The pictures are in build/screenshots/PAGE-WIDTH-THEME.png.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from api.ui.pages.registry import ROOMS
+from tests.screenshots.orchard import orchard
+from tests.support.browser import SIZES, Complaints, Scheme, Size, axe, launch, overflow, shape
+from tests.support.site import Site
+
+OUT = Path("build/screenshots")
+WIDE = ("needs-you", "agent")
+"""Pages that are also shown on a wide screen."""
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+REST = 700.0
+"""Milliseconds until a page has its first push and its charts."""
+
+
+def pages() -> dict[str, str]:
+    """Return the path of each page by its name, that of alice where it is one of an agent."""
+    return {page.name: page.path.replace("{agent}", "alice") for room in ROOMS for page in room.pages}
+
+
+def shoot(browser: Browser, site: Site, name: str, path: str, size: Size, scheme: Scheme) -> Iterator[str]:
+    """Write the picture of a page, and yield what is wrong with it."""
+    complaints = Complaints()
+    context = browser.new_context(base_url=site.origin, **shape(size, scheme))
+    try:
+        cookie, value = site.cookie
+        context.add_cookies([{"name": cookie, "value": value, "url": site.origin}])
+        complaints.watch(context)
+        page = context.new_page()
+        page.goto(path)
+        page.wait_for_timeout(REST)
+        page.screenshot(path=OUT / f"{name}-{SIZES[size][0]}-{scheme}.png", full_page=size != "wide")
+        yield from found(page, complaints)
+    finally:
+        context.close()
+
+
+def found(page: Page, complaints: Complaints) -> Iterator[str]:
+    """Yield what is wrong with a page as it is now."""
+    yield from complaints.unexpected
+    yield from (f"wider than the window: {one}" for one in overflow(page))
+    yield from axe(page)
+
+
+def main(names: list[str]) -> int:
+    """Make all pictures."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    wrong = 0
+    with orchard() as site, sync_playwright() as playwright:
+        site.ready()
+        browser = launch(playwright)
+        for (name, path), size, scheme in itertools.product(pages().items(), SIZES, SCHEMES):
+            if (names and name not in names) or (size == "wide" and name not in WIDE):
+                continue
+            for line in shoot(browser, site, name, path, size, scheme):
+                wrong += 1
+                print(f"{name} {size} {scheme}: {line}", flush=True)  # noqa: T201
+        browser.close()
+    print(f"{OUT} has the pictures; {wrong} findings")  # noqa: T201
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
