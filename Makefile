@@ -37,8 +37,8 @@ assets: $(STAMP) ## the scripts that the dashboard serves besides its own, from 
 	@sh tests/support/get-assets.sh $(BIN)/python pages
 	@sh tests/support/get-assets.sh $(BIN)/python axe
 
-run: setup ## a daemon in the foreground on ./.hive
-	@$(BIN)/hive serve --state .hive --runtime .hive/run
+run: setup ## a daemon in the foreground on ./.hive, with the dashboard on port 8420
+	@HIVE_DASHBOARD_PORT=$${HIVE_DASHBOARD_PORT-8420} $(BIN)/hive serve --state .hive --runtime .hive/run
 
 demo: setup ## the whole story, told against a real daemon in a temporary directory
 	@$(BIN)/python -m tests.e2e.story

@@ -64,6 +64,8 @@ class Dashboard:
     binding: Binding
     make_app: MakeApp
     state: DashboardState
+    tried: asyncio.Event
+    """Set once the first try to serve is over."""
 
     async def run(self) -> None:
         """Serve until cancelled. Try again for ever what fails."""
@@ -77,6 +79,7 @@ class Dashboard:
                 sockets = listen(self.binding.addresses, self.binding.port)
             except Exception as error:  # noqa: BLE001 (the daemon goes on without; it is logged, and shown in status)
                 self._fail(error)
+                self.tried.set()
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
             else:
@@ -87,6 +90,7 @@ class Dashboard:
         server.start()
         self.state.serve()
         self.state.mend(LISTEN)
+        self.tried.set()
         log.info("the dashboard is at %s (%s)", self.binding.origin, self.binding.places)
         try:
             while True:
@@ -113,20 +117,25 @@ class Dashboard:
 @asynccontextmanager
 async def serve_dashboard(
     background: Background, config: Config, state: DashboardState, stopping: asyncio.Event, make_app: MakeApp
-) -> AsyncIterator[None]:
-    """Serve the dashboard that the settings ask for inside the block. At its end `stopping` is set: streams end."""
+) -> AsyncIterator[asyncio.Event]:
+    """Serve the dashboard that the settings ask for inside the block. At its end `stopping` is set: streams end.
+
+    The event that the block gets is set once the first try is over.
+    """
+    tried = asyncio.Event()
     try:
         binding = binding_of(config)
     except BadInput as error:
         state.fail(SETTINGS, f"the dashboard is not served: {describe(error)}")
         binding = None
     if binding is None:
-        yield
+        tried.set()
+        yield tried
         return
     state.expect(binding.origin)
-    task = background.start("dashboard", Dashboard(binding, make_app, state).run())
+    task = background.start("dashboard", Dashboard(binding, make_app, state, tried).run())
     try:
-        yield
+        yield tried
     finally:
         stopping.set()
         await background.stop(task)

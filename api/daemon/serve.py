@@ -59,7 +59,7 @@ class ServeOptions:
     """The directories and settings of one daemon.
 
     `once`: reconcile for at most `seconds`, then end; `only` limits that to one agent. `unsafe` lets agents run without
-    bubblewrap, even if HIVE_ISOLATION forbids it.
+    bubblewrap, even if HIVE_ISOLATION forbids it. `behind_proxy`: a reverse proxy does TLS for the dashboard.
     """
 
     state: Path
@@ -70,11 +70,14 @@ class ServeOptions:
     only: str | None = None
     seconds: float = 600.0
     unsafe: bool = False
+    behind_proxy: bool = False
 
     def config(self) -> Config:
         """The settings from the environment, overridden by the options."""
-        config = config_from_environment()
-        return config.model_copy(update={"isolation": "unsafe-none"}) if self.unsafe else config
+        given: dict[str, object] = {"isolation": "unsafe-none"} if self.unsafe else {}
+        if self.behind_proxy:
+            given["dashboard_behind_proxy"] = True
+        return config_from_environment().model_copy(update=given)
 
     def layout(self) -> Layout:
         """The paths below the two directories. Symlinks in these two are resolved here, once."""

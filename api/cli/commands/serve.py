@@ -61,6 +61,9 @@ def serve(
             "they can read all that the daemon's user can read",
         ),
     ] = False,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="a reverse proxy does TLS for the dashboard")
+    ] = False,
     once: Annotated[
         bool, typer.Option("--once", help="reconcile until there is nothing left to do, then exit")
     ] = False,
@@ -78,7 +81,14 @@ def serve(
     where = find(ctx, state, runtime, serving=True)
     where.require_own_files()
     options = ServeOptions(
-        where.state, where.runtime, str(backend), str(builder), once=once, seconds=timeout, unsafe=unsafe
+        where.state,
+        where.runtime,
+        str(backend),
+        str(builder),
+        once=once,
+        seconds=timeout,
+        unsafe=unsafe,
+        behind_proxy=behind_proxy,
     )
     ending = asyncio.run(serve(options, _welcome))
     show_ending(ending, json=False)
@@ -122,6 +132,8 @@ def _welcome(status: "Status") -> None:
     _say(f"  state      {status.state}")
     _say(f"  sockets    {status.runtime}/host.sock (JSON lines), {status.runtime}/http.sock (HTTP)")
     _say(f"  isolation  {status.isolation}")
+    if status.dashboard:
+        _say(f"  dashboard  {status.dashboard} (`hive dashboard` prints a link that logs you in)")
     for note in status.notes:
         _say(f"  note       {note}")
     _say("Type next, in another terminal:")

@@ -75,6 +75,14 @@ async def test_the_dashboard_answers_by_its_origin_until_the_block_ends() -> Non
         await ask(port)
 
 
+async def test_the_first_try_is_over_soon_whatever_comes_of_it() -> None:
+    state, background, stopping = DashboardState(), Background(), asyncio.Event()
+    for settings in ({}, {"dashboard_port": free_port()}, {"dashboard_port": 1, "dashboard_address": "0.0.0.0"}):
+        config = Config.model_validate(settings)
+        async with asyncio.timeout(20), serve_dashboard(background, config, state, stopping, make) as tried:
+            await tried.wait()
+
+
 async def test_without_a_port_nothing_is_served_and_nothing_is_wrong() -> None:
     state = DashboardState()
     async with served(state, {"dashboard_port": 0}):
