@@ -144,10 +144,11 @@ async def serve(options: ServeOptions, on_ready: OnReady = lambda _: None) -> En
         make_app = dashboard_app(service, config, state, stopping)
         async with (
             serve_operator(service, layout, config, stopping),
-            serve_dashboard(service.background, config, state, stopping, make_app),
+            serve_dashboard(service.background, config, state, stopping, make_app) as tried,
         ):
             await daemon.start()
             await _answering(daemon.service, sockets)
+            await _tried(tried)
             notify("READY=1")
             on_ready(await daemon.service.status())
             await _until(stopping, daemon)
@@ -191,6 +192,15 @@ async def _answering(service: Service, sockets: AgentSockets) -> None:
         log.warning("ready, but the sockets of some agents are not open yet")
     except HiveError as error:
         log.warning("ready, but it is unknown whether the sockets of all agents are open: %s", error.summary)
+
+
+async def _tried(dashboard: asyncio.Event) -> None:
+    """Wait for the first try to serve the dashboard, so that a link to it works once the daemon is ready."""
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await dashboard.wait()
+    except TimeoutError:
+        log.warning("ready, but the dashboard is not served yet")
 
 
 async def peek(options: ServeOptions) -> list[dict[str, Any]]:
