@@ -1,7 +1,7 @@
 """How an operator consented to an approval, as trailers of the tag `approved/<id>`. Pure.
 
 The tag is the record of a decision: an object of git that is never pruned, that backups copy, and whose name an audit
-keeps. So the assertion of a passkey is there too (ADR 0032), in parts, since one trailer is a short line.
+keeps. So the assertion of a passkey is there too (ADR 0033), in parts, since one trailer is a short line.
 """
 
 from __future__ import annotations

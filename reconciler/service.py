@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from meta.names import AgentName
 from reconciler.access.access import Access
+from reconciler.access.passkeys import Passkeys
 from reconciler.agents.declared.follow import Declared
 from reconciler.agents.lifecycle import Lifecycle
 from reconciler.agents.login import Logins
@@ -103,3 +104,4 @@ class Service:
     way_out: WayOut
     answers: Answers
     access: Access
+    passkeys: Passkeys

@@ -98,6 +98,8 @@ OnWritten = Callable[[bool], Awaitable[None]]
 class Call:
     """The caller and the circumstances of one call, beside its input. `stopping` is set when the daemon ends.
 
+    `session` is that of the browser on the dashboard, "" on every socket.
+
     The callbacks in `after` are awaited when the handler's answer was written (True) or could not be written (False).
     """
 
@@ -105,6 +107,7 @@ class Call:
     principal: Principal
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     after: list[OnWritten] = field(default_factory=list)
+    session: str = ""
 
     @property
     def role(self) -> Role:

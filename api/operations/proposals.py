@@ -24,12 +24,15 @@ from api.operations.base import (
     operation,
 )
 from api.operations.lifecycle import DESCRIPTION, waiting_text
-from meta.errors import BadInput
+from api.operations.passkeys import Challenge, holder_of
+from meta.errors import BadInput, Refused
 from meta.git.diff import CONTEXT, MOST_CONTEXT
 from meta.model import DeployKind
+from meta.names import AgentName
 from meta.wire import host, manager
 from meta.wire.common import Approval, ApprovalKind, ApprovalStatus
 from meta.wire.limits import DESCRIPTION_MOST
+from reconciler.common.touch import LONGEST
 from reconciler.views import BuildLog, Card, Diff, RefusedTip, WaitingTips
 
 MAX_ROWS = 1000
@@ -80,6 +83,18 @@ class ApproveInput(ProposalInput):
     """One proposal, with the commit and the preview that the operator saw. An approval of anything else is refused."""
 
     seen: str | None = Field(None, description="the commit that was shown")
+    shown: str | None = Field(None, description="the fingerprint of the preview that was shown, from the diff")
+    unseen: bool = Field(False, description="approve also what the diff does not show")
+    assertion: str | None = Field(
+        None, max_length=LONGEST, description="the touch of a passkey, as JSON of the browser's credential"
+    )
+    without_passkey: bool = Field(False, description="root only: approve without the touch that is needed here")
+
+
+class ChallengeInput(ProposalInput):
+    """One proposal, with all that the touch of a passkey will confirm."""
+
+    seen: str = Field(description="the commit that was shown", examples=["3f2a91c"])
     shown: str | None = Field(None, description="the fingerprint of the preview that was shown, from the diff")
     unseen: bool = Field(False, description="approve also what the diff does not show")
 
@@ -183,10 +198,33 @@ async def build_log(call: Call, asked: ProposalInput) -> BuildLog:
 )
 async def approve(call: Call, asked: ApproveInput) -> Card:
     """Approve a proposal."""
+    said = {"id": asked.id, "agent": asked.agent, "commit": asked.seen, "shown": asked.shown, "unseen": asked.unseen}
+    approved = await call.service.passkeys.consent(
+        holder_of(call), said, asked.assertion, without=asked.without_passkey
+    )
+    seen, agent, shown = asked.seen, asked.agent, asked.shown
+    if (card := approved.card) is not None:  # what was touched for is what is approved
+        seen, agent, shown = card.commit, AgentName(card.agent), card.shown or None
     deploy = await call.service.proposals.approve(
-        asked.id, call.who, asked.seen, asked.agent, asked.shown, unseen=asked.unseen
+        asked.id, call.who, seen, agent, shown, unseen=asked.unseen, consent=approved.consent
     )
     return await call.service.cards.of(deploy)
+
+
+@operation(
+    "approval_challenge",
+    OPERATORS,
+    CHANGES,
+    routes=(Route("POST", "/api/proposals/{id}/challenge", query=OF_AGENT),),
+)
+async def challenge(call: Call, asked: ChallengeInput) -> Challenge:
+    """Ask one of the caller's passkeys to approve a proposal. The answer is valid once, for two minutes."""
+    deploy = await call.service.proposals.find(asked.id, asked.agent)
+    if len(asked.seen) < 7 or not deploy.sha.startswith(asked.seen):
+        raise Refused(f"proposal {asked.id} is {deploy.sha[:12]}, not {asked.seen[:40]}", "look again, then approve")
+    passkeys = call.service.passkeys
+    card = passkeys.card(deploy.agent, deploy.id, deploy.sha, asked.shown or "", unseen=asked.unseen)
+    return Challenge(options=await passkeys.ask_approval(holder_of(call), card))
 
 
 @operation(
@@ -226,4 +264,18 @@ async def cancel(call: Call, asked: DenyInput) -> Card:
     return await call.service.cards.of(deploy)
 
 
-PROPOSALS = (propose, pending, refused, waiting_tips, proposal, diff, build_log, approve, deny, retry, rebase, cancel)
+PROPOSALS = (
+    propose,
+    pending,
+    refused,
+    waiting_tips,
+    proposal,
+    diff,
+    build_log,
+    approve,
+    challenge,
+    deny,
+    retry,
+    rebase,
+    cancel,
+)

@@ -15,6 +15,7 @@ from api.operations.login import LOGIN
 from api.operations.loose_ends import LOOSE_ENDS
 from api.operations.messages import MESSAGES
 from api.operations.network import NETWORK
+from api.operations.passkeys import PASSKEYS
 from api.operations.proposals import PROPOSALS
 from api.operations.questions import QUESTIONS
 from api.operations.reminders import REMINDERS
@@ -44,6 +45,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     *USAGE,
     *LOGIN,
     *DASHBOARD,
+    *PASSKEYS,
 )
 
 

@@ -9,6 +9,7 @@ from meta.config import Config
 from meta.layout import Layout
 from meta.process.recorder import Recorder
 from reconciler.access.access import Access
+from reconciler.access.passkeys import Passkeys
 from reconciler.attention.ages import Ages
 from reconciler.attention.notifier import Notices
 from reconciler.common.tasks import Background
@@ -65,6 +66,7 @@ class Store:
     questions: Questions
     reminders: Reminders
     requests: Requests
+    passkeys: Passkeys
     seen_tips: SeenTips
     refused_tips: RefusedTips
     settings: DeployedSettings

@@ -150,6 +150,7 @@ def make_service(
         way_out=spending.way_out,
         answers=core.answers,
         access=store.access,
+        passkeys=store.passkeys,
     )
 
 

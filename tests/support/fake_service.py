@@ -11,15 +11,18 @@ from typing import Any, cast
 from meta.agent_toml.seed import Start
 from meta.agent_toml.settings import AgentSettings, Budget
 from meta.config import Config
+from meta.consent import Consent
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.layout import Layout
 from meta.model import DeployKind
 from meta.names import MANAGER, AgentName, ProposalId, Sha
 from reconciler.access.access import Access
 from reconciler.access.members import Members
+from reconciler.access.passkeys import Passkeys
 from reconciler.attention.notifier import NotifyResult
 from reconciler.attention.row import Attention, Row, Severity, listed
 from reconciler.common.tasks import Background
+from reconciler.common.touch import Site
 from reconciler.events.changes import Changes
 from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker
@@ -146,6 +149,7 @@ class FakeService:
         dashboard = Config.model_validate({"dashboard_port": 8420})
         self.access = Access(database, dashboard, Members(self.layout.http_socket), clock=NOW)
         self.ends = LooseEnds(self.questions, self.reminders, self.pending, clock=NOW)
+        self.passkeys = Passkeys(database, Site("http://localhost:8420", "localhost"), clock=NOW)
 
     async def _deployed(self, _agent: AgentName) -> AgentSettings:
         return self.deployed
@@ -169,7 +173,9 @@ class FakeService:
             usage=self.usage,
             network=cast("Any", self.network),
             grants=cast("Any", self.network),
-            proposals=part(propose="propose", approve="approve", deny="deny", cancel="cancel", retry="retry"),
+            proposals=part(
+                propose="propose", approve="approve", deny="deny", cancel="cancel", retry="retry", find="found"
+            ),
             discovery=part(refused="refused", waiting="waiting"),
             settings=part(text="settings", propose="propose_settings"),
             rebase=part(call="rebase"),
@@ -211,6 +217,7 @@ class FakeService:
             way_out=part(),
             answers=part(),
             access=self.access,
+            passkeys=self.passkeys,
         )
 
     def record(self, call: tuple[object, ...]) -> None:
@@ -292,6 +299,7 @@ class FakeService:
         shown: str | None = None,
         *,
         unseen: bool = False,
+        consent: Consent | None = None,
     ) -> Card:
         card = await self.card(id, agent)
         if card.status != "pending":
@@ -302,6 +310,10 @@ class FakeService:
             raise Refused(f"proposal {id} changed since it was shown", f"look again with `hive diff {id}`")
         self.record(("approve", id, by, seen))
         return self.move(id, "approved", "approved")
+
+    async def found(self, id: ProposalId, agent: AgentName | None = None) -> SimpleNamespace:
+        card = await self.card(id, agent)
+        return SimpleNamespace(agent=card.agent, id=card.id, sha=card.fetched_sha or "")
 
     async def deny(self, id: ProposalId, by: str, reason: str = "", agent: AgentName | None = None) -> Card:
         await self.card(id, agent)

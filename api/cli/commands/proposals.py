@@ -194,6 +194,10 @@ def approve(
     unseen: Annotated[
         bool, typer.Option("--unseen", help="approve also what `hive diff` does not show; else hive asks, or refuses")
     ] = False,
+    without_passkey: Annotated[
+        bool,
+        typer.Option("--without-passkey", help="root only, and recorded: approve where a touch of a passkey is needed"),
+    ] = False,
     agent: OwnerOption = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = WAIT_SECONDS,
@@ -202,6 +206,7 @@ def approve(
     """Approve a proposal: hive builds it, switches the agent, and rolls back if the agent does not become healthy.
 
     Several ids are approved one after the other. A stale proposal is refused and stays pending.
+    If approvals need the touch of a passkey, they are made on the dashboard.
     """
     if len(ids) > 1 and (sha or shown):
         raise BadInput(
@@ -211,7 +216,7 @@ def approve(
     waits = Waits(wait, timeout)
 
     def one(id: int) -> Row:
-        body: dict[str, object] = {"seen": sha, "shown": shown, "unseen": unseen}
+        body: dict[str, object] = {"seen": sha, "shown": shown, "unseen": unseen, "without_passkey": without_passkey}
         card = _approve(lambda body: deploy(client, f"/api/proposals/{id}/approve", body, waits, owner=agent), body)
         if len(ids) == 1 or not json:
             show_deploy(card, waits, json, "approved")

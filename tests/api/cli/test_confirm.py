@@ -39,6 +39,7 @@ REVERSIBLE = {
     "kill": "`hive start` undoes it",
     "deny": "one id that was named; `hive retry` proposes it again",
     "logout": "`hive login` undoes it",
+    "remove_passkey": "one passkey that was named; its owner adds it again, and what it approved stays valid",
     "network_revoke": "`hive network allow` undoes it",
     "turn_cancel": "the turn of one agent that was named; `hive send` asks for it again",
     "turn_new_session": "of one agent that was named; its notes and the files of the conversation stay",

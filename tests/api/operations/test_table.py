@@ -37,8 +37,19 @@ Json = dict[str, Any]
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 UNIONS = {Surface.HOST: HostRequest, Surface.MANAGER: ManagerRequest, Surface.AGENT: AgentRequest}
 LINES = tuple(UNIONS)
-RAW = {"dashboard_link", "events", "live", "live_events", "backup", "metrics", "healthz", "wait", "state"}
-"""Answers that are files, streams or full of times; each has tests of its own."""
+RAW = {
+    "dashboard_link",
+    "events",
+    "live",
+    "live_events",
+    "backup",
+    "metrics",
+    "healthz",
+    "wait",
+    "state",
+    "new_passkey",
+}
+"""Answers that are files, streams, new each time or full of times; each has tests of its own."""
 
 EXAMPLES: dict[str, Json] = {
     "overview": {},
@@ -108,6 +119,11 @@ EXAMPLES: dict[str, Json] = {
     "operator_msg": {"body": "hi"},
     "wake": {"from": "matrix", "body": "x"},
     "whoami": {},
+    "passkeys": {},
+    "approval_challenge": {"id": 1, "seen": "1111111"},
+    "add_passkey": {"credential": "{}"},
+    "passkey_removal": {"id": "gone"},
+    "remove_passkey": {"id": "gone"},
     "dead_letters": {},
     "revive": {"id": 1},
     "discard": {"id": 1},
