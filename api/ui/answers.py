@@ -136,7 +136,7 @@ class Pages:
         return _with_view(self._site, page, asked, self._call(request), seen, login_of(request))
 
     def _call(self, request: HttpRequest) -> Call:
-        return Call(self._site.call.service, login_of(request).operator, self._site.call.stopping)
+        return call_of(self._site, request)
 
     def _html(
         self, request: HttpRequest, text: str, *, status: int = 200, headers: Mapping[str, str] = NOT_KEPT
@@ -148,6 +148,12 @@ class Pages:
     def _notice(self, request: HttpRequest, text: str, hint: str | None, status: int) -> Answer:
         values = {"text": text, "hint": hint, "bad": status >= 400}
         return self._html(request, self._site.templates.render("parts/notice.html", values, 0.0), status=status)
+
+
+def call_of(site: Site, request: HttpRequest) -> Call:
+    """Return a call in the name of who has logged in, from that browser's session."""
+    login = login_of(request)
+    return Call(site.call.service, login.operator, site.call.stopping, session=login.session)
 
 
 async def _with_view(site: Site, page: AnyPage, asked: Any, call: Call, seen: str, login: Any) -> Any:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from meta.binding import origin_of
 from meta.config import Config
+from meta.errors import HiveError
 from reconciler.common.touch import Site
 
 
 def site_of(config: Config) -> Site:
-    """Return the origin, and the host of it, which is the id of a relying party."""
-    origin = config.dashboard_origin.rstrip("/") or f"http://localhost:{config.dashboard_port}"
-    return Site(origin, urlsplit(origin).hostname or "localhost", config.dashboard_name or "hive")
+    """Return the origin, and the host of it, which is the id of a relying party.
+
+    A wrong origin keeps the dashboard from being served, which it reports itself; here it only matches no browser.
+    """
+    try:
+        origin = origin_of(config)
+    except HiveError:
+        origin = "https://none.invalid"
+    return Site(origin, urlsplit(origin).hostname or "none.invalid", config.dashboard_name or "hive")

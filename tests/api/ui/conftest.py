@@ -13,6 +13,7 @@ from api.operations.base import Call
 from api.sockets.principals import Operator
 from api.ui.access.login import Login
 from api.ui.app import application
+from api.ui.passkeys.questions import question_handlers
 from api.ui.site import Site, make_site
 from meta.config import Config
 from tests.api.conftest import Hive
@@ -41,7 +42,7 @@ class Ui:
 async def ui(hive: Hive) -> AsyncIterator[Ui]:
     """Yield a browser of the dashboard, logged in as uid 1000, over the fake service of `hive`."""
     site = make_site(Call(hive.service, Operator(), hive.stopping), Config(dashboard_name="orchard"))
-    app = _logged_in(application(site))  # type: ignore[arg-type]
+    app = _logged_in(application(site, question_handlers(site)))  # type: ignore[arg-type]
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8420") as client:
         yield Ui(hive, site, client)

@@ -1,0 +1,85 @@
+"""The page Settings: passkeys of all operators, and what they are for."""
+
+from __future__ import annotations
+
+from reconciler.access.passkeys import Holder
+from tests.api.ui.conftest import CSRF, Ui
+from tests.support.authenticator import SoftKey
+
+HOSTILE = '<script>alert(1)</script>"\u202e'
+
+
+async def add(ui: Ui, name: str) -> SoftKey:
+    """Add a passkey as the page's script does."""
+    key = SoftKey()
+    asked = (
+        await ui.post("/settings/passkeys/new", {"name": name, "credential": "", "touch": "", "csrf": CSRF})
+    ).json()
+    assert asked["touch"] == ""
+    fields = {"csrf": CSRF, "name": name, "credential": key.create(asked["options"]), "touch": ""}
+    answer = await ui.post("/settings/passkeys", fields)
+    assert answer.status_code == 200, answer.text
+    return key
+
+
+async def test_a_hive_without_passkeys_says_what_one_is_good_for(ui: Ui) -> None:
+    page = (await ui.get("/settings")).text
+    assert "No passkey yet" in page
+    assert "By a click." in page
+    assert "HIVE_DASHBOARD_APPROVE_BY_PASSKEY=1" in page
+    assert 'data-create="/settings/passkeys/new"' in page
+
+
+async def test_a_passkey_is_added_listed_and_removed(ui: Ui) -> None:
+    key = await add(ui, "anna's phone")
+    page = (await ui.get("/settings")).text
+    assert "anna&#39;s phone" in page
+    assert "operator uid 1000" in page
+    assert f'id="passkey-{key.name}"' in page
+    answer = await ui.post(f"/settings/passkeys/{key.name}/remove", {"csrf": CSRF, "touch": ""})
+    assert "is removed" in answer.text
+    assert "No passkey yet" in (await ui.get("/settings")).text
+
+
+async def test_the_name_of_a_passkey_is_never_markup(ui: Ui) -> None:
+    await add(ui, HOSTILE)
+    page = (await ui.get("/settings")).text
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+async def test_what_is_no_credential_is_refused_in_words_and_nothing_is_added(ui: Ui) -> None:
+    answer = await ui.post("/settings/passkeys", {"csrf": CSRF, "name": "x", "credential": "{}"})
+    assert answer.status_code == 403
+    assert "the new passkey cannot be read" in answer.text
+    assert await ui.hive.service.passkeys.present() == []
+
+
+async def test_where_passkeys_approve_a_removal_asks_for_a_touch_and_only_then_happens(ui: Ui) -> None:
+    key = await add(ui, "phone")
+    ui.hive.service.passkeys.required = True
+    page = (await ui.get("/settings")).text
+    assert f'data-touch="/settings/passkeys/{key.name}/challenge"' in page
+    assert "By the touch of a passkey." in page
+    remove = f"/settings/passkeys/{key.name}/remove"
+    assert (await ui.post(remove, {"csrf": CSRF})).status_code == 403
+    asked = (await ui.post(f"/settings/passkeys/{key.name}/challenge", {"csrf": CSRF, "touch": ""})).json()
+    answer = await ui.post(remove, {"csrf": CSRF, "touch": key.touch(asked["options"])})
+    assert answer.status_code == 200, answer.text
+    assert await ui.hive.service.passkeys.present() == []
+
+
+async def test_the_question_for_an_approval_is_about_what_the_form_has_and_of_this_session(ui: Ui) -> None:
+    card = ui.hive.fake.add()
+    form = {"csrf": CSRF, "seen": card.fetched_sha or "", "shown": "f" * 20, "assertion": "", "agent": card.agent}
+    question = f"/proposals/{card.id}/challenge"
+    none = (await ui.post(question, form)).json()
+    assert none["error"] == "operator uid 1000 has no passkey"
+    key = await add(ui, "phone")
+    asked = (await ui.post(question, form)).json()
+    holder = Holder("operator uid 1000", 1000, session="s1")
+    approved = await ui.hive.service.passkeys.consent(holder, {"id": card.id}, key.touch(asked["options"]))
+    assert approved.card is not None
+    assert (approved.card.commit, approved.card.shown) == (card.fetched_sha, "f" * 20)
+    moved = (await ui.post(question, form | {"seen": "0" * 40})).json()
+    assert "look again" in moved["hint"]
