@@ -101,7 +101,7 @@ class Summary:
         return mine is not None and mine == other.whole.get(_SYSTEM)
 
 
-_WORDS = {
+WORDS = {
     "setuid": ("setuid program", "setuid programs"),
     "capabilities": ("capability", "capabilities"),
     "wrappers": ("program wrapper", "program wrappers"),
@@ -195,7 +195,7 @@ def compare(old: Summary | None, new: Summary) -> tuple[str, ...]:
     line shows is a line as well: then the patch has to be read.
     """
     before = old or Summary()
-    lines = {part: _differences(part, before, new) for part in _WORDS}
+    lines = {part: _differences(part, before, new) for part in WORDS}
     lines["builds"] = _built_differently(before, new)
     if old is not None:
         lines["whole"] = _changes_as_a_whole(before, new, {part for part, some in lines.items() if some})
@@ -213,7 +213,7 @@ def _within(limit: int, lines: Mapping[str, list[str]]) -> list[str]:
         if len(some) <= share:
             kept += some
         else:
-            kept += [*some[: share - 1], f"and {len(some) - share + 1} more {_WORDS[part][1]}"]
+            kept += [*some[: share - 1], f"and {len(some) - share + 1} more {WORDS[part][1]}"]
     return kept
 
 
@@ -223,7 +223,7 @@ def _is_forged(summary: Summary) -> bool:
 
 
 def _differences(part: str, before: Summary, after: Summary) -> list[str]:
-    word, old, new = _WORDS[part][0], _part(before, part), _part(after, part)
+    word, old, new = WORDS[part][0], _part(before, part), _part(after, part)
     added, removed = _unnamed(after, part, old), _unnamed(before, part, new)
     changed = [name for name in sorted(old.keys() & new.keys()) if _is_changed(old[name], new[name])]
     return [

@@ -114,6 +114,10 @@ class FakeService:
         self.login_address = "https://claude.ai/oauth/authorize?z-1"
         self.login_answers: list[LoginResult] = []
         self.shown: dict[int, Card] = {}
+        self.diffs: dict[int, Diff] = {}
+        self.attention_rows: list[Row] = [
+            Row("question:1", "question", Severity.NORMAL, ALICE, NOW(), "question 1", "why \\u001b", "hive questions 1")
+        ]
         self.calls: list[tuple[object, ...]] = []
         self.asked = asyncio.Event()
         self.network = FakeNetwork(self.known, self.record)
@@ -467,9 +471,7 @@ class FakeService:
         return Status("0.1", "fake", "plain", *where, "2" * 40, "none", "none", "one", ("a note",), agents)
 
     async def attention(self) -> Attention:
-        detail = "why \\u001b"
-        asked = Row("question:1", "question", Severity.NORMAL, ALICE, NOW(), "question 1", detail, "hive questions 1")
-        return listed([asked])
+        return listed(self.attention_rows)
 
     async def test_notify(self) -> NotifyResult:
         return NotifyResult(True, "https://ntfy.example/[...]", "HTTP 200", "thanks", 0.25)
@@ -478,6 +480,8 @@ class FakeService:
         self, id: ProposalId, agent: AgentName | None = None, path: str | None = None, context: int = 3
     ) -> Diff:
         card = await self.card(id, agent)
+        if id in self.diffs:
+            return self.diffs[id]
         patch = "--- a/agent.toml\n+++ b/agent.toml\n-model = 1\n+model = 2 \x1b]0;owned\x07\n"
         settings = (("model", "1", "2"),)
         commits = ("1111111 more",)

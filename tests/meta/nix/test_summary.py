@@ -10,7 +10,7 @@ import pytest
 
 from meta.errors import BuildFailed
 from meta.nix import Summary, compare
-from meta.nix.summary import _WORDS, MAX_LINES, parse
+from meta.nix.summary import MAX_LINES, WORDS, parse
 
 
 def test_changes_are_told_with_what_gives_rights_first() -> None:
@@ -154,11 +154,11 @@ def test_a_flood_of_one_part_hides_no_other_part() -> None:
 
 def test_a_flood_of_every_part_keeps_lines_of_each() -> None:
     many = {f"n{number}": "1" for number in range(300)}
-    parts: dict[str, Any] = {part: many for part in _WORDS if part not in {"wrappers", "mounts", "accounts"}}
+    parts: dict[str, Any] = {part: many for part in WORDS if part not in {"wrappers", "mounts", "accounts"}}
     flood = Summary(**parts)
     lines = compare(None, flood)
     assert len(lines) <= MAX_LINES
-    assert len([line for line in lines if line.startswith("and ")]) == len(_WORDS) - 3
+    assert len([line for line in lines if line.startswith("and ")]) == len(WORDS) - 3
 
 
 def test_a_first_system_is_all_new() -> None:

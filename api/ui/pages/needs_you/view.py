@@ -1,16 +1,76 @@
-"""What needs a person."""
+"""What needs a person: the list, the rows that stand open, and what was decided in the last minutes."""
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from api.operations.attention import attention
-from api.operations.base import Nothing
+from api.operations.base import Input, Nothing
+from api.operations.views import EventsInput, events
 from api.ui.moment import Moment
-from api.ui.page import Page, Region, Room, Shown
+from api.ui.page import Fragment, Page, Region, Room, Shown
+from api.ui.pages.needs_you.acting import ACTIONS
+from api.ui.pages.needs_you.bodies import Body, read_body
+from api.ui.pages.needs_you.decided import KINDS, READ, Decision, decisions
+from api.ui.pages.needs_you.rows import item_of, items
+from meta.errors import NotFound
+from reconciler.attention.row import Attention, Severity
+
+KEY_MOST = 600
 
 
-async def view(moment: Moment, _asked: Nothing) -> Shown:
-    """Return the attention list."""
-    return Shown({"rows": (await moment.ask(attention, Nothing())).rows})
+class ListInput(Input):
+    """How the list is shown: which row stands open besides the first ones, and diffs side by side."""
+
+    row: str = Field("", max_length=KEY_MOST)
+    split: bool = False
+
+
+class RowInput(Input):
+    """One row."""
+
+    key: str = Field(max_length=KEY_MOST)
+    split: bool = False
+
+
+async def view(moment: Moment, asked: ListInput) -> Shown:
+    """Return the list, with the bodies of the rows that stand open."""
+    listed = await moment.ask(attention, Nothing())
+    shown = items(listed.rows, asked=asked.row, split=asked.split)
+    bodies: dict[str, Body] = {}
+    for row, item in zip(listed.rows, shown, strict=True):
+        if item.open:
+            bodies[item.key] = await read_body(moment, row, split=asked.split)
+    return Shown(
+        {
+            "items": shown,
+            "bodies": bodies,
+            "left_out": listed.left_out,
+            "notes": listed.notes,
+            "due": sum(listed.counts.values()),
+            "urgent": _urgent(listed),
+            "decided": await _decided(moment),
+            "split": asked.split,
+        }
+    )
+
+
+async def view_row(moment: Moment, asked: RowInput) -> Shown:
+    """Return what one row unfolds to. Raise NotFound if there is no such row any more."""
+    for row in (await moment.ask(attention, Nothing())).rows:
+        if row.key == asked.key:
+            body = await read_body(moment, row, split=asked.split)
+            return Shown({"item": item_of(row, split=asked.split), "body": body, "split": asked.split})
+    raise NotFound("this row does not need you any more", "load the page again")
+
+
+async def _decided(moment: Moment) -> tuple[Decision, ...]:
+    recent = await moment.ask(events, EventsInput(follow=False, limit=READ, kind=KINDS))
+    return decisions(recent, moment.at) if isinstance(recent, list) else ()
+
+
+def _urgent(listed: Attention) -> int:
+    return listed.counts[Severity.CRITICAL] + listed.counts[Severity.HIGH]
 
 
 PAGE = Page(
@@ -18,9 +78,17 @@ PAGE = Page(
     "/",
     "Needs you",
     "needs-you",
-    Nothing,
+    ListInput,
     view,
     "needs_you/page.html",
-    (Region("nav", "parts/navigation.html"), Region("rows", "needs_you/list.html")),
+    (
+        Region("nav", "parts/navigation.html"),
+        Region("due", "needs_you/due.html"),
+        Region("rows", "needs_you/list.html"),
+    ),
 )
-NEEDS_YOU = Room(pages=(PAGE,))
+NEEDS_YOU = Room(
+    pages=(PAGE,),
+    actions=ACTIONS,
+    fragments=(Fragment("/needs-you/row", RowInput, view_row, "needs_you/body.html"),),
+)

@@ -1,0 +1,160 @@
+"""What a row unfolds to: each kind has its own body, which is read when it stands open."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from api.operations.base import Nothing
+from api.operations.dead_letters import dead_letters
+from api.operations.network import network_requests
+from api.operations.questions import QuestionInput, question
+from api.operations.views import overview
+from api.ui.moment import Moment
+from api.ui.pages.needs_you.card import read_proposal
+from api.ui.pages.needs_you.rows import Piece, prose
+from meta.errors import NotFound
+from meta.names import ProposalId
+from reconciler.attention.row import Row
+from reconciler.messaging.broker import DeadLetter
+from reconciler.messaging.questions import Question
+from reconciler.network.requests import NetworkRequest
+from reconciler.views import AgentStatus
+
+LETTER_MOST = 4_000
+"""Characters of a dead letter that are shown."""
+
+
+class Body(Protocol):
+    """What a row unfolds to."""
+
+    @property
+    def template(self) -> str:
+        """The template of its part of the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainBody:
+    """What hive says of a thing, the command that shows more of it, and what can be done here."""
+
+    detail: tuple[Piece, ...]
+    command: str
+    row: Row
+    deploy: ProposalId | None = None
+
+    @property
+    def template(self) -> str:
+        """The template of its part of the page."""
+        return "needs_you/plain.html"
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionBody:
+    """A question to the operator."""
+
+    question: Question
+
+    @property
+    def template(self) -> str:
+        """The template of its part of the page."""
+        return "needs_you/question.html"
+
+
+@dataclass(frozen=True, slots=True)
+class HostBody:
+    """A host that an agent asked for."""
+
+    request: NetworkRequest
+
+    @property
+    def template(self) -> str:
+        """The template of its part of the page."""
+        return "needs_you/host.html"
+
+
+@dataclass(frozen=True, slots=True)
+class LetterBody:
+    """A message that was given up. `text` is its beginning, `more` the characters behind it."""
+
+    letter: DeadLetter
+    text: str
+    more: int
+
+    @property
+    def template(self) -> str:
+        """The template of its part of the page."""
+        return "needs_you/letter.html"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginBody:
+    """An agent whose coding agent has no login."""
+
+    agent: AgentStatus
+    detail: tuple[Piece, ...]
+
+    @property
+    def template(self) -> str:
+        """The template of its part of the page."""
+        return "needs_you/login.html"
+
+
+async def read_body(moment: Moment, row: Row, *, split: bool) -> Body:
+    """Return the body of a row. What has gone meanwhile is shown as hive's words about it."""
+    try:
+        if row.kind in ("proposal", "stale-proposal"):
+            return await read_proposal(moment, _id(row), row.agent, split=split)
+        return await _READERS.get(row.kind, _plain)(moment, row)
+    except NotFound:
+        return await _plain(moment, row)
+
+
+async def _plain(_moment: Moment, row: Row) -> Body:
+    deploy = _id(row) if row.kind == "deploy-failed" else None
+    return PlainBody(prose(row.detail), row.command, row, deploy)
+
+
+async def _question(moment: Moment, row: Row) -> Body:
+    return QuestionBody(await moment.ask(question, QuestionInput(id=_id(row))))
+
+
+async def _host(moment: Moment, row: Row) -> Body:
+    id = _id(row)
+    for request in await moment.ask(network_requests, Nothing()):
+        if request.id == id:
+            return HostBody(request)
+    raise NotFound(f"request {id} is decided", "look at the list again")
+
+
+async def _letter(moment: Moment, row: Row) -> Body:
+    id = _id(row)
+    for letter in await moment.ask(dead_letters, Nothing()):
+        if letter.id == id:
+            return LetterBody(letter, letter.body[:LETTER_MOST], max(0, len(letter.body) - LETTER_MOST))
+    raise NotFound(f"message {id} is no dead letter", "look at the list again")
+
+
+async def _login(moment: Moment, row: Row) -> Body:
+    status = await moment.ask(overview, Nothing())
+    agent = next((each for each in status.agents if each.agent == row.agent), None)
+    if agent is None:
+        raise NotFound(f"there is no agent {row.agent}", "look at the list again")
+    return LoginBody(agent, prose(row.detail))
+
+
+def _id(row: Row) -> ProposalId:
+    """Return the number at the end of a row's key: `proposal:carol:7`, `question:18`. Raise NotFound without one."""
+    number = row.key.rpartition(":")[2]
+    if not (number.isascii() and number.isdigit()):
+        raise NotFound(f"{row.kind} has no number", "look at the list again")
+    return ProposalId(int(number))
+
+
+Reader = Callable[[Moment, Row], Awaitable[Body]]
+_READERS: Mapping[str, Reader] = {
+    "question": _question,
+    "network-request": _host,
+    "dead-letter": _letter,
+    "agent-needs-login": _login,
+}

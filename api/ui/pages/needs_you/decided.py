@@ -1,0 +1,109 @@
+"""What was decided in the last minutes, and by whom: a row that somebody else dealt with goes with a word. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from api.ui.pages.needs_you.rows import Piece
+from meta.text import one_line
+from reconciler.views import Event
+
+SECONDS = 600.0
+"""Seconds for which a decision is shown."""
+MOST = 5
+"""Decisions that are shown: the newest."""
+READ = 60
+"""Events that are read for that."""
+_NAME_MOST = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision: the words, and when it was taken. `css` is the colour of what came of it."""
+
+    id: str
+    words: tuple[Piece, ...]
+    at: float
+    css: str = ""
+
+
+Words = Callable[[Event], Iterator[Piece]]
+
+
+def decisions(events: Sequence[Event], now: float) -> tuple[Decision, ...]:
+    """Return the newest decisions of the last minutes, newest first. `events` are the oldest first."""
+    recent = [event for event in events if event.kind in _WORDS and 0 <= now - event.at < SECONDS]
+    return tuple(
+        Decision(
+            f"e{event.seq.rpartition('-')[2]}", tuple(_WORDS[event.kind](event)), event.at, _CSS.get(event.kind, "")
+        )
+        for event in reversed(recent[-MOST:])
+    )
+
+
+def _word(event: Event, key: str, most: int = _NAME_MOST) -> str:
+    value = event.data.get(key)
+    return "" if value is None else one_line(str(value), most)
+
+
+def _by(event: Event, key: str = "by") -> Piece:
+    return Piece(_word(event, key) or "somebody", "b")
+
+
+def _proposal(verb: str, key: str = "by") -> Words:
+    def words(event: Event) -> Iterator[Piece]:
+        yield _by(event, key)
+        yield Piece(f" {verb} proposal {_word(event, 'id')} of ")
+        yield Piece(event.agent or "", "b")
+        if verb == "denied" and (note := _word(event, "note", 160)):
+            yield Piece(f": {note}")
+
+    return words
+
+
+def _question(event: Event) -> Iterator[Piece]:
+    by = _word(event, "by")
+    if by == "system":
+        yield Piece(f"Question {_word(event, 'id')} of ")
+        yield Piece(event.agent or "the operator", "b")
+        yield Piece(" expired")
+        return
+    yield _by(event)
+    yield Piece(f" answered or cancelled question {_word(event, 'id')} of ")
+    yield Piece(event.agent or "the operator", "b")
+
+
+def _host(verb: str) -> Words:
+    def words(event: Event) -> Iterator[Piece]:
+        yield _by(event)
+        yield Piece(f" {verb} ")
+        yield Piece(event.agent or "", "b")
+        yield Piece(" the host ")
+        yield Piece(_word(event, "rule", 300), "code")
+
+    return words
+
+
+def _deploy(words_after: str) -> Words:
+    def words(event: Event) -> Iterator[Piece]:
+        yield Piece(f"Deploy {_word(event, 'id')} of ")
+        yield Piece(event.agent or "", "b")
+        yield Piece(words_after)
+
+    return words
+
+
+_WORDS: Mapping[str, Words] = {
+    "proposal_approved": _proposal("approved", "approved_by"),
+    "proposal_denied": _proposal("denied"),
+    "question_answered": _question,
+    "network_allowed": _host("allowed"),
+    "network_denied": _host("refused"),
+    "deploy_succeeded": _deploy(" is done: it runs"),
+    "deploy_failed": _deploy(" failed: it runs what it ran before"),
+}
+_CSS: Mapping[str, str] = {"deploy_succeeded": "ok", "deploy_failed": "bad"}
+
+KINDS = ",".join(_WORDS)
+"""The kinds of events to read."""

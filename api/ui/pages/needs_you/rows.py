@@ -1,0 +1,133 @@
+"""The rows of the list: each row of the attention list with its words, its colour, and whether it stands open. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from meta.names import AgentName
+from reconciler.attention.row import Row, Severity
+
+OPEN_MOST = 2
+"""The first rows, of which a proposal or a question stands open without being asked for."""
+OPENED = frozenset({"proposal", "question"})
+KINDS: Mapping[str, str] = {
+    "proposal": "Approval",
+    "stale-proposal": "Approval",
+    "question": "Question",
+    "network-request": "Host",
+    "agent-needs-login": "Login",
+    "dead-letter": "Dead letter",
+    "refused-push": "Refused",
+    "deploy-failed": "Deploy",
+    "rollout-failed": "Update",
+    "messages": "Messages",
+    "agent-over-budget": "Budget",
+    "disk-full": "Disk",
+    "agent-over-disk": "Disk",
+    "way-out": "Way out",
+}
+"""The first word of a row by its kind. The others are alarms: of an agent, or of hive."""
+_AGENT = "agent-"
+_TICKED = re.compile(r"`([^`]+)`")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a text, as it is to be set: `how` is "" for plain text, "b" for a name, "code" for a command."""
+
+    text: str
+    how: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row as it is shown. `id` begins the ids of its parts; that of the row itself is `row-<key>`.
+
+    `css` is the colour of its urgency and `urgency` the same in a word. `open`: its body stands in the page; else it
+    comes from `href` when it is opened, and `page` is the whole page with it open.
+    """
+
+    key: str
+    id: str
+    kind: str
+    label: str
+    css: str
+    urgency: str
+    title: tuple[Piece, ...]
+    since: float
+    agent: AgentName | None
+    href: str
+    page: str
+    open: bool
+
+
+_URGENCY: Mapping[Severity, tuple[str, str]] = {
+    Severity.CRITICAL: ("bad", "Urgent"),
+    Severity.HIGH: ("bad", "Urgent"),
+    Severity.NORMAL: ("warn", "Waiting"),
+    Severity.LOW: ("", "Later"),
+}
+
+
+def items(rows: Sequence[Row], *, asked: str = "", split: bool = False) -> tuple[Item, ...]:
+    """Return the rows as items. The one with the key `asked` stands open, and the first ones that ask for a decision.
+
+    `split` is the layout of diffs that the links go on with.
+    """
+    return tuple(
+        _item(row, split=split, open=row.key == asked or (place < OPEN_MOST and row.kind in OPENED))
+        for place, row in enumerate(rows)
+    )
+
+
+def item_of(row: Row, *, split: bool = False) -> Item:
+    """Return one row as an item that stands open."""
+    return _item(row, split=split, open=True)
+
+
+def _item(row: Row, *, split: bool, open: bool) -> Item:
+    css, urgency = _URGENCY[row.severity]
+    more = {"split": "1"} if split else {}
+    return Item(
+        key=row.key,
+        id=f"r{hashlib.sha256(row.key.encode()).hexdigest()[:10]}",
+        kind=row.kind,
+        label=KINDS.get(row.kind, "Agent" if row.kind.startswith(_AGENT) else "Alarm"),
+        css=css,
+        urgency=urgency,
+        title=tuple(_title(row)),
+        since=row.since,
+        agent=row.agent,
+        href=f"/needs-you/row?{urlencode({'key': row.key, **more})}",
+        page=f"/?{urlencode({'row': row.key, **more})}",
+        open=open,
+    )
+
+
+def _title(row: Row) -> Iterator[Piece]:
+    """Yield the words of a row: what an agent wrote if that says more than hive's own words do."""
+    if row.agent is not None and row.detail and row.kind in ("proposal", "question"):
+        yield Piece(row.agent, "b")
+        yield Piece(f"{' asks' if row.kind == 'question' else ''}: {row.detail}")
+        return
+    yield from named(row.title[:1].upper() + row.title[1:] if row.agent is None else row.title, row.agent)
+
+
+def named(text: str, agent: AgentName | None) -> Iterator[Piece]:
+    """Yield a text of hive's own words, with the agent's name set apart where it stands as a word."""
+    parts = [text] if agent is None else re.split(rf"(?<![\w-]){re.escape(agent)}(?![\w-])", text, maxsplit=1)
+    for place, part in enumerate(parts):
+        if place and agent is not None:
+            yield Piece(agent, "b")
+        if part:
+            yield Piece(part)
+
+
+def prose(text: str) -> tuple[Piece, ...]:
+    """Return a text with the commands that stand between backticks set apart."""
+    pieces = (Piece(part, "code" if place % 2 else "") for place, part in enumerate(_TICKED.split(text)))
+    return tuple(piece for piece in pieces if piece.text)
