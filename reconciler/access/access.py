@@ -58,7 +58,7 @@ SESSIONS_MOST = 1_000
 class Link:
     """A one-time link. Whoever opens it before `ends_at` (Unix seconds) is logged in."""
 
-    link: str
+    address: str
     ends_at: int
 
 

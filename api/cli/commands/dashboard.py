@@ -44,7 +44,7 @@ class _Dashboard(TyperGroup):
 def register(app: typer.Typer) -> None:
     """Add the group to `app`."""
     group = typer.Typer(help=HELP, cls=_Dashboard, subcommand_metavar="[COMMAND] ...")
-    showing = ("hive dashboard", "hive dashboard link --no-open", "hive dashboard --json | jq -r .link")
+    showing = ("hive dashboard", "hive dashboard link --no-open", "hive dashboard --json | jq -r .address")
     command(group, LINK, LOOK, examples=showing)(link)
     command(group, "sessions", LOOK, examples=("hive dashboard sessions",))(sessions)
     command(group, "revoke", LOOK, examples=("hive dashboard revoke 3", "hive dashboard revoke --all"))(revoke)
@@ -64,9 +64,9 @@ def link(
     if json:
         console.write_json(made)
         return
-    console.write(made["link"])
+    console.write(made["address"])
     console.flush()
-    if sys.stdout.isatty() and not no_open and browser.show(made["link"]):
+    if sys.stdout.isatty() and not no_open and browser.show(made["address"]):
         console.progress("it is opened in your browser")
     console.progress(f"it logs one browser in, until {times.short_time(made['ends_at'])}; give it to nobody")
 

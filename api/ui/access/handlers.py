@@ -61,7 +61,8 @@ def refused(page: LoginPage, error: HiveError, asked: str) -> Response[str]:
     if isinstance(error, TransientError) and error.retry_after is not None:
         headers["retry-after"] = str(int(error.retry_after))
     status = 429 if headers else 401 if isinstance(error, Refused) else problem_of(error)["status"]
-    text = page.show(asked, why=f"{error.summary}. {error.hint}." if error.hint else f"{error.summary}.")
+    why = error.summary if isinstance(error, Refused) else f"{error.summary}: {error.hint}"  # the page says how
+    text = page.show(asked, why=f"{why[:1].upper()}{why[1:]}.")
     return Response(text, status_code=status, media_type=MediaType.HTML, headers=headers)
 
 

@@ -29,7 +29,7 @@ async def test_programs_get_the_link_as_json(hive: Hive) -> None:
     code, out, err = await hive.hive("dashboard", "--json")
     made = json.loads(out)
     assert (code, err) == (0, "")
-    assert made["link"].startswith("http://localhost:8420/login#")
+    assert made["address"].startswith("http://localhost:8420/login#")
     assert made["ends_at"] == 1_700_000_000 + 300
 
 

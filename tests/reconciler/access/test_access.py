@@ -48,7 +48,7 @@ class Hive:
         return Access(self.database, config, members, clock=clock, attempts=Attempts(clock))
 
     async def token(self, uid: int = UID) -> str:
-        return (await self.access.make_link(uid)).link.partition("#")[2]
+        return (await self.access.make_link(uid)).address.partition("#")[2]
 
     async def open(self, uid: int = UID) -> Opened:
         return await self.access.log_in(await self.token(uid), "Firefox", HERE)
@@ -67,8 +67,8 @@ async def hive(tmp_path: Path) -> AsyncIterator[Hive]:
 
 async def test_a_link_logs_in_once_as_the_user_who_made_it(hive: Hive) -> None:
     link = await hive.access.make_link(UID)
-    assert link.link.startswith("http://localhost:8420/login#")
-    token = link.link.partition("#")[2]
+    assert link.address.startswith("http://localhost:8420/login#")
+    token = link.address.partition("#")[2]
     opened = await hive.access.log_in(token, "Firefox\n on a phone", HERE)
     assert (opened.session.uid, opened.session.browser) == (UID, "Firefox on a phone")
     with pytest.raises(Refused, match="was used before"):

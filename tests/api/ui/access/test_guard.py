@@ -334,7 +334,7 @@ def test_a_login_header_that_anybody_could_send_is_refused_at_the_start(wrong: d
 
 # log in and log out
 async def test_the_link_sets_a_cookie_and_leads_to_the_page_that_was_asked_for(site: Site) -> None:
-    token = (await site.access.make_link(0)).link.partition("#")[2]
+    token = (await site.access.make_link(0)).address.partition("#")[2]
     answer = await site.browser().post("/login", f"token={token}&next=%2Fagents%3Fx%3D1")
     assert (answer.status, answer.header("location")) == (303, "/agents?x=1")
     (cookie,) = answer.all("set-cookie")
@@ -346,7 +346,7 @@ async def test_the_link_sets_a_cookie_and_leads_to_the_page_that_was_asked_for(s
 
 @pytest.mark.parametrize("settings", [BEHIND_TLS])
 async def test_behind_tls_the_cookie_is_secure(site: Site) -> None:
-    token = (await site.access.make_link(0)).link.partition("#")[2]
+    token = (await site.access.make_link(0)).address.partition("#")[2]
     answer = await site.browser(**BEHIND).post("/login", f"token={token}", origin="https://hive.example.org")
     assert "Secure" in answer.header("set-cookie").split("; ")
 

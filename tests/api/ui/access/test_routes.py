@@ -55,7 +55,7 @@ async def site(hive: Hive) -> AsyncIterator[Routes]:
 async def test_no_route_answers_without_a_login(site: Routes) -> None:
     reading, changing = site.of("GET", "HEAD"), site.of("POST")
     assert len(reading) > 15
-    assert len(changing) > 10
+    assert len(changing) > 3
     for method, path in reading:
         answer = await Browser(site.app).ask(method, path, {"host": "localhost:8420"})
         assert (answer.status, answer.all("location")) == (401, []), (method, path)
