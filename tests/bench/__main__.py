@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.bench import (
     broker,
     command,
+    dashboard_diff,
     deploy,
     discovery,
     drain,
@@ -44,6 +45,7 @@ MEASURES = (
     egress.measure,
     turns.measure,
     footprint.measure,
+    dashboard_diff.measure,
     nix.measure,
     nixos.measure,
     upgrade.measure,

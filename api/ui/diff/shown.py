@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from api.ui.diff.highlight import Highlighter
 from api.ui.diff.patch import read_patch
 from api.ui.diff.source import INLINE, Source
 from api.ui.diff.values import Patch
-from api.ui.diff.view import FileView, diff_view, opened
+from api.ui.diff.view import FileView, diff_view, shown_at_once
 from api.ui.moment import Moment
 from reconciler.views import Change, Diff
 
@@ -20,15 +21,15 @@ async def show_diff(moment: Moment, diff: Diff | Change, key: str, layout: str =
     """
     id = diff.id if isinstance(diff, Diff) else None
     source = Source(diff.agent, diff.base, diff.sha, key, layout, id)
-    return await show_patch(moment, await asyncio.to_thread(read_patch, diff.patch, diff.changes), key, source)
+    patch = await asyncio.to_thread(read_patch, diff.patch, diff.changes)
+    return await show_patch(moment.highlighter, patch, key, source)
 
 
-async def show_patch(moment: Moment, patch: Patch, key: str, source: Source | None = None) -> tuple[FileView, ...]:
+async def show_patch(
+    highlighter: Highlighter, patch: Patch, key: str, source: Source | None = None
+) -> tuple[FileView, ...]:
     """Return the files of a patch, also of one that no commit has (`edit_diff`); then `source` is None."""
-    plain = await asyncio.to_thread(diff_view, patch, key, source)
-    tokens = await moment.highlighter.tokens(opened(patch, plain, key))
-    if not any(tokens.values()):
-        return plain
+    tokens = await highlighter.tokens(shown_at_once(patch))
     return await asyncio.to_thread(diff_view, patch, key, source, tokens)
 
 

@@ -6,7 +6,7 @@ What a page shows at once is bounded; the rest stands behind folds that load whe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from api.ui.diff.blocks import Changed, Same, Tokens, blocks
@@ -66,19 +66,21 @@ def diff_view(
 
     Without a `source` nothing is loaded later, and what is too long is left out with a word. `tokens` are by path.
     """
-    views, room = [], DIFF_MOST
+    known, at_once = tokens or {}, set(map(id, shown_at_once(patch)))
+    return tuple(
+        file_view(file, key, source, known.get(file.path), folded=id(file) not in at_once) for file in patch.files
+    )
+
+
+def shown_at_once(patch: Patch) -> tuple[FileDiff, ...]:
+    """Return the files that are not folded: those of few changed lines, as long as `DIFF_MOST` rows have room."""
+    files, room = [], DIFF_MOST
     for file in patch.files:
         rows = file.rows
-        open_ = rows <= room and not file.binary and file.added + file.removed <= FILE_MOST
-        room -= rows if open_ else 0
-        views.append(file_view(file, key, source, (tokens or {}).get(file.path), folded=not open_))
-    return tuple(views)
-
-
-def opened(patch: Patch, folded: Sequence[FileView], key: str) -> tuple[FileDiff, ...]:
-    """Return the files of a patch whose lines `folded` shows: those whose code may be looked at."""
-    there = {view.id for view in folded if any(not isinstance(part, Fold) for part in view.parts)}
-    return tuple(file for file in patch.files if file_id(key, file) in there)
+        if rows <= room and not file.binary and file.added + file.removed <= FILE_MOST:
+            room -= rows
+            files.append(file)
+    return tuple(files)
 
 
 def file_view(
