@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from api.operations.base import READS, Call, Operation
 from api.operations.full_disk import perform
-from api.ui.diff.highlight import Highlighter
+from api.ui.diff.shown import DiffViews
 
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out")
@@ -21,9 +21,9 @@ class Moment:
     Pages that are rendered for one change share their answers, so that a hundred open pages read once.
     """
 
-    def __init__(self, call: Call, version: int, at: float, highlighter: Highlighter) -> None:
+    def __init__(self, call: Call, version: int, at: float, diffs: DiffViews) -> None:
         self._call = call
-        self.highlighter = highlighter
+        self.diffs = diffs
         self.version = version
         self.at = at
         self._answers: dict[tuple[str, str], asyncio.Future[Any]] = {}

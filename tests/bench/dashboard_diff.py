@@ -15,15 +15,13 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from api.ui.diff.highlight import Highlighter
-from api.ui.diff.patch import read_patch
-from api.ui.diff.shown import show_patch
-from api.ui.diff.source import Source
+from api.ui.diff.shown import DiffViews
 from api.ui.render import HERE
 from meta.git.objects import commit, snapshot
 from meta.git.repo import GitRepo
 from meta.git.transaction import RefChange
-from meta.names import Sha
+from meta.names import AgentName, Sha
+from reconciler.views import Change
 from tests.bench.figure import Figure, figure
 
 RUNS = 7
@@ -73,14 +71,14 @@ async def _commit(repo: GitRepo, word: str) -> Sha:
 
 
 async def _page(repo: GitRepo, one: Sha, two: Sha, template: Template) -> str:
-    diff = await repo.diff(one, two)
-    assert diff.cut is None
-    patch = await asyncio.to_thread(read_patch, diff.patch, diff.files)
-    assert patch.added + patch.removed == 2 * FILES * LINES
-    highlighter = Highlighter()
-    parts = await show_patch(highlighter, patch, "p7", Source("alice", one, two, "p7"))
-    text = await asyncio.to_thread(template.render, files=parts)
-    await highlighter.close()
+    found = await repo.diff(one, two)
+    assert found.cut is None
+    diff = Change(AgentName("alice"), one, two, (), (), (), found.patch, found.files)
+    views = DiffViews()
+    shown = await views.show(diff, "p7")
+    assert shown.added + shown.removed == 2 * FILES * LINES
+    text = await asyncio.to_thread(template.render, files=shown.files)
+    await views.highlighter.close()
     return text
 
 

@@ -50,6 +50,9 @@ _ANSWER = 2**18
 _PROGRAM = (
     "import sys; sys.path[:0] = sys.argv[1:]; from api.ui.diff.lexer import main; sys.exit(main())"  # -S: no site
 )
+_NONE: Mapping[str, Tokens] = {}
+"""The one answer without tokens: what is rendered from it stays the same until there is another."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -77,7 +80,7 @@ class Highlighter:
         """Return the tokens of files by path; none if they are not known after `patience` seconds."""
         sides = [side for file in _light(files) for side in _sides(file)]
         if not sides:
-            return {}
+            return _NONE
         asked = question((side.path, side.texts) for side in sides)
         key = hashlib.sha256(asked).hexdigest()
         if key in self._known:
@@ -88,7 +91,7 @@ class Highlighter:
             self._asked[key] = task
         if key in self._asked:
             await asyncio.wait({self._asked[key]}, timeout=patience)
-        return self._known.get(key, {})
+        return self._known.get(key, _NONE)
 
     async def close(self) -> None:
         """End the processes that still run."""
@@ -98,7 +101,7 @@ class Highlighter:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _answer(self, key: str, asked: bytes, sides: Sequence[_Side]) -> None:
-        tokens: Mapping[str, Tokens] = {}
+        tokens = _NONE
         try:
             async with self._room:
                 tokens = await self._run(asked, sides)

@@ -1,38 +1,70 @@
-"""A diff of a proposal or of two commits, as pages show it: parsed, bounded, with the tokens that are known."""
+"""Diffs of proposals and of commits as pages show them: parsed, bounded, with the tokens that are known, and kept.
+
+A page is rendered again after each change of anything. A diff is not: the same text has the same view.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+from api.ui.diff.blocks import Tokens
 from api.ui.diff.highlight import Highlighter
 from api.ui.diff.patch import read_patch
 from api.ui.diff.source import INLINE, Source
 from api.ui.diff.values import Patch
-from api.ui.diff.view import FileView, diff_view, shown_at_once
-from api.ui.moment import Moment
+from api.ui.diff.view import DIFF_MOST, FileView, diff_view, shown_at_once
+from meta.git.diff import FileChange
 from reconciler.views import Change, Diff
 
-
-async def show_diff(moment: Moment, diff: Diff | Change, key: str, layout: str = INLINE) -> tuple[FileView, ...]:
-    """Return the files of a diff for the macro `diff_files`.
-
-    `key` begins the ids of all parts. It has to name what is compared, so that an open fold never shows other commits.
-    """
-    id = diff.id if isinstance(diff, Diff) else None
-    source = Source(diff.agent, diff.base, diff.sha, key, layout, id)
-    patch = await asyncio.to_thread(read_patch, diff.patch, diff.changes)
-    return await show_patch(moment.highlighter, patch, key, source)
+KEPT = 16
+"""Diffs whose views are kept. One has at most 4 MiB of text."""
 
 
-async def show_patch(
-    highlighter: Highlighter, patch: Patch, key: str, source: Source | None = None
-) -> tuple[FileView, ...]:
-    """Return the files of a patch, also of one that no commit has (`edit_diff`); then `source` is None."""
-    tokens = await highlighter.tokens(shown_at_once(patch))
-    return await asyncio.to_thread(diff_view, patch, key, source, tokens)
+@dataclass(frozen=True, slots=True)
+class ShownDiff:
+    """The files of a diff for the macro `diff_files`, and how many lines are added and removed in all of them."""
+
+    files: tuple[FileView, ...]
+    added: int
+    removed: int
 
 
-def totals(files: Sequence[FileView]) -> tuple[int, int]:
-    """Return how many lines are added and removed in all files."""
-    return sum(file.added for file in files), sum(file.removed for file in files)
+_Key = tuple[str, tuple[FileChange, ...], Source, int]
+
+
+class DiffViews:
+    """The diffs that pages show. It belongs to one event loop."""
+
+    def __init__(self, highlighter: Highlighter | None = None) -> None:
+        """Take the tokens of code from `highlighter`."""
+        self.highlighter = highlighter or Highlighter()
+        self._kept: OrderedDict[_Key, tuple[Patch, Mapping[str, Tokens], ShownDiff]] = OrderedDict()
+
+    async def show(self, diff: Diff | Change, key: str, layout: str = INLINE, most: int = DIFF_MOST) -> ShownDiff:
+        """Return a diff. At most `most` rows are shown at once, files beyond are folded.
+
+        `key` begins the ids of all parts: letters, digits, - and _. It has to name what is compared, so that an open
+        fold never shows lines of other commits.
+        """
+        id = diff.id if isinstance(diff, Diff) else None
+        wanted = (diff.patch, diff.changes, Source(diff.agent, diff.base, diff.sha, key, layout, id), most)
+        kept = self._kept.get(wanted)
+        patch = kept[0] if kept else await asyncio.to_thread(read_patch, diff.patch, diff.changes)
+        tokens = await self.highlighter.tokens(shown_at_once(patch, most))
+        if kept is None or kept[1] is not tokens:
+            files = await asyncio.to_thread(diff_view, patch, key, wanted[2], tokens, most)
+            kept = (patch, tokens, ShownDiff(files, patch.added, patch.removed))
+        self._kept[wanted] = kept
+        self._kept.move_to_end(wanted)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return kept[2]
+
+    async def show_patch(self, patch: Patch, key: str, most: int = DIFF_MOST) -> ShownDiff:
+        """Return the files of a patch that no commit has (`edit_diff`): nothing is loaded later."""
+        tokens = await self.highlighter.tokens(shown_at_once(patch, most))
+        files = await asyncio.to_thread(diff_view, patch, key, None, tokens, most)
+        return ShownDiff(files, patch.added, patch.removed)

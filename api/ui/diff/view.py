@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from api.ui.diff.blocks import Changed, Same, Tokens, blocks
-from api.ui.diff.lines import Line, Row, numbered, visible
+from api.ui.diff.lines import Row, numbered, visible
 from api.ui.diff.source import INLINE, Source
 from api.ui.diff.values import FileDiff, Hunk, Patch
 from meta.text import size
@@ -33,12 +33,12 @@ _STATUS = {"added": "new", "deleted": "deleted", "renamed": "renamed"}
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """What is folded. `words` say what it is; `lines` is its content, or `href` where that comes from when opened."""
+    """What is folded. `words` say what it is; `parts` is its content, or `href` where that comes from when opened."""
 
     id: str
     words: str
     href: str = ""
-    lines: tuple[Line, ...] = ()
+    parts: tuple[Same | Changed | Fold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +60,25 @@ class FileView:
 
 
 def diff_view(
-    patch: Patch, key: str, source: Source | None = None, tokens: Mapping[str, Tokens] | None = None
+    patch: Patch,
+    key: str,
+    source: Source | None = None,
+    tokens: Mapping[str, Tokens] | None = None,
+    most: int = DIFF_MOST,
 ) -> tuple[FileView, ...]:
     """Return the files of a patch. `key` begins the ids of all their parts: it names the commits, and what shows them.
 
     Without a `source` nothing is loaded later, and what is too long is left out with a word. `tokens` are by path.
     """
-    known, at_once = tokens or {}, set(map(id, shown_at_once(patch)))
+    known, at_once = tokens or {}, set(map(id, shown_at_once(patch, most)))
     return tuple(
         file_view(file, key, source, known.get(file.path), folded=id(file) not in at_once) for file in patch.files
     )
 
 
-def shown_at_once(patch: Patch) -> tuple[FileDiff, ...]:
-    """Return the files that are not folded: those of few changed lines, as long as `DIFF_MOST` rows have room."""
-    files, room = [], DIFF_MOST
+def shown_at_once(patch: Patch, most: int = DIFF_MOST) -> tuple[FileDiff, ...]:
+    """Return the files that are not folded: those of few changed lines, up to `most` rows of all of them."""
+    files, room = [], most
     for file in patch.files:
         rows = file.rows
         if rows <= room and not file.binary and file.added + file.removed <= FILE_MOST:
@@ -94,13 +98,9 @@ def file_view(
     if not file.hunks and file.whole:
         parts: tuple[Same | Changed | Fold, ...] = ()
     elif folded or not file.hunks:
-        parts = (
-            Fold(
-                f"{id}-all",
-                _folded_words(file, source),
-                source.file(file, id, 0) if source else "",
-            ),
-        )
+        href = source.file(file, id, 0) if source else ""
+        inside = page(file, id, None, tokens) if file.hunks and source is None else ()  # nothing can be loaded later
+        parts = (Fold(f"{id}-all", _folded_words(file, source), href, inside),)
     else:
         parts = page(file, id, source, tokens)
     return FileView(
@@ -194,7 +194,7 @@ def _shortened(block: Same, id: str, *, before: bool, after: bool) -> Iterator[S
         return
     if first:
         yield Same(lines[:first])
-    yield Fold(f"{id}-{lines[first].new}", count(last - first, "unchanged line"), lines=lines[first:last])
+    yield Fold(f"{id}-{lines[first].new}", count(last - first, "unchanged line"), parts=(Same(lines[first:last]),))
     if last < len(lines):
         yield Same(lines[last:])
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from api.operations.base import Call
-from api.ui.diff.highlight import Highlighter
+from api.ui.diff.shown import DiffViews
 from api.ui.live.shot import Shot
 from api.ui.moment import Moment
 from api.ui.page import Page
@@ -40,13 +40,13 @@ class Hub:
         self._changes = call.service.changes
         self._views: dict[tuple[str, str], LiveView] = {}
         self._moment: Moment | None = None
-        self._highlighter = Highlighter()
+        self._diffs = DiffViews()
 
     def moment(self) -> Moment:
         """Return the present moment: the last one, if nothing changed since and it is fresh."""
         now, moment = time.time(), self._moment
         if moment is None or moment.version != self._changes.version or not 0 <= now - moment.at < FRESH:
-            moment = self._moment = Moment(self._call, self._changes.version, now, self._highlighter)
+            moment = self._moment = Moment(self._call, self._changes.version, now, self._diffs)
         return moment
 
     @contextmanager

@@ -34,8 +34,8 @@ class PartInput(Input):
     sha: str = Field(max_length=40)
     id: ProposalId | None = Field(None, ge=0)
     path: str = Field(max_length=5000)
-    part: str = Field(max_length=200, pattern=r"[A-Za-z0-9-]+")
-    key: str = Field(max_length=100, pattern=r"[A-Za-z0-9-]+")
+    part: str = Field(max_length=200, pattern=r"^[A-Za-z0-9_-]+$")
+    key: str = Field(max_length=100, pattern=r"^[A-Za-z0-9_-]+$")
     layout: Literal["inline", "split"] = "inline"
 
     @property
@@ -68,7 +68,7 @@ async def file(moment: Moment, asked: FileInput) -> Shown:
     found = next((file for file in patch.files if file_id(asked.key, file) == asked.part), None)
     if found is None or not found.hunks:
         return _failed(asked, NotFound(patch.rest[-1] if patch.rest else "git does not compare it"))
-    tokens = await moment.highlighter.tokens([found], PATIENCE)
+    tokens = await moment.diffs.highlighter.tokens([found], PATIENCE)
     parts = await asyncio.to_thread(page, found, asked.part, asked.source, tokens.get(found.path), asked.at)
     return Shown({"parts": parts, "layout": asked.layout})
 
@@ -119,6 +119,8 @@ async def _patch(moment: Moment, asked: PartInput, context: int, *, alone: bool)
         if told.sha != asked.sha:
             raise NotFound(f"proposal {asked.id} is no longer {asked.sha[:12]}", "load the page again")
         return await asyncio.to_thread(read_patch, told.patch, told.changes)
+    if asked.base is None:
+        raise NotFound("the link does not say what to compare with", "load the page again")
     between = {"agent": asked.agent, "from": asked.base, "to": asked.sha, "path": path, "context": context}
     made = await moment.ask(change, ChangeInput.model_validate(between))
     return await asyncio.to_thread(read_patch, made.patch, made.changes)

@@ -65,7 +65,7 @@ async def read_proposal(moment: Moment, id: ProposalId, agent: AgentName | None,
     changes = await moment.ask(diff, DiffInput(id=id, agent=agent))
     layout = SPLIT if split else INLINE
     base = None if changes.base is None else Sha(changes.base)
-    source = Source(card.agent, base, changes.sha, f"p-{card.agent}-{id}", layout)
+    source = Source(card.agent, base, changes.sha, f"p-{card.agent}-{id}", layout, id)
     return body_of(card, changes, await asyncio.to_thread(files_of, changes.patch, changes.changes, source), layout)
 
 

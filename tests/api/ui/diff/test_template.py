@@ -11,6 +11,7 @@ import api.ui
 from api.ui.diff.edits import edit_diff
 from api.ui.diff.patch import read_patch
 from api.ui.diff.source import Source
+from api.ui.diff.values import Patch
 from api.ui.diff.view import diff_view, file_view
 from meta.names import AgentName, Sha
 
@@ -83,6 +84,13 @@ def test_no_text_of_an_agent_becomes_markup(macros: Environment) -> None:
         assert "<script" not in text
         assert "\u202e" not in text
         assert "&lt;script&gt;alert(1)&lt;/script&gt;&#34;&#39;&amp;{{ 1 }}" in text
+
+
+def test_a_fold_of_a_tools_call_has_its_lines_in_it(macros: Environment) -> None:
+    text = "".join(f"line {number}\n" for number in range(600))
+    rendered = _render(macros, diff_view(Patch((edit_diff("x", None, text),)), "c9"))
+    assert rendered.count('<div class="ln a"') == 600
+    assert rendered.count("<details") == 1
 
 
 def test_a_fold_that_loads_has_a_link_without_javascript(macros: Environment) -> None:

@@ -8,7 +8,6 @@ import re
 import httpx
 import pytest
 
-from api.ui.diff.shown import show_diff
 from api.ui.diff.view import PAGE_ROWS, Fold
 from meta.git.diff import CONTEXT, FileChange
 from meta.names import AgentName, ProposalId, Sha
@@ -59,7 +58,7 @@ def _links(answer: httpx.Response) -> list[str]:
 
 
 async def _folds(ui: Ui) -> list[Fold]:
-    (file,) = await show_diff(ui.site.hub.moment(), _change(SHORT), "p7")
+    (file,) = (await ui.site.hub.moment().diffs.show(_change(SHORT), "p7")).files
     return [part for part in file.parts if isinstance(part, Fold)]
 
 
@@ -95,7 +94,7 @@ async def test_a_fold_at_the_end_of_a_file_says_that_it_ends(ui: Ui) -> None:
 async def test_side_by_side_is_kept_when_a_fold_is_opened(
     ui: Ui, asked: list[tuple[str | None, str | None, str | None, int]]
 ) -> None:
-    (file,) = await show_diff(ui.site.hub.moment(), _change(SHORT), "p7", "split")
+    (file,) = (await ui.site.hub.moment().diffs.show(_change(SHORT), "p7", "split")).files
     fold = next(part for part in file.parts if isinstance(part, Fold))
     assert '<div class="pair">' in (await ui.get(fold.href)).text
     assert len(asked) == 1
@@ -108,7 +107,7 @@ async def test_a_file_that_was_folded_has_its_rows(ui: Ui, monkeypatch: pytest.M
         return _change(patch)
 
     monkeypatch.setattr(ui.hive.fake, "change", change)
-    (file,) = await show_diff(ui.site.hub.moment(), _change(patch), "p7")
+    (file,) = (await ui.site.hub.moment().diffs.show(_change(patch), "p7")).files
     (fold,) = file.parts
     assert isinstance(fold, Fold)
     assert fold.words == "600 changed lines"
