@@ -60,10 +60,6 @@ def diff(
         str | None, typer.Argument(metavar="FILE", help="for an agent: one file", show_default=False)
     ] = None,
     stat: Annotated[bool, typer.Option("--stat", help="without the patch: the changed files with their sizes")] = False,
-    context: Annotated[
-        int | None,
-        typer.Option("--context", "-U", metavar="N", min=0, help="unchanged lines around a change", show_default="3"),
-    ] = None,
     agent: OwnerOption = None,
     no_pager: Annotated[bool, typer.Option("--no-pager", help="print it at once, on a terminal too")] = False,
     json: JsonOption = False,
@@ -77,9 +73,7 @@ def diff(
     For an agent show what changed between two of its commits, deployed or not.
     """
     is_id = what.isascii() and what.isdigit()
-    query = _query_of_id(what, between, file, agent) if is_id else _query(between, file)
-    path = f"/api/proposals/{what}/diff" if is_id else f"/api/agents/{agent_name(what)}/diff"
-    diff = client.row(path, {**query, "context": context})
+    diff = _diff_of_id(client, what, between, file, agent) if is_id else _diff(client, what, between, file)
     if json:
         console.write_json(diff)
     else:
@@ -88,15 +82,16 @@ def diff(
             show(client, diff, stat=stat)
 
 
-def _query_of_id(id: str, path: str | None, file: str | None, agent: str | None) -> dict[str, str | None]:
+def _diff_of_id(client: Client, id: str, path: str | None, file: str | None, agent: str | None) -> Row:
     if file is not None or (path is not None and _SPAN.fullmatch(path)):
         raise BadInput(f"{id} is a proposal, and A..B is of an agent", "`hive diff alice 3..7`")
-    return {"agent": agent, "path": path}
+    return client.row(f"/api/proposals/{id}/diff", {"agent": agent, "path": path})
 
 
-def _query(between: str | None, file: str | None) -> dict[str, str | None]:
+def _diff(client: Client, agent: str, between: str | None, file: str | None) -> Row:
     first, _, last = (between or "").partition("..")
-    return {"from": first or None, "to": last.lstrip(".") or None, "path": file}
+    query = {"from": first or None, "to": last.lstrip(".") or None, "path": file}
+    return client.row(f"/api/agents/{agent_name(agent)}/diff", query)
 
 
 def _change(client: Client, diff: Row, *, stat: bool) -> None:
