@@ -46,9 +46,10 @@ class DiffViews:
     async def show(self, diff: Diff | Change, key: str, layout: str = INLINE, most: int = DIFF_MOST) -> ShownDiff:
         """Return a diff. At most `most` rows are shown at once, files beyond are folded.
 
-        `key` begins the ids of all parts: letters, digits, - and _. It has to name what is compared, so that an open
-        fold never shows lines of other commits.
+        `key` begins the ids of all parts: letters, digits, - and _. The commits follow in them, so that a fold that is
+        open never shows lines of others.
         """
+        key = f"{key}-{(diff.base or '')[:7]}-{diff.sha[:7]}"
         id = diff.id if isinstance(diff, Diff) else None
         wanted = (diff.patch, diff.changes, Source(diff.agent, diff.base, diff.sha, key, layout, id), most)
         kept = self._kept.get(wanted)
