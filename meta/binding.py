@@ -70,13 +70,16 @@ def binding_of(config: Config) -> Binding | None:
 
 
 def origin_of(config: Config) -> str:
-    """Return the origin in its one spelling. Raise BadInput if no browser could log in with a passkey there."""
+    """Return the origin in its one spelling. Raise BadInput if no browser could log in with a passkey there.
+
+    Without a setting it is localhost, with TLS if there is a certificate.
+    """
     text = config.dashboard_origin.strip()
     if not text:
-        return f"http://localhost:{config.dashboard_port}"
+        return f"http{'s' if config.dashboard_tls_cert else ''}://localhost:{config.dashboard_port}"
     match = _ORIGIN.fullmatch(text)
     try:
-        if match is None:
+        if match is None or not text.isascii():  # a name in another script is written as xn--
             raise ValueError
         parts = urlsplit(text)
         host, port = canonical_host(parts.hostname or ""), parts.port

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from api.ui.server import TcpServer, listen
 from meta.binding import Binding, binding_of
 from meta.config import Config
 from meta.errors import BadInput, HiveError
-from reconciler.common.certificate import context_of, stamp
+from reconciler.common.certificate import DAY, RENEWED_BEFORE, context_of, expiry, stamp
 from reconciler.common.rounds import describe
 from reconciler.common.tasks import Background
 from reconciler.telemetry.dashboard import DashboardState
@@ -40,6 +42,8 @@ class Certificates:
         self._files = (binding.certificate, binding.key) if binding.certificate and binding.key else None
         self._stamp: object = None
         self._context: ssl.SSLContext | None = None
+        self.until = math.inf
+        """When the certificate ends, in Unix seconds."""
 
     def context(self) -> ssl.SSLContext | None:
         """Return the context; None without TLS."""
@@ -52,8 +56,8 @@ class Certificates:
         now = stamp(*self._files)
         if now == self._stamp:
             return False
-        self._context = context_of(*self._files)
-        self._stamp = now
+        context, until = context_of(*self._files), expiry(self._files[0])
+        self._context, self.until, self._stamp = context, until, now
         return True
 
 
@@ -94,8 +98,8 @@ class Dashboard:
         log.info("the dashboard is at %s (%s)", self.binding.origin, self.binding.places)
         try:
             while True:
-                await asyncio.sleep(RENEWAL)
                 await self._renew(certificates)
+                await asyncio.sleep(RENEWAL)
         finally:
             self.state.stop()
             await server.stop()
@@ -104,9 +108,14 @@ class Dashboard:
         try:
             if await asyncio.to_thread(certificates.renew):
                 log.info("the dashboard uses the changed certificate %s", self.binding.certificate)
-            self.state.mend(CERTIFICATE)
         except HiveError as error:
             self.state.fail(CERTIFICATE, f"the dashboard keeps its old certificate: {describe(error)}")
+            return
+        if certificates.until - time.time() > RENEWED_BEFORE * DAY:
+            self.state.mend(CERTIFICATE)
+        else:
+            end = time.strftime("%Y-%m-%d %H:%M", time.gmtime(certificates.until))
+            self.state.fail(CERTIFICATE, f"the dashboard's certificate ends at {end} UTC, and was not renewed")
 
     def _fail(self, error: Exception) -> None:
         if not isinstance(error, (OSError, HiveError)):

@@ -8,6 +8,9 @@ from pathlib import Path
 from meta import own_file
 from meta.errors import Damaged, HiveError, PermanentError
 
+DAY = 86_400.0
+RENEWED_BEFORE = 14
+"""Days before the end of a certificate from which on it should have been renewed."""
 _LIMIT = 2**20
 """Bytes of a certificate chain, at most."""
 

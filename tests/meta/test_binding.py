@@ -39,6 +39,7 @@ def test_behind_a_proxy_on_the_same_host_one_loopback_address_is_enough() -> Non
         ("https://Hive.Example/", "https://hive.example"),
         ("https://hive.example:443", "https://hive.example"),
         ("HTTPS://hive.example:8443", "https://hive.example:8443"),
+        ("", "http://localhost:8420"),
         ("http://localhost:80", "http://localhost"),
         ("http://bees.localhost:9000", "http://bees.localhost:9000"),
     ],
@@ -58,6 +59,7 @@ def test_an_origin_is_spelled_as_a_browser_spells_it(written: str, origin: str) 
         ({"dashboard_origin": "https://user@hive.example"}, "no origin", "https://NAME"),
         ({"dashboard_origin": "https://hive.example:x"}, "no origin", "https://NAME"),
         ({"dashboard_origin": "hive.example"}, "no origin", "https://NAME"),
+        ({"dashboard_origin": "https://ä.example"}, "no origin", "https://NAME"),
         ({"dashboard_origin": "https://hive.example\r\nx: y"}, "no origin", "https://NAME"),
         (NAMED, "nothing does TLS", "TLS_CERT"),
         (ANYWHERE, "not loopback", "BEHIND_PROXY"),
@@ -65,7 +67,7 @@ def test_an_origin_is_spelled_as_a_browser_spells_it(written: str, origin: str) 
         ({"dashboard_address": "::"}, "not loopback", "BEHIND_PROXY"),
         (ANYWHERE | TLS, "needs HIVE_DASHBOARD_ORIGIN", "https://NAME"),
         (ANYWHERE | PROXY, "needs HIVE_DASHBOARD_ORIGIN", "https://NAME"),
-        (TLS, "does TLS", "HIVE_DASHBOARD_ORIGIN"),
+        (TLS | {"dashboard_origin": "http://localhost:8420"}, "does TLS", "HIVE_DASHBOARD_ORIGIN"),
         ({"dashboard_tls_cert": "/c.pem"}, "TLS_KEY is missing", "key"),
         ({"dashboard_address": "hive.example"}, "no IP address", "127.0.0.1"),
         ({"dashboard_proxies": "proxy.example"}, "HIVE_DASHBOARD_PROXIES", "addresses"),
@@ -78,6 +80,10 @@ def test_what_would_not_be_safe_is_refused_with_its_remedy(settings: dict[str, o
         decide(**settings)
     assert what in refused.value.summary
     assert remedy in refused.value.hint
+
+
+def test_with_a_certificate_alone_localhost_has_tls() -> None:
+    assert decide(**TLS).origin == "https://localhost:8420"
 
 
 def test_another_address_is_fine_with_tls_or_behind_a_proxy() -> None:

@@ -41,7 +41,7 @@ in
 
     origin = maybe (types.strMatching "https?://[^/?#@ ]+/?") "https://hive.example.org" ''
       The one origin by which browsers come: `https://NAME`, with a port or without, or `http://localhost:PORT`. Passkeys need a
-      name, so it cannot be an address. null: `http://localhost` with the port.
+      name, so it cannot be an address. null: localhost with the port, by https if there is a certificate.
     '';
 
     tls.certificate = maybe types.path "/var/lib/acme/hive.example.org/fullchain.pem" ''
@@ -99,7 +99,7 @@ in
         message = "services.hive.dashboard.address = \"${dash.address}\" is reached by others, and nothing does TLS; set tls.certificate and tls.key, or behindProxy = true if a proxy does it, or keep \"127.0.0.1\".";
       }
       {
-        assertion = dash.origin != null || (loopback && !hasTls);
+        assertion = dash.origin != null || loopback;
         message = "services.hive.dashboard.origin is missing: browsers of others come by a name; set it to the https://NAME of the dashboard.";
       }
       {

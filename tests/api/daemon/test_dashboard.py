@@ -142,6 +142,21 @@ async def test_a_certificate_that_comes_late_and_changes_is_used_without_a_resta
         assert b"200 OK" in await ask(port, trusting())
 
 
+async def test_a_certificate_near_its_end_is_an_alarm_until_it_is_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, file = DashboardState(), tmp_path / "both.pem"
+    put(file, server_file("a.test").read_bytes())
+    tls = {"dashboard_tls_cert": str(file), "dashboard_tls_key": str(file), "dashboard_origin": "https://a.test"}
+    monkeypatch.setattr(dashboard, "RENEWED_BEFORE", 31)  # the tests' last for 30 days
+    async with served(state, tls) as port:
+        assert "the dashboard's certificate ends at 20" in await trouble(state)
+        assert b"200 OK" in await ask(port, trusting())
+        monkeypatch.setattr(dashboard, "RENEWED_BEFORE", 14)
+        while state.troubles():
+            await asyncio.sleep(0.001)
+
+
 def put(file: Path, content: bytes) -> None:
     """Replace the file as a renewal does."""
     new = file.with_suffix(".new")

@@ -9,14 +9,11 @@ from urllib.parse import urlsplit
 
 from meta.binding import Binding, binding_of
 from meta.errors import BadInput, HiveError
-from reconciler.common.certificate import context_of, expiry
+from reconciler.common.certificate import DAY, RENEWED_BEFORE, context_of, expiry
 from reconciler.upkeep.doctor.checks.base import Finding, Subject, Verdict, ok
 
 SECONDS = 2.0
 """Seconds to wait for a connection."""
-DAY = 86_400.0
-RENEWED_BEFORE = 14
-"""Days before the end of a certificate from which on it should have been renewed."""
 ABOUT = ("the dashboard ", "the dashboard's ")
 """Beginnings of the notes of `hive status` that this check reports."""
 _SEE = "see docs/howto/dashboard-remote.md"
