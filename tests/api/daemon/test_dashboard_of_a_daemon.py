@@ -32,8 +32,8 @@ class Browser:
 
     def log_in(self, lab: Lab) -> None:
         """Use the link that `hive dashboard` prints."""
-        address = json.loads(lab.hive("dashboard", "--json", "--no-open").out)["address"]
-        answer = self.ask("/login", method="POST", body=f"token={address.partition('#')[2]}")
+        link = json.loads(lab.hive("dashboard", "--json", "--no-open").out)["link"]
+        answer = self.ask("/login", method="POST", body=f"token={link.partition('#')[2]}")
         assert answer.status == 303
         self.cookie = (answer.getheader("set-cookie") or "").partition(";")[0]
 
