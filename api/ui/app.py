@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from http import HTTPStatus
 
 from litestar import HttpMethod, Litestar
 from litestar.datastructures import State
@@ -50,7 +49,7 @@ def _route(method: HttpMethod, path: str, handler: Handler) -> HTTPRouteHandler:
     async def handle(request: HttpRequest) -> Answer:
         return await handler(request)
 
-    return HTTPRouteHandler(PATH_FIELD.sub(r"{\1:str}", path), http_method=method, status_code=HTTPStatus.OK)(handle)
+    return HTTPRouteHandler(PATH_FIELD.sub(r"{\1:str}", path), http_method=method, status_code=200)(handle)
 
 
 def _expected(request: HttpRequest, error: HiveError) -> Answer:
