@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from api.ui import numbers
 from api.ui.times import span, time_element, without_words
+from meta.text import show_invisible
 
 HERE = Path(__file__).parent
 CSRF = f"csrf-{secrets.token_hex(16)}"
@@ -80,6 +81,7 @@ def _environment() -> Environment:
         "percent": numbers.percent,
         "plural": numbers.plural,
         "span": span,
+        "visible": show_invisible,
     }
     return environment
 

@@ -74,6 +74,11 @@ def NOW() -> float:
     return 1_700_000_000.0
 
 
+QUESTION_ROW = Row(
+    "question:1", "question", Severity.NORMAL, ALICE, NOW(), "question 1", "why \\u001b", "hive questions 1"
+)
+
+
 class Part:
     """One part of a Service: each of its methods is one of the fake's, which a test may replace."""
 
@@ -116,7 +121,9 @@ class FakeService:
         self.shown: dict[int, Card] = {}
         self.diffs: dict[int, Diff] = {}
         self.attention_rows: list[Row] = [
-            Row("question:1", "question", Severity.NORMAL, ALICE, NOW(), "question 1", "why \\u001b", "hive questions 1")
+            Row(
+                "question:1", "question", Severity.NORMAL, ALICE, NOW(), "question 1", "why \\u001b", "hive questions 1"
+            )
         ]
         self.calls: list[tuple[object, ...]] = []
         self.asked = asyncio.Event()

@@ -26,7 +26,7 @@
   function reload() {
     timer = null;
     if (document.hidden) return;
-    for (const row of rows()) if (row.open) load(row);
+    for (const row of rows()) if (row.open && row.dataset.href) load(row);
   }
 
   document.addEventListener("toggle", (event) => {

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from functools import lru_cache
 
 from api.operations.proposals import DiffInput, ProposalInput, diff, proposal
 from api.ui.diff.patch import read_patch
+from api.ui.diff.shown import show_patch
 from api.ui.diff.source import INLINE, SPLIT, Source
-from api.ui.diff.view import FileView, diff_view, file_view
+from api.ui.diff.view import FileView, file_view
 from api.ui.moment import Moment
 from api.ui.pages.needs_you.checks import Check, checks_of, summarise
 from api.ui.pages.needs_you.rows import Piece, prose
 from api.ui.pages.needs_you.settings import Settings, settings_of
 from api.ui.pages.needs_you.system import System, system_of
-from meta.git.diff import FileChange
-from meta.names import AgentName, ProposalId, Sha
+from meta.names import AgentName, ProposalId
 from reconciler.views import Card, Diff
 
 ROWS_MOST = 300
 """Rows of a diff that the card shows at once. Files beyond are folded: several cards are on one page."""
-COMMITS_MOST = 20
-PATCHES = 32
-"""Patches that are kept as they are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +60,19 @@ async def read_proposal(moment: Moment, id: ProposalId, agent: AgentName | None,
     card = await moment.ask(proposal, ProposalInput(id=id, agent=agent))
     changes = await moment.ask(diff, DiffInput(id=id, agent=agent))
     layout = SPLIT if split else INLINE
-    base = None if changes.base is None else Sha(changes.base)
-    source = Source(card.agent, base, changes.sha, f"p-{card.agent}-{id}", layout, id)
-    return body_of(card, changes, await asyncio.to_thread(files_of, changes.patch, changes.changes, source), layout)
+    return body_of(card, changes, await read_files(moment, changes, layout), layout)
+
+
+async def read_files(moment: Moment, changes: Diff, layout: str) -> Files:
+    """Return the files of a diff. Those beyond ROWS_MOST are folded."""
+    key = f"p{changes.agent}-{changes.id}-{(changes.base or '')[:8]}-{changes.sha[:8]}"
+    source = Source(changes.agent, changes.base, changes.sha, key, layout, changes.id)
+    patch = await asyncio.to_thread(read_patch, changes.patch, changes.changes)
+    views, room = [], ROWS_MOST
+    for file, view in zip(patch.files, await show_patch(moment, patch, key, source), strict=True):
+        room -= file.rows
+        views.append(view if room >= 0 else file_view(file, key, source, folded=True))
+    return Files(tuple(views), patch.added, patch.removed)
 
 
 def body_of(card: Card, changes: Diff, files: Files, layout: str = INLINE) -> ProposalBody:
@@ -84,14 +90,3 @@ def body_of(card: Card, changes: Diff, files: Files, layout: str = INLINE) -> Pr
         twice=changes.cut or "",
         layout=layout,
     )
-
-
-@lru_cache(maxsize=PATCHES)
-def files_of(patch: str, changes: tuple[FileChange, ...], source: Source) -> Files:
-    """Return the files of a patch. Those beyond ROWS_MOST are folded."""
-    read = read_patch(patch, changes)
-    views, room = [], ROWS_MOST
-    for file, view in zip(read.files, diff_view(read, source.key, source), strict=True):
-        room -= file.rows
-        views.append(view if room >= 0 else file_view(file, source.key, source, folded=True))
-    return Files(tuple(views), read.added, read.removed)

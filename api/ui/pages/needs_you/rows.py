@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 from meta.names import AgentName
 from reconciler.attention.row import Row, Severity
 
-OPEN_MOST = 2
-"""The first rows, of which a proposal or a question stands open without being asked for."""
 OPENED = frozenset({"proposal", "question"})
+OPEN_MOST = 2
+"""Rows of these kinds that stand open without being asked for: the first ones."""
 KINDS: Mapping[str, str] = {
     "proposal": "Approval",
     "stale-proposal": "Approval",
@@ -78,10 +78,8 @@ def items(rows: Sequence[Row], *, asked: str = "", split: bool = False) -> tuple
 
     `split` is the layout of diffs that the links go on with.
     """
-    return tuple(
-        _item(row, split=split, open=row.key == asked or (place < OPEN_MOST and row.kind in OPENED))
-        for place, row in enumerate(rows)
-    )
+    first = [row.key for row in rows if row.kind in OPENED][:OPEN_MOST]
+    return tuple(_item(row, split=split, open=row.key == asked or row.key in first) for row in rows)
 
 
 def item_of(row: Row, *, split: bool = False) -> Item:
@@ -112,9 +110,10 @@ def _title(row: Row) -> Iterator[Piece]:
     """Yield the words of a row: what an agent wrote if that says more than hive's own words do."""
     if row.agent is not None and row.detail and row.kind in ("proposal", "question"):
         yield Piece(row.agent, "b")
-        yield Piece(f"{' asks' if row.kind == 'question' else ''}: {row.detail}")
+        yield from prose(f"{' asks' if row.kind == 'question' else ''}: {row.detail}")
         return
-    yield from named(row.title[:1].upper() + row.title[1:] if row.agent is None else row.title, row.agent)
+    is_name = row.agent is not None and row.title.startswith(row.agent)
+    yield from named(row.title if is_name else row.title[:1].upper() + row.title[1:], row.agent)
 
 
 def named(text: str, agent: AgentName | None) -> Iterator[Piece]:

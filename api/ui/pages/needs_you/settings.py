@@ -16,7 +16,7 @@ _LABELS: Mapping[str, str] = {
     "effort": "Effort",
     "runtime": "Runtime",
     "recipients": "May write to",
-    "network.allow": "May reach",
+    "network.allow": "Rules for hosts",
     "permissions.allow": "Tools allowed",
     "permissions.deny": "Tools denied",
     "budget.dollars": "Dollars a day",

@@ -13,6 +13,7 @@ from api.ui.pages.needs_you.acting import ACTIONS
 from api.ui.pages.needs_you.bodies import Body, read_body
 from api.ui.pages.needs_you.decided import KINDS, READ, Decision, decisions
 from api.ui.pages.needs_you.rows import item_of, items
+from api.ui.pages.needs_you.under_way import AGAIN, read_under_way
 from meta.errors import NotFound
 from reconciler.attention.row import Attention, Severity
 
@@ -41,9 +42,11 @@ async def view(moment: Moment, asked: ListInput) -> Shown:
     for row, item in zip(listed.rows, shown, strict=True):
         if item.open:
             bodies[item.key] = await read_body(moment, row, split=asked.split)
+    flying = await read_under_way(moment)
     return Shown(
         {
             "items": shown,
+            "flying": flying,
             "bodies": bodies,
             "left_out": listed.left_out,
             "notes": listed.notes,
@@ -51,7 +54,8 @@ async def view(moment: Moment, asked: ListInput) -> Shown:
             "urgent": _urgent(listed),
             "decided": await _decided(moment),
             "split": asked.split,
-        }
+        },
+        again=AGAIN if flying else None,
     )
 
 

@@ -1,0 +1,77 @@
+"""The rows of the list and the decisions above it, as values."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.ui.pages.needs_you.decided import MOST, SECONDS, decisions
+from api.ui.pages.needs_you.rows import Piece, items, named, prose
+from meta.names import AgentName
+from reconciler.attention.registry import KINDS
+from reconciler.attention.row import Row, Severity
+from reconciler.views import Event
+
+ALICE = AgentName("alice")
+NOW = 1_700_000_000.0
+
+
+def _row(key: str, kind: str, severity: Severity = Severity.NORMAL, detail: str = "why") -> Row:
+    return Row(key, kind, severity, ALICE, NOW, f"{kind} of alice waits", detail, "hive x")
+
+
+def _event(kind: str, at: float = NOW - 5, **data: object) -> Event:
+    return Event("uuid-12", at, kind, "bob", data)
+
+
+def _text(pieces: tuple[Piece, ...]) -> str:
+    return "".join(piece.text for piece in pieces)
+
+
+def test_the_first_two_decisions_stand_open_and_the_one_that_is_asked_for() -> None:
+    rows = [
+        _row("deploy-failed:alice:1", "deploy-failed", Severity.HIGH),
+        *(_row(f"proposal:alice:{id}", "proposal") for id in (2, 3, 4)),
+        _row("dead-letter:9", "dead-letter"),
+    ]
+    shown = items(rows, asked="dead-letter:9")
+    assert [item.open for item in shown] == [False, True, True, False, True]
+    assert [item.css for item in shown] == ["bad", "warn", "warn", "warn", "warn"]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_each_kind_of_row_has_a_word_and_an_urgency(kind: object) -> None:
+    name, severity = kind.name, kind.severity  # type: ignore[attr-defined]
+    (item,) = items([_row(f"{name}:x", name, severity)])
+    assert item.label
+    assert item.urgency in ("Urgent", "Waiting", "Later")
+
+
+def test_a_name_is_set_apart_only_where_it_stands_as_a_word() -> None:
+    assert list(named("deploy 4 of al failed", AgentName("al"))) == [
+        Piece("deploy 4 of "), Piece("al", "b"), Piece(" failed"),
+    ]  # fmt: skip
+    assert list(named("also failed", AgentName("al"))) == [Piece("also failed")]
+
+
+def test_commands_are_set_apart() -> None:
+    assert prose("run `hive x`; then wait") == (Piece("run "), Piece("hive x", "code"), Piece("; then wait"))
+
+
+def test_a_decision_is_shown_for_some_minutes_with_by_whom() -> None:
+    denied = _event("proposal_denied", id=6, by="operator anna", note="not tonight")
+    (shown,) = decisions([denied], NOW)
+    assert _text(shown.words) == "operator anna denied proposal 6 of bob: not tonight"
+    assert decisions([denied], NOW + SECONDS) == ()
+
+
+def test_the_newest_decisions_are_first_and_few() -> None:
+    events = [_event("proposal_approved", NOW - 100 + id, id=id, approved_by="anna") for id in range(MOST + 3)]
+    shown = decisions(events, NOW)
+    assert len(shown) == MOST
+    assert _text(shown[0].words) == f"anna approved proposal {MOST + 2} of bob"
+
+
+def test_a_question_that_expired_was_decided_by_nobody() -> None:
+    assert (
+        _text(decisions([_event("question_answered", id=3, by="system")], NOW)[0].words) == "Question 3 of bob expired"
+    )
