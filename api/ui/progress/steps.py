@@ -110,6 +110,12 @@ def last_lines(text: str) -> tuple[str, ...]:
     return tuple(line for line in text[-8 * REASON :].strip().splitlines()[1:] if line.strip())[-LINES:]
 
 
+def steady(reason: str) -> str:
+    """Return the reason of a plan as a sentence without the seconds that are left: those change all the time."""
+    text = _SECONDS_LEFT.sub("", reason)
+    return f"{text[:1].upper()}{text[1:REASON].rstrip('.')}" if text else ""
+
+
 def _present(facts: Facts) -> str:
     plan = facts.its_plan
     if plan is None:
@@ -168,9 +174,8 @@ def _running(step: Step, facts: Facts) -> Step:
         since = agent.turn_since if agent is not None else None
         words = f"Waits for {plan.agent}'s turn" if since is not None else f"Waits until {plan.agent} takes no turn"
         return replace(step, text=words, until=plan.until, turn_since=since)
-    text = _sentence(_SECONDS_LEFT.sub("", plan.reason))
-    trouble = _sentence(plan.conditions[-1]) if plan.conditions and step.key == BUILD else ""
-    return replace(step, text=f"{text} {trouble}".strip(), until=plan.until, log=_log(step.key, facts))
+    trouble = f". {steady(plan.conditions[-1])}" if plan.conditions and step.key == BUILD else ""
+    return replace(step, text=f"{steady(plan.reason)}{trouble}.", until=plan.until, log=_log(step.key, facts))
 
 
 def _was_done(key: str, facts: Facts, times: Times) -> str:
@@ -224,7 +229,3 @@ def _way_back(times: Times) -> tuple[Step, ...]:
     if times.back_end is None:
         return (replace(row, title="Rolling back", state=RUN, text="What ran before has to pass the gate again."),)
     return (row,)
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:REASON].rstrip('.')}." if text else ""

@@ -1,0 +1,83 @@
+"""The rows of the page Agents: badges, filters, what an agent does in words, budgets, pages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from api.ui.pages.agents.rows import CARE, IDLE, STOPPED, WORKING, fleet, row_of
+from meta.names import AgentName, ProposalId
+from reconciler.plan.phases import PHASES
+from reconciler.views import AgentStatus, AgentUsage, BudgetUse
+
+ALICE = AgentName("alice")
+IS = AgentStatus(ALICE, "agent", "running", 1.7e9, "idle", "running", "a" * 20, "1" * 40, None, None, (), 7, 0, 0)
+
+
+def used(today: BudgetUse, budget: BudgetUse) -> AgentUsage:
+    return AgentUsage(ALICE, [], budget, today)
+
+
+@pytest.mark.parametrize(
+    ("phase", "turn", "badge", "group", "verb"),
+    [
+        ("running", "idle", "ok", IDLE, "stop"),
+        ("running", "thinking", "run", WORKING, "stop"),
+        ("draining", "thinking", "run", WORKING, "stop"),
+        ("stopped", None, "off", STOPPED, "start"),
+        ("paused", "paused", "off", STOPPED, "resume"),
+        ("needs-login", "needs-login", "warn", CARE, "login"),
+        ("over-disk", None, "warn", CARE, "restart"),
+        ("rollback-failed", None, "bad", CARE, "restart"),
+    ],
+)
+def test_a_phase_has_a_colour_a_filter_and_a_next_action(
+    phase: str, turn: str | None, badge: str, group: str, verb: str
+) -> None:
+    row = row_of(replace(IS, phase=phase, turn=turn), None)
+    assert (row.badge, row.group, row.verb) == (badge, group, verb)
+
+
+def test_every_phase_of_hive_that_is_no_rest_and_not_well_has_a_colour() -> None:
+    plain = {phase for phase in PHASES if row_of(replace(IS, phase=phase), None).badge == "ok"}
+    assert plain == {"running"}
+
+
+def test_a_drain_for_a_deploy_says_what_comes_after_the_turn() -> None:
+    row = row_of(replace(IS, phase="draining", turn="thinking", in_flight=ProposalId(12), turn_since=1.6e9), None)
+    assert (row.now, row.small, row.small_at) == ("Finishes its turn, then deploy 12", "turn, ", 1.6e9)
+
+
+def test_the_words_of_a_gate_stay_the_same_while_its_seconds_run() -> None:
+    one, two = (
+        row_of(replace(IS, phase="starting", in_flight=ProposalId(3), reason=f"health, {left} s left: no hello"), None)
+        for left in (41, 40)
+    )
+    assert one.now == two.now == "Deploy 3: No hello"
+
+
+def test_an_idle_agent_says_which_proposal_of_it_waits() -> None:
+    assert row_of(replace(IS, pending=(ProposalId(7),)), None).now == "Idle; proposal 7 waits for you"
+
+
+def test_the_share_of_a_budget_is_that_of_the_limit_that_is_nearest() -> None:
+    row = row_of(IS, used(BudgetUse(9, 100, 1.0), BudgetUse(10, None, 4.0)))
+    assert (row.share, row.budget, row.used) == (90, "of $4", 1.0)
+
+
+def test_a_budget_of_nothing_is_used_up() -> None:
+    assert row_of(IS, used(BudgetUse(0, 0, 0.0), BudgetUse(dollars=0.0))).share == 100
+
+
+def test_a_page_has_fifty_agents_and_a_page_that_is_not_there_is_the_last() -> None:
+    agents = [replace(IS, agent=AgentName(f"a{number}")) for number in range(120)]
+    shown = fleet(agents, (), "", "", 9)
+    assert (len(shown.rows), shown.page, shown.pages, shown.counts[""]) == (20, 3, 3, 120)
+
+
+def test_a_search_and_a_filter_narrow_the_rows_but_not_the_counts() -> None:
+    agents = [replace(IS, agent=AgentName(name), turn=turn) for name, turn in (("bob", "idle"), ("bea", "thinking"))]
+    shown = fleet(agents, (), "B", WORKING, 1)
+    assert [row.name for row in shown.rows] == ["bea"]
+    assert (shown.counts[IDLE], shown.counts[WORKING]) == (1, 1)
