@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from api.ui.pages.agent.head import Spent, spent_of
+from api.ui.pages.agent.state import badge_of
 from api.ui.progress.steps import steady
 from reconciler.plan.phases import GIVEN_UP, UP
 from reconciler.views import AgentStatus, AgentUsage, BudgetUse
@@ -19,8 +21,6 @@ FILTERS = ((ALL, "All"), (WORKING, "Working"), (IDLE, "Idle"), (STOPPED, "Stoppe
 """The filters by phase, each with its words."""
 
 _IN_TURN = {"thinking": "In a turn", "compacting": "Compacts its conversation"}
-_MOVES = frozenset({"starting", "draining", "switching", "destroying", "unknown"})
-_WAITS = frozenset({"needs-login", "parked", "over-budget", "backing-off", "crashed", "over-disk"})
 _RESTS = frozenset({"stopped", "paused", "absent"})
 
 
@@ -28,8 +28,7 @@ _RESTS = frozenset({"stopped", "paused", "absent"})
 class Row:
     """One agent. `badge` is the class of its phase. `now` says what it does, `small` and `small_at` its turn.
 
-    `used` and `budget` are dollars of today (None: no budget); `share` is the used part of the budget in percent.
-    `verb` is the action beside the menu.
+    `spent` is what today cost beside the budget, `verb` the action beside the menu.
     """
 
     name: str
@@ -46,9 +45,7 @@ class Row:
     generation: str
     old: str
     unread: int
-    used: float
-    budget: str
-    share: int | None
+    spent: Spent
     tokens: int
     restarts: int
     verb: str
@@ -81,8 +78,8 @@ def fleet(agents: Iterable[AgentStatus], usage: Iterable[AgentUsage], find: str,
 
 def row_of(agent: AgentStatus, usage: AgentUsage | None) -> Row:
     """Return the row of one agent. `usage` is that of today, None if it took no turn."""
-    badge, today = badge_of(agent), usage.today if usage is not None else BudgetUse()
-    limit = usage.budget if usage is not None else BudgetUse()
+    badge, today = badge_of(agent).kind, usage.today if usage is not None else BudgetUse()
+    spent = spent_of(today, usage.budget if usage is not None else BudgetUse())
     small, small_at = _turn(agent)
     return Row(
         name=agent.agent,
@@ -99,25 +96,12 @@ def row_of(agent: AgentStatus, usage: AgentUsage | None) -> Row:
         generation=(agent.generation or "")[:8],
         old=agent.built_with or "",
         unread=agent.unread,
-        used=today.dollars or 0.0,
-        budget=_budget(today, limit),
-        share=_share(today, limit),
+        spent=spent,
         tokens=today.tokens or 0,
         restarts=agent.crashes,
         verb=_verb(agent),
         disagrees=agent.phase == "disagrees",
     )
-
-
-def badge_of(agent: AgentStatus) -> str:
-    """Return the class of an agent's badge: colour means that it waits for somebody, or is broken."""
-    if agent.phase in _WAITS:
-        return "warn"
-    if agent.phase in GIVEN_UP:
-        return "bad"
-    if agent.phase in _MOVES or agent.turn in _IN_TURN:
-        return "run"
-    return "off" if agent.phase in _RESTS else "ok"
 
 
 def group_of(agent: AgentStatus, badge: str) -> str:
@@ -152,24 +136,6 @@ def _turn(agent: AgentStatus) -> tuple[str, float | None]:
     if agent.turn_since is not None:
         return "turn, ", agent.turn_since
     return ("for ", agent.state_since) if agent.state_since is not None else ("", None)
-
-
-def _budget(today: BudgetUse, limit: BudgetUse) -> str:
-    """Return what the budget is: in dollars, else in turns or tokens."""
-    if limit.dollars is not None:
-        return f"of ${limit.dollars:g}"
-    if limit.turns is not None:
-        return f"{today.turns or 0} of {limit.turns:,} turns"
-    return f"of {limit.tokens:,} tokens" if limit.tokens is not None else ""
-
-
-def _share(today: BudgetUse, limit: BudgetUse) -> int | None:
-    """Return how much of the budget is used, in percent: of its limits the one that is nearest."""
-    pairs = ((today.dollars, limit.dollars), (today.turns, limit.turns), (today.tokens, limit.tokens))
-    shares = [
-        min(100, round(100 * (part or 0) / whole)) if whole else 100 for part, whole in pairs if whole is not None
-    ]
-    return max(shares, default=None)
 
 
 def _verb(agent: AgentStatus) -> str:

@@ -9,14 +9,10 @@ import pytest
 from api.ui.pages.agents.rows import CARE, IDLE, STOPPED, WORKING, fleet, row_of
 from meta.names import AgentName, ProposalId
 from reconciler.plan.phases import PHASES
-from reconciler.views import AgentStatus, AgentUsage, BudgetUse
+from reconciler.views import AgentStatus
 
 ALICE = AgentName("alice")
 IS = AgentStatus(ALICE, "agent", "running", 1.7e9, "idle", "running", "a" * 20, "1" * 40, None, None, (), 7, 0, 0)
-
-
-def used(today: BudgetUse, budget: BudgetUse) -> AgentUsage:
-    return AgentUsage(ALICE, [], budget, today)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +24,7 @@ def used(today: BudgetUse, budget: BudgetUse) -> AgentUsage:
         ("stopped", None, "off", STOPPED, "start"),
         ("paused", "paused", "off", STOPPED, "resume"),
         ("needs-login", "needs-login", "warn", CARE, "login"),
-        ("over-disk", None, "warn", CARE, "restart"),
+        ("over-disk", None, "bad", CARE, "restart"),
         ("rollback-failed", None, "bad", CARE, "restart"),
     ],
 )
@@ -59,15 +55,6 @@ def test_the_words_of_a_gate_stay_the_same_while_its_seconds_run() -> None:
 
 def test_an_idle_agent_says_which_proposal_of_it_waits() -> None:
     assert row_of(replace(IS, pending=(ProposalId(7),)), None).now == "Idle; proposal 7 waits for you"
-
-
-def test_the_share_of_a_budget_is_that_of_the_limit_that_is_nearest() -> None:
-    row = row_of(IS, used(BudgetUse(9, 100, 1.0), BudgetUse(10, None, 4.0)))
-    assert (row.share, row.budget, row.used) == (90, "of $4", 1.0)
-
-
-def test_a_budget_of_nothing_is_used_up() -> None:
-    assert row_of(IS, used(BudgetUse(0, 0, 0.0), BudgetUse(dollars=0.0))).share == 100
 
 
 def test_a_page_has_fifty_agents_and_a_page_that_is_not_there_is_the_last() -> None:
