@@ -13,6 +13,8 @@ from api.ui.access.guard import guard
 from api.ui.access.handlers import login_handlers
 from api.ui.access.page import LoginPage
 from api.ui.app import application
+from api.ui.passkeys.log_in import passkey_login
+from api.ui.passkeys.questions import question_handlers
 from api.ui.site import make_site
 from meta.binding import Binding
 from meta.config import Config
@@ -33,7 +35,8 @@ def dashboard_app(service: Service, config: Config, state: DashboardState, stopp
         if missing := site.assets.missing:
             state.fail(ASSETS, f"the dashboard's pages are not live: {', '.join(missing)} missing; run `make setup`")
         page = LoginPage(site.templates, site.name)
-        app = cast("App", application(site, login_handlers(service.access, page)))  # Litestar types it more narrowly
+        logins = (*login_handlers(service.access, page), *passkey_login(service, page))
+        app = cast("App", application(site, (*logins, *question_handlers(site))))  # Litestar types it more narrowly
         return guard(app, service.access, config, page)
 
     return make

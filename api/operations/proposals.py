@@ -218,11 +218,16 @@ async def approve(call: Call, asked: ApproveInput) -> Card:
     routes=(Route("POST", "/api/proposals/{id}/challenge", query=OF_AGENT),),
 )
 async def challenge(call: Call, asked: ChallengeInput) -> Challenge:
-    """Ask one of the caller's passkeys to approve a proposal. The answer is valid once, for two minutes."""
+    """Ask one of the caller's passkeys to approve a proposal: `options` is "" if approvals need no touch here.
+
+    The answer is valid once, for two minutes.
+    """
     deploy = await call.service.proposals.find(asked.id, asked.agent)
     if len(asked.seen) < 7 or not deploy.sha.startswith(asked.seen):
         raise Refused(f"proposal {asked.id} is {deploy.sha[:12]}, not {asked.seen[:40]}", "look again, then approve")
     passkeys = call.service.passkeys
+    if not passkeys.required:
+        return Challenge("")
     card = passkeys.card(deploy.agent, deploy.id, deploy.sha, asked.shown or "", unseen=asked.unseen)
     return Challenge(options=await passkeys.ask_approval(holder_of(call), card))
 

@@ -5,6 +5,7 @@ Annotations are read at run time here, so evaluation is not postponed.
 
 import sys
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from typer.core import TyperGroup
@@ -48,6 +49,9 @@ def register(app: typer.Typer) -> None:
     command(group, LINK, LOOK, examples=showing)(link)
     command(group, "sessions", LOOK, examples=("hive dashboard sessions",))(sessions)
     command(group, "revoke", LOOK, examples=("hive dashboard revoke 3", "hive dashboard revoke --all"))(revoke)
+    command(group, "passkeys", LOOK, examples=("hive dashboard passkeys", "hive dashboard passkeys --remove ID"))(
+        passkeys
+    )
     app.add_typer(group, name="dashboard", rich_help_panel=LOOK)
 
 
@@ -100,6 +104,43 @@ def revoke(
         console.write(f"session {row['id']} of {with_names(row['by'])} is ended")
     if not ended:
         console.write("no browser was logged in")
+
+
+def passkeys(
+    client: Client,
+    remove: Annotated[
+        str | None, typer.Option("--remove", metavar="ID", help="remove this one; what it approved stays valid")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the passkeys of all operators, or remove one. They are added on the dashboard's settings.
+
+    While approvals need the touch of a passkey, only root removes one here.
+    """
+    if remove is not None:
+        removed = client.post(f"/api/dashboard/passkeys/{quote(remove, safe='')}/remove")
+        if json:
+            console.write_json(removed)
+        else:
+            console.write(f"the passkey {removed['name']} of {with_names(removed['owner'])} is removed")
+        return
+    answer = client.get("/api/dashboard/passkeys")
+    if json:
+        console.write_json(answer)
+        return
+    rows = (
+        (row["id"], row["name"], with_names(row["owner"]), times.age(row["added_at"]), _used(row))
+        for row in answer["passkeys"]
+    )
+    console.table(
+        ("ID", "NAME", "OF", "AGE", "LAST USED"), rows, empty="there is no passkey; the dashboard's settings add one"
+    )
+    if answer["approvals"]:
+        console.write("an approval needs the touch of one")
+
+
+def _used(row: Row) -> str:
+    return times.age(row["used_at"]) if row["used_at"] is not None else "never"
 
 
 def _row(row: Row) -> tuple[object, ...]:

@@ -1,5 +1,5 @@
-// Passkeys: a form with data-touch or data-create is sent once the browser has the touch, or the new passkey, that it
-// needs. The server makes the question from the form's own fields, and checks the answer.
+// Passkeys: a form with data-touch, data-create or data-passkey (an approval) is sent once the browser has the touch, or
+// the new passkey, that it needs. The server makes the question from the form's own fields, and checks the answer.
 (() => {
   const able = "PublicKeyCredential" in window && "parseRequestOptionsFromJSON" in PublicKeyCredential;
   const ready = new WeakSet();
@@ -27,11 +27,13 @@
   }
 
   async function touch(options) {
+    if (!able) throw new Error("This browser knows no passkeys: approve with another one, or on the host as root.");
     const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(JSON.parse(options));
     return JSON.stringify((await navigator.credentials.get({ publicKey })).toJSON());
   }
 
   async function create(options) {
+    if (!able) throw new Error("This browser knows no passkeys.");
     const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(JSON.parse(options));
     return JSON.stringify((await navigator.credentials.create({ publicKey })).toJSON());
   }
@@ -44,8 +46,21 @@
       fields.credential.value = await create(asked.options);
       return;
     }
-    const asked = await question(form, form.dataset.touch);
-    fields[form.dataset.field || "touch"].value = asked.options ? await touch(asked.options) : "";
+    const asked = await question(form, form.dataset.touch ?? form.getAttribute("action").replace(/\/approve$/, "/challenge"));
+    answered(form, asked.options ? await touch(asked.options) : "");
+  }
+
+  // Another try needs another touch, so an old one is taken out.
+  function answered(form, text) {
+    const name = form.dataset.field || (form.dataset.touch === undefined ? "assertion" : "touch");
+    let field = form.elements[name];
+    if (!field && text) {
+      field = document.createElement("input");
+      field.type = "hidden";
+      field.name = name;
+      form.append(field);
+    }
+    if (field) field.value = text;
   }
 
   function words(error) {
@@ -55,7 +70,6 @@
   }
 
   async function run(form, button) {
-    if (!able) return say(form, "This browser knows no passkeys.");
     form.setAttribute("aria-busy", "true");
     try {
       await prepare(form);
@@ -71,7 +85,7 @@
   // Before htmx: its own listeners stand at the form.
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (form.dataset.touch === undefined && form.dataset.create === undefined) return;
+    if (!["touch", "create", "passkey"].some((kind) => kind in form.dataset)) return;
     if (ready.delete(form)) return;
     event.preventDefault();
     event.stopImmediatePropagation();

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from api.operations.base import Call, Nothing
+from api.operations.dashboard import (
+    SessionInput,
+    SessionsInput,
+    dashboard_sessions,
+    revoke_dashboard_session,
+    revoke_dashboard_sessions,
+)
 from api.operations.passkeys import (
     AddPasskeyInput,
     RemovePasskeyInput,
@@ -14,11 +21,30 @@ from api.ui.acting import do
 from api.ui.moment import Moment
 from api.ui.page import Action, Done, Page, Region, Room, Shown
 
+LOOK = 60.0
+"""Seconds after which the page is read again: the use of a session is no change that is reported."""
+
 
 async def view(moment: Moment, _asked: Nothing) -> Shown:
     """Return what the page shows. It is the same for all who look."""
     keys = await moment.ask(passkeys, Nothing())
-    return Shown({"passkeys": keys.passkeys, "by_passkey": keys.approvals})
+    sessions = await moment.ask(dashboard_sessions, Nothing())
+    return Shown({"passkeys": keys.passkeys, "by_passkey": keys.approvals, "sessions": sessions}, again=LOOK)
+
+
+async def end(call: Call, asked: SessionInput) -> Done:
+    """Log a browser out. For this one the answer is the login page."""
+    ended = await do(call, revoke_dashboard_session, asked)
+    own = str(ended.id) == call.session
+    return Done(f"The browser of {ended.by} is logged out.", "/login" if own else None)
+
+
+async def end_others(call: Call, _asked: Nothing) -> Done:
+    """Log all other browsers out."""
+    keep = int(call.session) if call.session.isdecimal() else None
+    ended = await do(call, revoke_dashboard_sessions, SessionsInput(keep=keep))
+    words = {0: "No other browser was logged in.", 1: "One other browser is logged out."}
+    return Done(words.get(len(ended), f"{len(ended)} other browsers are logged out."))
 
 
 async def add(call: Call, asked: AddPasskeyInput) -> Done:
@@ -41,11 +67,17 @@ PAGE = Page(
     Nothing,
     view,
     "settings/page.html",
-    (Region("nav", "parts/navigation.html"), Region("passkeys", "settings/passkeys.html")),
+    (
+        Region("nav", "parts/navigation.html"),
+        Region("sessions", "settings/sessions.html"),
+        Region("passkeys", "settings/passkeys.html"),
+    ),
 )
 SETTINGS = Room(
     pages=(PAGE,),
     actions=(
+        Action("/settings/sessions/{session}/end", SessionInput, end),
+        Action("/settings/sessions/end", Nothing, end_others),
         Action("/settings/passkeys", AddPasskeyInput, add),
         Action("/settings/passkeys/{id}/remove", RemovePasskeyInput, remove),
     ),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from api.operations.base import Call, Nothing
+from api.operations.dashboard import SessionInput
+from api.sockets.principals import Operator
+from api.ui.pages.settings.view import end, end_others
 from reconciler.access.passkeys import Holder
 from tests.api.ui.conftest import CSRF, Ui
 from tests.support.authenticator import SoftKey
@@ -72,7 +76,9 @@ async def test_where_passkeys_approve_a_removal_asks_for_a_touch_and_only_then_h
 async def test_the_question_for_an_approval_is_about_what_the_form_has_and_of_this_session(ui: Ui) -> None:
     card = ui.hive.fake.add()
     form = {"csrf": CSRF, "seen": card.fetched_sha or "", "shown": "f" * 20, "assertion": "", "agent": card.agent}
-    question = f"/proposals/{card.id}/challenge"
+    question = f"/needs-you/proposals/{card.id}/challenge"
+    assert (await ui.post(question, form)).json() == {"options": ""}, "no touch is needed"
+    ui.hive.service.passkeys.required = True
     none = (await ui.post(question, form)).json()
     assert none["error"] == "operator uid 1000 has no passkey"
     key = await add(ui, "phone")
@@ -83,3 +89,25 @@ async def test_the_question_for_an_approval_is_about_what_the_form_has_and_of_th
     assert (approved.card.commit, approved.card.shown) == (card.fetched_sha, "f" * 20)
     moved = (await ui.post(question, form | {"seen": "0" * 40})).json()
     assert "look again" in moved["hint"]
+
+
+async def test_browsers_are_listed_and_each_is_logged_out_from_here(ui: Ui) -> None:
+    access = ui.hive.service.access
+    phone = (await access.open_session(0, "", "passkey", HOSTILE)).session
+    page = (await ui.get("/settings")).text
+    assert "<script>alert" not in page
+    assert f'id="session-{phone.id}"' in page
+    answer = await ui.post(f"/settings/sessions/{phone.id}/end", {"csrf": CSRF})
+    assert "is logged out" in answer.text
+    assert await access.sessions() == []
+    assert (await ui.post(f"/settings/sessions/{phone.id}/end", {"csrf": CSRF})).status_code == 404
+
+
+async def test_all_other_browsers_are_logged_out_and_this_one_stays(ui: Ui) -> None:
+    access = ui.hive.service.access
+    own = (await access.open_session(0, "", "link", "here")).session
+    await access.open_session(0, "", "link", "there")
+    call = Call(ui.hive.service, Operator(0), session=str(own.id))
+    assert (await end_others(call, Nothing())).text == "One other browser is logged out."
+    assert [each.id for each in await access.sessions()] == [own.id]
+    assert (await end(call, SessionInput(session=own.id))).go == "/login"

@@ -1,0 +1,60 @@
+"""Log in by the touch of a passkey. It is open to all, so the limit of refused logins counts here too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from litestar import Response, post
+from litestar.handlers import HTTPRouteHandler
+
+from api.http.requests import HttpRequest
+from api.operations.passkeys import Challenge
+from api.ui.access.checks import field_of, local_path
+from api.ui.access.handlers import address_of, entered, refused
+from api.ui.access.login import maybe_login_of
+from api.ui.access.page import LoginPage
+from api.ui.passkeys.questions import failed, said
+from meta.errors import HiveError, Refused
+from reconciler.access.access import Opened
+
+if TYPE_CHECKING:
+    from reconciler.service import Service
+
+
+def passkey_login(service: Service, page: LoginPage) -> tuple[HTTPRouteHandler, ...]:
+    """Return the handlers of the question and of the login."""
+
+    @post("/login/passkey/options", status_code=200)
+    async def options(request: HttpRequest) -> Response[bytes]:
+        """Ask for the touch of any passkey of this dashboard."""
+        try:
+            service.access.attempts.check(address_of(request))
+            return said(Challenge(await service.passkeys.login_options()))
+        except HiveError as error:
+            return failed(error)
+
+    @post("/login/passkey", status_code=303)
+    async def log_in(request: HttpRequest) -> Response[str]:
+        """Check a touch, begin a session of the passkey's owner, and go to the page that was asked for."""
+        body = await request.body()
+        asked = local_path(field_of(body, "next"))
+        try:
+            return entered(service.access, await _opened(service, request, field_of(body, "credential")), asked)
+        except HiveError as error:
+            return refused(page, error, asked)
+
+    return options, log_in
+
+
+async def _opened(service: Service, request: HttpRequest, credential: str) -> Opened:
+    """Return the new session. Raise Refused, or TransientError if too many logins were refused."""
+    access, address = service.access, address_of(request)
+    access.attempts.check(address)
+    try:
+        passkey = await service.passkeys.log_in(credential)
+    except Refused as error:
+        await access.refuse(address, error.summary)
+    login = maybe_login_of(request)
+    before = login.record if login is not None else None
+    browser = request.headers.get("user-agent", "")
+    return await access.open_session(passkey.uid, passkey.user, "passkey", browser, before)
