@@ -20,6 +20,7 @@ from api.operations.passkeys import (
 from api.ui.acting import do
 from api.ui.moment import Moment
 from api.ui.page import Action, Done, Page, Region, Room, Shown
+from api.ui.pages.settings.browsers import in_words
 
 LOOK = 60.0
 """Seconds after which the page is read again: the use of a session is no change that is reported."""
@@ -29,7 +30,8 @@ async def view(moment: Moment, _asked: Nothing) -> Shown:
     """Return what the page shows. It is the same for all who look."""
     keys = await moment.ask(passkeys, Nothing())
     sessions = await moment.ask(dashboard_sessions, Nothing())
-    return Shown({"passkeys": keys.passkeys, "by_passkey": keys.approvals, "sessions": sessions}, again=LOOK)
+    values = {"passkeys": keys.passkeys, "by_passkey": keys.approvals, "sessions": sessions, "in_words": in_words}
+    return Shown(values, again=LOOK)
 
 
 async def end(call: Call, asked: SessionInput) -> Done:
