@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from api.operations.proposals import DiffInput, ProposalInput, diff, proposal
-from api.ui.diff.patch import read_patch
-from api.ui.diff.shown import show_patch
-from api.ui.diff.source import INLINE, SPLIT, Source
-from api.ui.diff.view import FileView, file_view
+from api.ui.diff.shown import ShownDiff
+from api.ui.diff.source import INLINE, SPLIT
 from api.ui.moment import Moment
 from api.ui.pages.needs_you.checks import Check, checks_of, summarise
 from api.ui.pages.needs_you.rows import Piece, prose
@@ -23,15 +20,6 @@ ROWS_MOST = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
-    """The files of a diff as they are shown, with the number of all lines."""
-
-    files: tuple[FileView, ...]
-    added: int
-    removed: int
-
-
-@dataclass(frozen=True, slots=True)
 class ProposalBody:
     """What the card of a proposal shows. `checked` has what passed, warned and failed, in words.
 
@@ -42,7 +30,7 @@ class ProposalBody:
     diff: Diff
     settings: Settings
     system: System
-    files: Files
+    files: ShownDiff
     checks: tuple[Check, ...]
     checked: tuple[str, str, str]
     stale: tuple[Piece, ...]
@@ -63,19 +51,12 @@ async def read_proposal(moment: Moment, id: ProposalId, agent: AgentName | None,
     return body_of(card, changes, await read_files(moment, changes, layout), layout)
 
 
-async def read_files(moment: Moment, changes: Diff, layout: str) -> Files:
-    """Return the files of a diff. Those beyond ROWS_MOST are folded."""
-    key = f"p{changes.agent}-{changes.id}-{(changes.base or '')[:8]}-{changes.sha[:8]}"
-    source = Source(changes.agent, changes.base, changes.sha, key, layout, changes.id)
-    patch = await asyncio.to_thread(read_patch, changes.patch, changes.changes)
-    views, room = [], ROWS_MOST
-    for file, view in zip(patch.files, await show_patch(moment, patch, key, source), strict=True):
-        room -= file.rows
-        views.append(view if room >= 0 else file_view(file, key, source, folded=True))
-    return Files(tuple(views), patch.added, patch.removed)
+async def read_files(moment: Moment, changes: Diff, layout: str) -> ShownDiff:
+    """Return the files of a diff. Those beyond ROWS_MOST are folded: several cards are on one page."""
+    return await moment.diffs.show(changes, f"p{changes.agent}-{changes.id}", layout, ROWS_MOST)
 
 
-def body_of(card: Card, changes: Diff, files: Files, layout: str = INLINE) -> ProposalBody:
+def body_of(card: Card, changes: Diff, files: ShownDiff, layout: str = INLINE) -> ProposalBody:
     """Return the card of what was read."""
     checks = checks_of(card, changes)
     return ProposalBody(
