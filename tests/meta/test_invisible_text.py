@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.cli.render import texts
+from api.words import texts
 from meta.text import (
     CATEGORIES,
     FILLERS,

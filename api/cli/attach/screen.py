@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 
 from api.cli.attach.editor import Editor, last_columns, width_of
 from api.cli.attach.view import Line, Style
-from api.cli.render import console, texts
+from api.cli.render import console
+from api.words import texts
 
 _COLOURS = {
     Style.TURN: "1",

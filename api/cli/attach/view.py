@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from api.cli.render import times
+from api.words import times
 from meta.errors import BadInput
 from meta.wire.link import TurnState
 from meta.wire.live import (

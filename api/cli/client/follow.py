@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from api.cli.client.exit_codes import Failed, Interrupted, TimedOut
 from api.cli.client.http import Client, Event, Row
 from api.cli.client.patience import LOST, Following, Patience
-from api.cli.render import console, texts
-from api.cli.render.events import describe
+from api.cli.render import console
+from api.words import texts
+from api.words.events import describe
 from meta.errors import NotFound
 from meta.text import command_line
 from reconciler.plan.phases import GIVEN_UP

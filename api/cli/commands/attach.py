@@ -10,7 +10,7 @@ from api.cli.client.http import Client
 from api.cli.command import AgentArgument, command, count_of
 from api.cli.commands.messages import TALK
 from api.cli.render import console
-from api.cli.render.times import since_of
+from api.words.times import since_of
 
 MOST = 2000
 """The events that hive keeps of one agent at least."""

@@ -10,7 +10,8 @@ import typer
 from api.cli.client.exit_codes import Code
 from api.cli.client.http import Client, Row
 from api.cli.command import LOOK, JsonOption, command
-from api.cli.render import console, times
+from api.cli.render import console
+from api.words import times
 
 HEADINGS = ("SEVERITY", "AGE", "AGENT", "WHAT", "COMMAND")
 OPTIONAL = ("AGENT", "AGE")

@@ -11,8 +11,9 @@ import typer
 from api.cli.client.exit_codes import Code
 from api.cli.client.http import Client
 from api.cli.command import DAEMON, JsonOption, command
-from api.cli.render import console, texts, times
-from api.cli.render.users import with_names
+from api.cli.render import console
+from api.words import texts, times
+from api.words.users import with_names
 from meta.errors import BadInput
 
 if TYPE_CHECKING:

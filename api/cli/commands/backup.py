@@ -14,8 +14,9 @@ import typer
 
 from api.cli.client.http import Client, Row, cut_off, lost, unanswered
 from api.cli.command import DAEMON, JsonOption, YesOption, command
-from api.cli.render import console, texts, times
+from api.cli.render import console
 from api.cli.terminal.confirm import confirm
+from api.words import texts, times
 from meta.errors import BadInput, HiveError, NotFound, TransientError
 from meta.text import command_line
 

@@ -13,9 +13,10 @@ from typing_extensions import override
 
 from api.cli.client.http import Client, Row
 from api.cli.command import LOOK, JsonOption, command
-from api.cli.render import console, times
-from api.cli.render.users import with_names
+from api.cli.render import console
 from api.cli.terminal import browser
+from api.words import times
+from api.words.users import with_names
 from meta.errors import BadInput
 
 LINK = "link"

@@ -18,7 +18,8 @@ from api.cli.command import (
     WaitOption,
     command,
 )
-from api.cli.render import console, texts
+from api.cli.render import console
+from api.words import texts
 from meta.errors import BadInput
 from reconciler.plan.phases import SETTLED
 

@@ -8,8 +8,9 @@ import typer
 from api.cli.client import completion
 from api.cli.client.http import Client, Row
 from api.cli.command import LOOK, JsonOption, OwnerOption, command
-from api.cli.render import console, texts
+from api.cli.render import console
 from api.cli.terminal.pager import paged
+from api.words import texts
 from meta.errors import BadInput
 from meta.layout import Layout
 from meta.names import agent_name

@@ -8,9 +8,10 @@ import typer
 from api.cli.client import completion
 from api.cli.client.http import Client, Row
 from api.cli.command import LOOK, JsonOption, command
-from api.cli.render import console, times
-from api.cli.render.events import describe
-from api.cli.render.users import with_names
+from api.cli.render import console
+from api.words import times
+from api.words.events import describe
+from api.words.users import with_names
 
 DETAILS = 5
 

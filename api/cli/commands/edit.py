@@ -10,10 +10,11 @@ from api.cli.client import completion
 from api.cli.client.http import Client, Row
 from api.cli.command import DECIDE, AgentArgument, JsonOption, MessageOption, command
 from api.cli.commands.deploys import show_card
-from api.cli.render import console, texts, times
-from api.cli.render.users import person, with_names
+from api.cli.render import console
 from api.cli.terminal.confirm import has_terminal
 from api.cli.terminal.streams import read_stdin
+from api.words import texts, times
+from api.words.users import person, with_names
 from meta.agent_toml.guide import with_guide, without_guide
 from meta.errors import BadInput, HiveError, Occupied, PermanentError
 from meta.text import command_line

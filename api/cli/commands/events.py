@@ -11,8 +11,8 @@ from api.cli.client.http import Client, Query, Row
 from api.cli.client.patience import Following
 from api.cli.command import LOOK, JsonOption, command, count_of
 from api.cli.render import console
-from api.cli.render.events import describe
-from api.cli.render.times import since_of
+from api.words.events import describe
+from api.words.times import since_of
 from meta.text import command_line
 
 MAX_EVENTS = 1000

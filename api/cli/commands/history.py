@@ -6,8 +6,9 @@ import typer
 
 from api.cli.client.http import Client, Row
 from api.cli.command import LOOK, AgentArgument, JsonOption, command, count_of
-from api.cli.render import console, texts, times
-from api.cli.render.users import person
+from api.cli.render import console
+from api.words import texts, times
+from api.words.users import person
 
 MAX_ROWS = 1000
 

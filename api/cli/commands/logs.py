@@ -10,7 +10,7 @@ from api.cli.client.http import Client, Query, Row
 from api.cli.client.patience import LOST, Patience
 from api.cli.command import LOOK, AgentArgument, JsonOption, command, count_of
 from api.cli.render import console
-from api.cli.render.times import since_of
+from api.words.times import since_of
 
 MAX_LINES = 10_000
 WAIT = 20.0

@@ -12,9 +12,10 @@ from api.cli.client.exit_codes import Interrupted
 from api.cli.client.http import Client, Row
 from api.cli.client.patience import LOST, Patience
 from api.cli.command import RUN, AgentArgument, JsonOption, MaybeAgentArgument, command
-from api.cli.render import console, times
+from api.cli.render import console
 from api.cli.render import network as render
-from api.cli.render.users import with_names
+from api.words import times
+from api.words.users import with_names
 from meta.errors import BadInput, Conflict, TransientError
 
 HOUR = "1h"

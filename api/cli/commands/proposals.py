@@ -26,11 +26,12 @@ from api.cli.command import (
     command,
 )
 from api.cli.commands.deploys import deploy, show_card, show_deploy
-from api.cli.render import console, texts, times
+from api.cli.render import console
 from api.cli.render.status import ids as ids_of
 from api.cli.render.status import show_conditions
-from api.cli.render.users import person
 from api.cli.terminal.confirm import confirm, has_terminal
+from api.words import texts, times
+from api.words.users import person
 from meta.errors import BadInput, HiveError, Unseen
 
 PendingIds = Annotated[

@@ -11,8 +11,9 @@ import typer
 from api.cli.client.http import Client, Row, Stream
 from api.cli.client.patience import LOST, PATIENCE
 from api.cli.command import LOOK, JsonOption, MaybeAgentArgument, command
-from api.cli.render import console, times
+from api.cli.render import console
 from api.cli.render.status import show, show_conditions
+from api.words import times
 from reconciler.plan.phases import GIVEN_UP, WANTED
 
 if TYPE_CHECKING:

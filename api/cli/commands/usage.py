@@ -7,7 +7,8 @@ import typer
 
 from api.cli.client.http import Client, Row
 from api.cli.command import LOOK, JsonOption, MaybeAgentArgument, command, count_of
-from api.cli.render import console, times
+from api.cli.render import console
+from api.words import times
 
 CLAIM = "tokens and dollars are the agents' own claim"
 MOST_TURNS = 500

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from api.cli.render import tables, texts
+from api.cli.render import tables
+from api.words import texts
 from meta.errors import HiveError
 from meta.text import show_invisible_in_json
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from api.cli.render import texts
+from api.words import texts
 from meta.names import SYSTEM
 
 Data = dict[str, Any]

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from api.cli.render import console, times
-from api.cli.render.users import with_names
+from api.cli.render import console
+from api.words import times
+from api.words.users import with_names
 from meta.network.rule import authority
 from meta.text import quoted, size
 from reconciler.network.words import wanted

@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from api.cli.render import console, tables, texts
+from api.cli.render import console, tables
 from api.cli.render.status import EMPTY, HEADINGS, OPTIONAL, Row, conditions, row_of
+from api.words import texts
 
 ENTER = "\x1b[?1049h\x1b[?25l"
 LEAVE = "\x1b[?25h\x1b[?1049l"

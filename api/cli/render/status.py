@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from api.cli.render import console, tables, texts, times
-from api.cli.render.users import with_names
+from api.cli.render import console, tables
+from api.words import texts, times
+from api.words.users import with_names
 from meta.text import quoted
 
 HEADINGS = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from api.cli.render.texts import escape
+from api.words.texts import escape
 
 GAP = 2
 MIN_WIDTH = 6

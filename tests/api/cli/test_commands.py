@@ -18,9 +18,9 @@ from api.cli.client.exit_codes import MEANINGS, Code, Failed, TimedOut, Unreacha
 from api.cli.client.follow import remedy
 from api.cli.commands.man import leaves
 from api.cli.main import parser
-from api.cli.render import texts
-from api.cli.render.events import SENTENCES, describe
 from api.http.problems import KINDS, error_from, problem_of
+from api.words import texts
+from api.words.events import SENTENCES, describe
 from meta.errors import (
     BadInput,
     Conflict,

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.cli.render.events import sentence
 from api.cli.terminal import browser
+from api.words.events import sentence
 
 if TYPE_CHECKING:
     import pytest

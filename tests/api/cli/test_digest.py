@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.cli.render.times import since_of
+from api.words.times import since_of
 from tests.support.fake_service import ALICE
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.cli.client.exit_codes import Code
-from api.cli.render.times import short_time
 from api.operations.event_stream import sse
+from api.words.times import short_time
 from reconciler.store.events.log import Filter
 
 if TYPE_CHECKING:

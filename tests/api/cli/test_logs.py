@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.cli.client.exit_codes import Code
-from api.cli.render.times import since_of
+from api.words.times import since_of
 from meta.errors import BadInput
 
 if TYPE_CHECKING:

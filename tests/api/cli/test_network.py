@@ -10,8 +10,8 @@ import pytest
 
 from api.cli.commands.network import Seen
 from api.cli.main import parser
-from api.cli.render.events import sentence
 from api.cli.render.network import _request
+from api.words.events import sentence
 from meta.errors import Conflict, TransientError
 from meta.names import AgentName
 from meta.network.report import ConnectionRecord

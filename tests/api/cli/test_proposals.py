@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.cli.client.exit_codes import Code
-from api.cli.render import users
-from api.cli.render.events import describe
 from api.cli.render.status import ids
 from api.cli.render.tables import count_cells, wrap
+from api.words import users
+from api.words.events import describe
 from meta.names import AgentName
 from reconciler.views import RefusedTip
 

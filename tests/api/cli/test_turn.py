@@ -75,6 +75,6 @@ def test_an_older_daemon_has_none_of_that() -> None:
 
 
 def test_every_state_has_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.cli.render.times.age", lambda since: f"since {since:g}")
+    monkeypatch.setattr("api.words.times.age", lambda since: f"since {since:g}")
     assert turn({"turn": "paused", "turn_since": None, "state_since": 5.0}) == "paused since 5"
     assert turn({"turn": "thinking", "turn_since": 3.0, "state_since": 5.0}) == "thinking since 3"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from api.cli.render import texts, times
-from api.cli.render.users import is_push, person, with_names
+from api.words import texts, times
+from api.words.users import is_push, person, with_names
 from meta.applied.source import Source
 from meta.names import SYSTEM
 from meta.text import quoted, size
