@@ -35,7 +35,7 @@ def dashboard_app(service: Service, config: Config, state: DashboardState, stopp
         if missing := site.assets.missing:
             state.fail(ASSETS, f"the dashboard's pages are not live: {', '.join(missing)} missing; run `make setup`")
         page = LoginPage(site.templates, site.name)
-        logins = (*login_handlers(service.access, page), *passkey_login(service, page))
+        logins = (*login_handlers(service.access, page, service.disk), *passkey_login(service, page))
         app = cast("App", application(site, (*logins, *question_handlers(site))))  # Litestar types it more narrowly
         return guard(app, service.access, config, page)
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from api.operations.base import CHANGES, OPERATORS, READS, REMOVES, Call, Input, Nothing, Route, operation
 from api.sockets.principals import Operator
-from reconciler.access.access import Link, SessionView
+from reconciler.access.views import Link, SessionView
 
 
 class SessionInput(Input):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from api.operations.base import AnyOperation, Call, Role
 from meta.errors import DiskFull
+
+if TYPE_CHECKING:
+    from reconciler.upkeep.disk.guard import DiskGuard
 
 ON_THE_RESERVE = frozenset(
     {
@@ -17,18 +21,24 @@ ON_THE_RESERVE = frozenset(
 """Operations that help when the disk is full, or cost one small write. Not those that make an agent run or build."""
 
 
-async def perform(call: Call, operation: AnyOperation, value: Any) -> Any:
-    """Return the answer of an operation that the caller may call. Raise HiveError if it fails.
+T = TypeVar("T")
 
-    An operation that met a full disk is tried once more on the reserve: it wrote nothing, or what it wrote counts.
-    """
-    try:
+
+async def perform(call: Call, operation: AnyOperation, value: Any) -> Any:
+    """Return the answer of an operation that the caller may call. Raise HiveError if it fails."""
+    if call.role is not Role.OPERATOR or operation.name not in ON_THE_RESERVE:
         return await operation.handler(call, value)
+    return await on_the_reserve(call.service.disk, lambda: operation.handler(call, value))
+
+
+async def on_the_reserve(disk: DiskGuard, work: Callable[[], Awaitable[T]]) -> T:
+    """Return the result of `work`. If it met a full disk, it wrote nothing, and is tried once more on the reserve."""
+    try:
+        return await work()
     except DiskFull:
-        disk = call.service.disk
-        if call.role is not Role.OPERATOR or operation.name not in ON_THE_RESERVE or not await disk.borrow():
+        if not await disk.borrow():
             raise
         try:
-            return await operation.handler(call, value)
+            return await work()
         finally:
             await disk.take_back()

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 from weakref import WeakValueDictionary
@@ -35,6 +35,7 @@ from reconciler.access.rules import (
     is_token,
     who,
 )
+from reconciler.access.views import Link, Opened, SessionView
 from reconciler.common.rounds import Rounds
 from reconciler.store import access as rows
 from reconciler.store.access import Session
@@ -52,35 +53,7 @@ LOOK = 10.0
 """Seconds between two looks for sessions that are over, whose streams have to end."""
 SESSIONS_MOST = 1_000
 """Sessions at the same time. Beyond that the one that was not used for the longest time ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A one-time link. Whoever opens it before `ends_at` (Unix seconds) is logged in."""
-
-    address: str
-    ends_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A new session, and the token for the browser's cookie."""
-
-    session: Session
-    token: str
-
-
-@dataclass(frozen=True, slots=True)
-class SessionView:
-    """A session as operators see it. `ends_at`: if it is not used any more. Times are Unix seconds."""
-
-    id: int
-    by: str
-    how: str
-    browser: str
-    made_at: int
-    used_at: int
-    ends_at: int
+_OVER = "the link was used before, is older than 5 minutes, or is none of this hive"
 
 
 class Access:
@@ -130,10 +103,15 @@ class Access:
         return Origin(binding.origin)
 
     async def make_link(self, uid: int | None) -> Link:
-        """Make a one-time link for a user of the host. Raise Conflict (the dashboard is off), Refused (no uid)."""
+        """Make a one-time link for a user of the host. Raise Conflict (the dashboard is off), Refused (no operator)."""
         origin = self.origin()
         if uid is None:
             raise Refused("the kernel does not say who asks", "`hive dashboard` on the daemon's own host")
+        if not await self._members.has(uid):
+            raise Refused(
+                f"uid {uid} is not in the group of the operator's sockets, by the host's user database",
+                "`id` shows your groups, `usermod -aG GROUP USER` adds one; hive looks again within 30 s",
+            )
         token, now = secrets.token_urlsafe(TOKEN_BYTES), int(self._clock())
         work = partial(rows.add_link, hash=hash_of(token), uid=uid, ends_at=now + LINK_SECONDS, now=now)
         await self._db.write(work)
@@ -145,13 +123,16 @@ class Access:
         `replaces` is the session that the browser had before: it ends.
         """
         self.attempts.check(address)
-        now = int(self._clock())
-        uid = await self._db.write(partial(rows.take_link, hash=hash_of(token), now=now)) if is_token(token) else None
+        now, link = int(self._clock()), hash_of(token)
+        uid = await self._db.read(partial(rows.owner_of_link, hash=link, now=now)) if is_token(token) else None
         if uid is None:
-            await self.refuse(address, "the link was used before, is older than 5 minutes, or is none of this hive")
+            await self.refuse(address, _OVER)
         if not await self._members.has(uid):
             await self.refuse(address, f"uid {uid} is not an operator any more")
-        return await self.open_session(uid, "", "link", browser, replaces)
+        try:
+            return await self.open_session(uid, "", "link", browser, replaces, link)
+        except Refused:  # of two at once
+            await self.refuse(address, _OVER)
 
     async def refuse(self, address: str, why: str) -> NoReturn:
         """Count a refused login, report it at most once a minute, and raise Refused."""
@@ -161,18 +142,30 @@ class Access:
         raise Refused(why, "`hive dashboard` on the host prints a new link")
 
     async def open_session(
-        self, uid: int | None, user: str, how: str, browser: str, replaces: Session | None = None
+        self,
+        uid: int | None,
+        user: str,
+        how: str,
+        browser: str,
+        replaces: Session | None = None,
+        link: bytes | None = None,
     ) -> Opened:
-        """Begin a session of somebody who has proved who it is. `how` names the proof: `link` or `passkey`."""
+        """Begin a session of somebody who has proved who it is. `how` names the proof: `link` or `passkey`.
+
+        `link`, the hash of one, is used up in the same transaction. Raise Refused if it is over.
+        """
         token, now = secrets.token_urlsafe(TOKEN_BYTES), int(self._clock())
         new = Session(0, hash_of(token), uid, user, how, one_line(browser, BROWSER_LIMIT), now, now)
 
         def work(connection: Transaction) -> tuple[Session, list[Session]]:
+            if link is not None and rows.take_link(connection, link, now) is None:
+                raise Refused(_OVER)
             if replaces is not None:
                 rows.remove(connection, replaces.id)
             surplus = rows.sessions(connection)[SESSIONS_MOST - 1 :]
             for each in surplus:
                 rows.remove(connection, each.id)
+            rows.secret(connection)  # with the first session, so that a full disk keeps no page from its tokens
             added = rows.add_session(connection, new)
             data = {"session": added.id, "by": who(added), "how": how, "browser": added.browser}
             event_log.append(connection, now, "dashboard_login", None, data)
@@ -215,7 +208,8 @@ class Access:
     async def csrf(self, subject: Session | str) -> str:
         """Return the CSRF token of a session, or of a user whom a proxy named."""
         if self._secret is None:
-            self._secret = await self._db.write(rows.secret)
+            made = await self._db.read(rows.known_secret)
+            self._secret = await self._db.write(rows.secret) if made is None else made
         return csrf_of(self._secret, f"session {subject.id}" if isinstance(subject, Session) else f"user {subject}")
 
     async def sessions(self) -> list[SessionView]:

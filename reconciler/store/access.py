@@ -36,8 +36,16 @@ class Session:
 def secret(connection: sqlite3.Connection) -> bytes:
     """Return the random secret of this database, from which CSRF tokens are made. Make it if it is missing."""
     connection.execute("INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)", (_SECRET, secrets.token_hex(32)))
+    made = known_secret(connection)
+    if made is None:
+        raise LookupError("it was added in this transaction")
+    return made
+
+
+def known_secret(connection: sqlite3.Connection) -> bytes | None:
+    """Return the secret; None if it was not made yet."""
     row = connection.execute("SELECT value FROM meta WHERE name = ?", (_SECRET,)).fetchone()
-    return bytes.fromhex(row[0])
+    return None if row is None else bytes.fromhex(row[0])
 
 
 def add_link(connection: sqlite3.Connection, hash: bytes, uid: int, ends_at: int, now: int) -> None:
@@ -52,6 +60,13 @@ def take_link(connection: sqlite3.Connection, hash: bytes, now: int) -> int | No
     """Remove a link, and return the uid of who made it; None if there is none with this hash, or it is over."""
     row = connection.execute("DELETE FROM dashboard_links WHERE hash = ? RETURNING uid, ends_at", (hash,)).fetchone()
     return int(row[0]) if row is not None and now < row[1] else None
+
+
+def owner_of_link(connection: sqlite3.Connection, hash: bytes, now: int) -> int | None:
+    """Return the uid of who made a link, and leave it; None if there is none with this hash, or it is over."""
+    query = "SELECT uid FROM dashboard_links WHERE hash = ? AND ends_at > ?"
+    row = connection.execute(query, (hash, now)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def add_session(connection: sqlite3.Connection, session: Session) -> Session:
@@ -90,6 +105,15 @@ def touch(connection: sqlite3.Connection, id: int, at: int) -> None:
 def remove(connection: sqlite3.Connection, id: int) -> bool:
     """Remove a session. Return False if there is none."""
     return connection.execute("DELETE FROM dashboard_sessions WHERE id = ?", (id,)).rowcount > 0
+
+
+def forget_all(connection: sqlite3.Connection) -> None:
+    """Remove all links and sessions from a copy of the database: putting it back must not revive what was ended."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'dashboard_sessions'").fetchone():
+        return  # an older hive's
+    connection.execute("DELETE FROM dashboard_links")
+    connection.execute("DELETE FROM dashboard_sessions")
+    connection.execute("DELETE FROM meta WHERE name = ?", (_SECRET,))
 
 
 def _select(connection: sqlite3.Connection, where: str, parameters: tuple[object, ...]) -> list[Session]:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from meta.errors import HiveError, NotFound, PermanentError
 from meta.names import AgentName, ProposalId
-from reconciler.store import passkeys
+from reconciler.store import access, passkeys
 from reconciler.store.connection import BUSY_TIMEOUT, translated
 from reconciler.store.events import chain
 from reconciler.store.events.chain import Chain
@@ -154,12 +154,16 @@ def read_contents(path: Path) -> Contents:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy the database at `source`, as it is at one moment, to the file `target`, without side files."""
+    """Copy the database at `source`, as it is at one moment, to the file `target`, without side files.
+
+    The copy has no logins of the dashboard.
+    """
     with _opened(source) as connection, translated(source):
         out = sqlite3.connect(target, isolation_level=None)
         try:
             connection.backup(out)
             out.execute("PRAGMA journal_mode = DELETE")
+            access.forget_all(out)
         finally:
             out.close()
 

@@ -29,7 +29,7 @@ from api.ui.access.checks import (
     refuse_head,
 )
 from api.ui.access.headers import cookie, cookie_name, only, secured
-from api.ui.access.login import KEY, Login
+from api.ui.access.login import ADDRESS, KEY, Login
 from api.ui.access.page import LoginPage
 from api.ui.access.proxy import Proxies
 from meta.config import Config
@@ -85,7 +85,7 @@ class Guard:
             status = 401 if isinstance(error, BadInput) else problem_of(error)["status"]
             await _refuse(Refusal(status, error.describe()), scope, shielded)
             return
-        scope.setdefault("state", {})[KEY] = login
+        scope["state"] = {**scope.get("state", {}), KEY: login, ADDRESS: self.proxies.client(scope)}
         is_free = is_open(scope["path"])
         if login is None and not is_free:
             await self._ask_for_login(scope, shielded)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 from litestar import MediaType, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 
 from api.http.problems import problem_of
 from api.http.requests import HttpRequest
+from api.operations.full_disk import on_the_reserve
 from api.ui.access.checks import field_of, local_path
 from api.ui.access.headers import cookie_name, set_cookie
-from api.ui.access.login import maybe_login_of
+from api.ui.access.login import ADDRESS, maybe_login_of
 from api.ui.access.page import LoginPage
 from meta.errors import HiveError, Refused, TransientError
 from reconciler.access.access import Access, Opened
 
+if TYPE_CHECKING:
+    from reconciler.upkeep.disk.guard import DiskGuard
 
-def login_handlers(access: Access, page: LoginPage) -> tuple[HTTPRouteHandler, ...]:
-    """Return the handlers of /login and /logout."""
+
+def login_handlers(access: Access, page: LoginPage, disk: DiskGuard) -> tuple[HTTPRouteHandler, ...]:
+    """Return the handlers of /login and /logout. On a full disk they use hive's reserve: an operator has to get in."""
 
     @get("/login", media_type=MediaType.HTML)
     async def show_login(request: HttpRequest) -> str:
@@ -30,8 +37,9 @@ def login_handlers(access: Access, page: LoginPage) -> tuple[HTTPRouteHandler, .
         asked, token = local_path(field_of(body, "next")), field_of(body, "token").strip()
         login = maybe_login_of(request)
         before = login.record if login is not None else None
+        browser, address = request.headers.get("user-agent", ""), address_of(request)
         try:
-            opened = await access.log_in(token, request.headers.get("user-agent", ""), address_of(request), before)
+            opened = await on_the_reserve(disk, lambda: access.log_in(token, browser, address, before))
         except HiveError as error:
             return refused(page, error, asked)
         return entered(access, opened, asked)
@@ -41,7 +49,7 @@ def login_handlers(access: Access, page: LoginPage) -> tuple[HTTPRouteHandler, .
         """End the session of this browser. A reverse proxy's own login stays as it is."""
         login = maybe_login_of(request)
         if login is not None and login.record is not None:
-            await access.log_out(login.record)
+            await on_the_reserve(disk, partial(access.log_out, login.record))
         expired = set_cookie(cookie_name(access.instance), "", secure=access.origin().secure, seconds=0)
         return Response("", status_code=303, headers={"location": "/login", "set-cookie": expired})
 
@@ -67,6 +75,5 @@ def refused(page: LoginPage, error: HiveError, asked: str) -> Response[str]:
 
 
 def address_of(request: HttpRequest) -> str:
-    """Return the address that a request came from; behind a reverse proxy it is the proxy's."""
-    client = request.scope.get("client")
-    return str(client[0]) if client else ""
+    """Return the address that a request came from, as the guard saw it."""
+    return str(request.scope.get("state", {}).get(ADDRESS, ""))

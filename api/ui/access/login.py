@@ -13,6 +13,8 @@ from reconciler.store.access import Session
 
 KEY = "login"
 """Where the guard puts the login in the scope's state."""
+ADDRESS = "address"
+"""Where it puts the address of the browser: for limits and events, never for a decision about who it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -13,6 +14,7 @@ from meta.errors import BadInput
 from reconciler.access.rules import user_name
 
 Address = IPv4Address | IPv6Address
+FORWARDED = b"x-forwarded-for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,18 @@ class Proxies:
     def of(cls, config: Config) -> Proxies:
         """Return what the settings say. Raise BadInput for a header that anybody could send."""
         binding = binding_of(config)
-        if binding is None or not config.dashboard_login_header:
+        if binding is None or not binding.behind_proxy:
             return cls()
         return cls(frozenset(map(ip_address, binding.proxies)), config.dashboard_login_header.lower().encode())
+
+    def client(self, scope: Scope) -> str:
+        """Return the address that a request came from: for limits and events only. A trusted proxy names its client."""
+        here = peer(scope)
+        if here in self.addresses:
+            named = ",".join(values(scope, FORWARDED)).rpartition(",")[2].strip()  # what clients send stands before it
+            with contextlib.suppress(ValueError):
+                return str(ip_address(named))
+        return "" if here is None else str(here)
 
     def user(self, scope: Scope) -> str:
         """Return the user whom a trusted proxy names; "" if none does. Raise BadInput if it names no user or two."""

@@ -12,8 +12,10 @@ import httpx2
 import pytest
 
 from api.http import agent
+from api.http.requests import PATH_FIELD
 from api.http.uds import PeerProtocol
 from api.mcp import app, limits
+from api.operations.table import OPERATIONS
 from meta.names import MANAGER
 from tests.api.conftest import Hive
 from tests.support.fake_service import ALICE
@@ -33,6 +35,15 @@ async def test_an_agents_socket_carries_nothing_but_mcp(http: httpx2.AsyncClient
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["type"] == "urn:hive:not-found"
+
+
+async def test_no_route_of_the_operator_is_on_an_agents_socket(pods: Hive, http: httpx2.AsyncClient) -> None:
+    routes = [route for operation in OPERATIONS for route in operation.routes]
+    assert len(routes) > 60
+    for route in routes:
+        answer = await http.request(route.method, PATH_FIELD.sub("1", route.path))
+        assert answer.status_code == 404, route
+    assert pods.fake.calls == []
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "OPTIONS"])

@@ -15,6 +15,7 @@ from reconciler.access.access import Access, Opened
 from reconciler.access.attempts import PER_MINUTE, Attempts
 from reconciler.access.members import CACHED, Members
 from reconciler.access.rules import LINK_SECONDS
+from reconciler.store import offline
 from reconciler.store.database import Database
 from reconciler.store.events import log
 
@@ -178,9 +179,28 @@ async def test_a_session_ends_when_its_user_leaves_the_group(hive: Hive) -> None
     assert (kind, data["by"], data["why"]) == ("dashboard_session_revoked", "hive", "no operator any more")
 
 
+async def test_no_link_is_made_for_a_user_outside_of_the_group(hive: Hive) -> None:
+    with pytest.raises(Refused, match="not in the group"):
+        await hive.access.make_link(UID + 1)
+    with pytest.raises(Refused, match="does not say who asks"):
+        await hive.access.make_link(None)
+
+
+async def test_a_backup_has_no_logins_so_that_putting_it_back_revives_none(hive: Hive, tmp_path: Path) -> None:
+    opened, token = await hive.open(), await hive.token()
+    offline.copy(hive.database.path, tmp_path / "copy.db")
+    async with await Database.open(tmp_path / "copy.db") as database:
+        back = Hive(database, hive.socket)
+        assert await back.access.session_of(opened.token) is None
+        with pytest.raises(Refused):
+            await back.access.log_in(token, "", HERE)
+    assert await hive.access.session_of(opened.token) is not None
+
+
 async def test_a_link_of_a_user_who_left_the_group_logs_nobody_in(hive: Hive) -> None:
     token = await hive.token()
     hive.operators.clear()
+    hive.now += CACHED
     with pytest.raises(Refused, match="not an operator"):
         await hive.access.log_in(token, "", HERE)
 

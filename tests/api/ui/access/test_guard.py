@@ -21,7 +21,7 @@ from api.ui.access.page import LoginPage
 from api.ui.access.proxy import Proxies
 from api.ui.render import Templates
 from meta.config import Config
-from meta.errors import BadInput
+from meta.errors import BadInput, DiskFull
 from reconciler.access.access import Access, Opened
 from reconciler.access.members import Members
 from reconciler.store.database import Database
@@ -34,14 +34,29 @@ SECURITY = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin
 
 
 @dataclass
+class Disk:
+    """The reserve of a disk: free while it is borrowed."""
+
+    borrowed: bool = False
+
+    async def borrow(self) -> bool:
+        self.borrowed = True
+        return True
+
+    async def take_back(self) -> None:
+        self.borrowed = False
+
+
+@dataclass
 class Pages:
     """An application that answers everything, and keeps who asked for what. /login and /logout are the real ones."""
 
     access: Access
+    disk: Disk = field(default_factory=Disk)
     asked: list[tuple[str, str, Login | None, bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        handlers = [*login_handlers(self.access, PAGE)]
+        handlers = [*login_handlers(self.access, PAGE, cast("Any", self.disk))]
         self._login = cast("App", Litestar(handlers, openapi_config=None, logging_config=None))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -332,6 +347,24 @@ def test_a_login_header_that_anybody_could_send_is_refused_at_the_start(wrong: d
         Proxies.of(Config.model_validate({"dashboard_port": 8420, **PROXY, **wrong}))
 
 
+@pytest.mark.parametrize("settings", [PROXY])
+async def test_one_client_of_a_proxy_cannot_lock_the_others_out(site: Site) -> None:
+    proxied = {"client": ("10.0.0.1", 1), "host": "hive.example.org"}
+    origin = "https://hive.example.org"
+    for _ in range(10):
+        await site.browser(**proxied).post(
+            "/login", "token=x", origin=origin, x_forwarded_for="192.0.2.1, 198.51.100.7"
+        )
+    for forwarded, status in (("198.51.100.7", 429), ("192.0.2.9, 198.51.100.7", 429), ("192.0.2.1", 401)):
+        answer = await site.browser(**proxied).post("/login", "token=x", origin=origin, x_forwarded_for=forwarded)
+        assert answer.status == status, forwarded
+
+
+async def test_without_a_proxy_nobody_chooses_the_address_that_is_counted(site: Site) -> None:
+    answers = [await site.browser().post("/login", "token=x", x_forwarded_for=f"192.0.2.{n}") for n in range(11)]
+    assert answers[-1].status == 429
+
+
 # log in and log out
 async def test_the_link_sets_a_cookie_and_leads_to_the_page_that_was_asked_for(site: Site) -> None:
     token = (await site.access.make_link(0)).address.partition("#")[2]
@@ -375,6 +408,22 @@ async def test_too_many_refused_logins_are_429_with_the_time_to_wait(site: Site)
 async def test_a_hostile_path_is_text_on_the_login_page(site: Site) -> None:
     answer = await site.browser().get('/"><script>alert(1)</script>')
     assert "<script>alert" not in answer.text
+
+
+async def test_on_a_full_disk_a_link_works_all_the_same(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = (await site.access.make_link(0)).address.partition("#")[2]
+    write, disk = site.database.write, site.pages.disk
+
+    async def full(work: Any) -> Any:
+        if not disk.borrowed:
+            raise DiskFull("the disk is full", "make room")
+        return await write(work)
+
+    monkeypatch.setattr(site.database, "write", full)
+    answer = await site.browser().post("/login", f"token={token}")
+    assert (answer.status, disk.borrowed) == (303, False)
+    cookie = answer.header("set-cookie").partition(";")[0]
+    assert (await site.browser(headers={"cookie": cookie}).get("/")).status == 200
 
 
 async def test_logging_out_ends_the_session_and_removes_the_cookie(site: Site) -> None:

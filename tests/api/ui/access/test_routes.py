@@ -47,7 +47,9 @@ async def site(hive: Hive) -> AsyncIterator[Routes]:
     make = dashboard_app(hive.service, CONFIG, Metrics().dashboard, hive.stopping)
     app = make(cast("Binding", None))
     pages = make_site(Call(hive.service, Operator(), hive.stopping), CONFIG)
-    inside: Litestar = application(pages, login_handlers(hive.fake.access, LoginPage(pages.templates, "orchard")))
+    inside: Litestar = application(
+        pages, login_handlers(hive.fake.access, LoginPage(pages.templates, "orchard"), hive.service.disk)
+    )
     found = [(method, FIELD.sub("1", route.path)) for route in inside.routes for method in route.methods]
     yield Routes(hive, app, sorted(found))
 
