@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.ui.diff.common import in_common
-from api.ui.diff.values import FileDiff, Hunk
+from api.ui.diff.values import UNNUMBERED, FileDiff, Hunk
 
 MOST_LINES = 4_000
 """Lines of each text that are compared. Of longer texts all lines are removed and added."""
@@ -12,11 +12,14 @@ MOST_CHARACTERS = 2**18
 """Characters of each text that are looked at. The end of a longer one is left out, and the file is not whole."""
 
 
-def edit_diff(path: str, old: str | None, new: str, first: int = 1) -> FileDiff:
+def edit_diff(path: str, old: str | None, new: str, first: int | None = None) -> FileDiff:
     """Return the change of a file from `old` (None: there was none, or nobody knows) to `new`.
 
-    `first` is the number of the first line of both texts.
+    `first` is the number of the first line of both texts. Without it they are a part of a file, at a place that nobody
+    knows, and no line has a number; a file that was not there begins at 1.
     """
+    if first is None:
+        first = 1 if old is None else UNNUMBERED
     before = [] if old is None else _lines(old)
     after = _lines(new)
     rows = _rows(before, after)

@@ -88,8 +88,8 @@ def numbered(rows: Sequence[str], old: int, new: int) -> Iterator[Row]:
 def shown(row: Row, changed: Ranges = (), tokens: Sequence[Token] = ()) -> Line:
     """Return a row as it is shown, with the places `changed` marked."""
     kind = {"+": "a", "-": "d"}.get(row.sign, "")
-    old = "" if kind == "a" else str(row.old)
-    new = "" if kind == "d" else str(row.new)
+    old = "" if kind == "a" or row.old < 1 else str(row.old)
+    new = "" if kind == "d" or row.new < 1 else str(row.new)
     text, start, cut = _window(row.text, changed)
     notes = [f"… {cut:,} more characters" if cut else "", "no line end" if row.open else ""]
     stretches = list(_stretches(text, start, {"a": "ins", "d": "del"}.get(kind, ""), changed, tokens))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+UNNUMBERED = -(10**9)
+"""The first number of lines that have none: numbers below 1 are not shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hunk:

@@ -180,7 +180,7 @@ def _hunk(hunk: Hunk, first: int, last: int, id: str, tokens: Tokens) -> Iterato
     inside = list(blocks(rows, tokens))
     for at, block in enumerate(inside):
         if isinstance(block, Same):
-            yield from _shortened(block, id, before=at > 0, after=at < len(inside) - 1)
+            yield from _shortened(block, f"{id}-{first}-{at}", before=at > 0, after=at < len(inside) - 1)
         else:
             yield block
 
@@ -194,7 +194,7 @@ def _shortened(block: Same, id: str, *, before: bool, after: bool) -> Iterator[S
         return
     if first:
         yield Same(lines[:first])
-    yield Fold(f"{id}-{lines[first].new}", count(last - first, "unchanged line"), parts=(Same(lines[first:last]),))
+    yield Fold(id, count(last - first, "unchanged line"), parts=(Same(lines[first:last]),))
     if last < len(lines):
         yield Same(lines[last:])
 
@@ -203,7 +203,7 @@ def _behind(hunk: Hunk, rows: int) -> tuple[int, int]:
     """Return the numbers of the next lines on both sides after the first `rows` rows of a hunk."""
     signs = [row[:1] for row in hunk.rows[:rows]]
     same = len(signs) - signs.count("+") - signs.count("-") - signs.count("\\")
-    return max(hunk.old, 1) + same + signs.count("-"), max(hunk.new, 1) + same + signs.count("+")
+    return (hunk.old or 1) + same + signs.count("-"), (hunk.new or 1) + same + signs.count("+")
 
 
 def _goes_on(file: FileDiff) -> bool:

@@ -27,7 +27,7 @@ async def highlighter() -> AsyncIterator[Highlighter]:
 
 
 async def test_both_sides_of_a_change_have_their_own_tokens(highlighter: Highlighter) -> None:
-    file = edit_diff("a.py", 'x = "old"\n', "def f():\r\n    # a note\n")
+    file = edit_diff("a.py", 'x = "old"\n', "def f():\r\n    # a note\n", 1)
     tokens = (await highlighter.tokens([file], LONG))["a.py"]
     assert dict(tokens) == {
         ("-", 1): [Token(4, 5, "q"), Token(5, 8, "q"), Token(8, 9, "q")],

@@ -150,13 +150,22 @@ def test_side_by_side_a_pair_stands_on_one_height() -> None:
 
 def test_an_edit_of_an_agent_is_a_diff_whose_unchanged_lines_are_folded_in_place() -> None:
     text = "".join(f"line {number}\n" for number in range(40))
-    view = file_view(edit_diff("x.py", text, text.replace("line 20\n", "line twenty\nmore\n")), "k")
+    view = file_view(edit_diff("x.py", text, text.replace("line 20\n", "line twenty\nmore\n"), 1), "k")
     before, near, changed, behind, after = view.parts
     assert (view.added, view.removed) == (2, 1)
     assert isinstance(before, Fold) and isinstance(after, Fold)
     assert (before.words, len(_lines(before)), after.words) == ("17 unchanged lines", 17, "16 unchanged lines")
     assert isinstance(near, Same) and isinstance(changed, Changed) and isinstance(behind, Same)
     assert [line.old for line in near.lines] == ["18", "19", "20"]
+
+
+def test_lines_of_a_part_of_a_file_whose_place_nobody_knows_have_no_numbers() -> None:
+    text = "".join(f"line {number}\n" for number in range(20))
+    view = file_view(edit_diff("x.py", f"a\n{text}b\n", f"c\n{text}d\n"), "k")
+    blocks = [part for part in view.parts if not isinstance(part, Fold)]
+    lines = [line for part in blocks for line in (part.lines if isinstance(part, Same) else part.removed + part.added)]
+    assert len(lines) == 10
+    assert {(line.old, line.new) for line in lines} == {("", "")}
 
 
 def test_a_new_text_is_an_added_file_and_an_edit_of_nothing_has_no_lines() -> None:
