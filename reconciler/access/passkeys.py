@@ -73,6 +73,10 @@ class Passkeys:
         """Return the passkeys of an owner (None: of all), oldest first."""
         return await self._db.read(partial(rows.present, owner=owner))
 
+    async def refused(self) -> list[Passkey]:
+        """Return the passkeys whose counter went back, as if they were copied, and that are still there."""
+        return await self._db.read(rows.refused)
+
     # add and remove
     async def offer(self, holder: Holder) -> Offer:
         """Begin to add a passkey for the holder. Raise Conflict if there are too many."""
@@ -251,6 +255,7 @@ def _remove(connection: Transaction, passkey: Passkey, by: str, at: int) -> bool
 def _use(connection: Transaction, passkey: Passkey, count: int, at: float) -> bool:
     used = rows.use(connection, passkey.id, count, int(at))
     if not used:
+        rows.refuse(connection, passkey.id, int(at))
         data = {"id": passkey.id, "owner": passkey.owner, "name": passkey.name, "count": count}
         log.append(connection, at, "passkey_refused", None, data)
     return used

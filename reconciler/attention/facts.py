@@ -10,6 +10,7 @@ from meta.names import AgentName, ProposalId
 from reconciler.plan.rollout import Rollout
 from reconciler.store.messages.text import DeadLetterHead
 from reconciler.store.network_requests import NetworkRequest
+from reconciler.store.passkeys import Passkey
 from reconciler.store.questions import Question
 from reconciler.store.usage import Overrun
 from reconciler.views import AgentStatus, Card, RefusedTip
@@ -50,7 +51,8 @@ class Facts:
     for which that failed by itself. `questions` are open ones to the operator. `unread` is the number of unread
     messages to the operator, and the time of the oldest. `refused` are branches whose commit is no proposal. `errors`
     has the error of each agent whose steps fail again and again, `conditions` what else is known about agents' repos
-    and files, `over_budget` the agents whose budget of the day is used up. `requests` are pending: for hosts.
+    and files, `over_budget` the agents whose budget of the day is used up. `requests` are pending: for hosts. `copied`
+    are passkeys whose counter went back.
     `rollout` is the last one if it failed.
     `unlisted` counts what was not read because a list has a limit.
     `now` is the moment. `origin` is that of the dashboard, "" without one.
@@ -69,6 +71,7 @@ class Facts:
     rollout: Rollout | None = None
     over_budget: Mapping[AgentName, Overrun] = field(default_factory=dict)
     requests: tuple[NetworkRequest, ...] = ()
+    copied: tuple[Passkey, ...] = ()
     alarms: Alarms = Alarms()
     unlisted: int = 0
     now: float = 0.0

@@ -16,4 +16,6 @@ def link(origin: str, kind: str, key: str, agent: AgentName | None) -> str | Non
         return None
     if kind.startswith(OF_AGENTS) and agent is not None:
         return f"{origin}/agents/{quote(agent, safe='')}"
+    if kind == "passkey-copied":
+        return f"{origin}/settings"
     return f"{origin}/#row-{quote(key, safe=':')}"

@@ -42,6 +42,7 @@ KINDS = (
     Kind("no-manager", Severity.HIGH, sources.no_manager),
     Kind("way-out", Severity.HIGH, sources.way_out),
     Kind("dashboard", Severity.HIGH, sources.dashboard),
+    Kind("passkey-copied", Severity.HIGH, sources.copied_passkeys),
     Kind("rollout-failed", Severity.HIGH, sources.rollout),
     Kind("agent-failed", Severity.HIGH, sources.failed),
     Kind("deploy-failed", Severity.HIGH, sources.failed_deploys),

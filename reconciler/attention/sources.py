@@ -267,6 +267,15 @@ def network_requests(facts: Facts) -> Iterator[Draft]:
         yield Draft(str(each.id), title, f"hive network {agent}", detail, agent, each.asked_at, how)
 
 
+def copied_passkeys(facts: Facts) -> Iterator[Draft]:
+    """Yield the passkeys whose counter went back. Names are people's words, so the title has none."""
+    for each in facts.copied:
+        remedy = f"`hive dashboard passkeys --remove {each.id}`, then add another one"
+        detail = f"{quoted(each.name)} of {each.owner}: its counter went back"
+        title = "a passkey may have been copied"
+        yield Draft(each.id, title, "hive dashboard passkeys", detail, None, each.refused_at, remedy)
+
+
 def dead_letters(facts: Facts) -> Iterator[Draft]:
     """Yield the messages that were given up."""
     for letter in facts.dead_letters:

@@ -209,6 +209,7 @@ def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: 
         spending.records,
         spending.way_out,
         store.requests,
+        store.passkeys,
     )
     status = StatusQuery(
         world,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from meta.model import Deploy, TagState
 from meta.names import HIVE, MANAGER, OPERATOR, AgentName, ProposalId
+from reconciler.access.passkeys import Passkeys
 from reconciler.attention.facts import Alarm, Alarms, Facts
 from reconciler.common.tasks import Background
 from reconciler.loop.loop import Reconciler
@@ -68,6 +69,7 @@ class AttentionFacts:
     turns: TurnRecords
     way_out: WayOut
     requests: Requests
+    passkeys: Passkeys
 
     def alarms(self, shown: Mapping[AgentName, object]) -> Alarms:
         """Return the alarms. `shown` has the agents of the status."""
@@ -147,6 +149,7 @@ class AttentionFacts:
             rollout=rollout,
             over_budget=dict(self.budgets.over),
             requests=tuple(await self.requests.pending()),
+            copied=tuple(await self.passkeys.refused()),
             alarms=alarms,
             now=now,
             origin=self.world.metrics.dashboard.origin,

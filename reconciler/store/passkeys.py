@@ -12,7 +12,7 @@ from reconciler.store.texts import text
 
 _COLUMNS = (
     "id, CAST(owner AS BLOB), uid, CAST(user AS BLOB), CAST(name AS BLOB), public_key, sign_count, added_at, used_at, "
-    "removed_at, CAST(coalesce(removed_by, '') AS BLOB)"
+    "removed_at, CAST(coalesce(removed_by, '') AS BLOB), refused_at"
 )
 
 
@@ -21,6 +21,7 @@ class Passkey:
     """One passkey. `id` is the credential's, in base64url; `key` the public key. Times are Unix seconds.
 
     `owner` is the operator as tags name it; `uid` and `user` are what it is made of.
+    `refused_at`: its counter went back.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Passkey:
     used_at: int | None = None
     removed_at: int | None = None
     removed_by: str = ""
+    refused_at: int | None = None
 
 
 def insert(connection: sqlite3.Connection, passkey: Passkey) -> bool:
@@ -84,6 +86,16 @@ def use(connection: sqlite3.Connection, id: str, count: int, at: int) -> bool:
     return cursor.rowcount > 0
 
 
+def refuse(connection: sqlite3.Connection, id: str, at: int) -> None:
+    """Record that the counter of a passkey went back."""
+    connection.execute("UPDATE passkeys SET refused_at = ? WHERE id = ? AND removed_at IS NULL", (at, id))
+
+
+def refused(connection: sqlite3.Connection) -> list[Passkey]:
+    """Return the passkeys whose counter went back and that are still there, oldest first."""
+    return _select(connection, "refused_at IS NOT NULL AND removed_at IS NULL ORDER BY refused_at, id", ())
+
+
 def remove(connection: sqlite3.Connection, id: str, by: str, at: int) -> bool:
     """Mark a passkey as removed. Return False if it is not there."""
     cursor = connection.execute(
@@ -98,7 +110,7 @@ def _select(connection: sqlite3.Connection, where: str, parameters: tuple[object
 
 
 def _passkey(row: tuple[object, ...]) -> Passkey:
-    id, owner, uid, user, name, key, sign_count, added_at, used_at, removed_at, removed_by = row
+    id, owner, uid, user, name, key, sign_count, added_at, used_at, removed_at, removed_by, refused_at = row
     what = f"passkey {str(id)[:20]}"
     return Passkey(
         str(id),
@@ -112,6 +124,7 @@ def _passkey(row: tuple[object, ...]) -> Passkey:
         _int(used_at),
         _int(removed_at),
         text(removed_by, f"who removed {what}"),
+        _int(refused_at),
     )
 
 

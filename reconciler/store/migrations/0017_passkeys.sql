@@ -9,6 +9,7 @@ CREATE TABLE passkeys (
     sign_count INTEGER NOT NULL,            -- of the last use; stays 0 for a passkey that does not count
     added_at   INTEGER NOT NULL,
     used_at    INTEGER,
+    refused_at INTEGER,                     -- when its counter went back: another device may have its key
     removed_at INTEGER,
     removed_by TEXT
 ) STRICT;

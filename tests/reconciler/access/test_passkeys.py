@@ -218,6 +218,9 @@ async def test_a_passkey_whose_counter_goes_back_is_refused_and_an_event_says_so
     with pytest.raises(Refused, match="counter of this passkey went back"):
         await passkeys.log_in(copy.touch(options))
     assert (await events(db))[-1] == ("passkey_refused", "operator uid 1000")
+    assert [each.id for each in await passkeys.refused()] == [key.name]
+    await passkeys.remove(ROOT, key.name)
+    assert await passkeys.refused() == []
 
 
 async def test_a_passkey_that_does_not_count_is_used_again_and_again(passkeys: Passkeys) -> None:

@@ -15,6 +15,7 @@ ALICE = AgentName("alice")
 def test_the_state_of_an_agent_is_on_its_page_and_all_else_a_row_of_the_first_page() -> None:
     assert link(ORIGIN, "agent-failed", "agent-failed:alice", ALICE) == "https://hive.example/agents/alice"
     assert link(ORIGIN, "proposal", "proposal:7", ALICE) == "https://hive.example/#row-proposal:7"
+    assert link(ORIGIN, "passkey-copied", "passkey-copied:x", None) == "https://hive.example/settings"
     assert link(ORIGIN, "agent-x", "agent-x:y", None) == "https://hive.example/#row-agent-x:y"
 
 
