@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from api.ui.diff.lines import Line, Row, Token, shown
-from api.ui.diff.words import Ranges, alike, changed_words, split_words
+from api.ui.diff.words import Ranges, alike, changed_words, counted
 
-MOST_PAIRS = 600
+MOST_PAIRS = 400
 """Pairs of lines of one block that are compared with each other. Larger blocks pair their lines by their order."""
 
 _LEAST = 0.5
 """Share of the characters that two lines have in common, from which one is taken for the other's new form."""
 
-_MOST_OF_LINE = 1_000
+_MOST_OF_LINE = 200
 """Characters of a line that are looked at to find its pair."""
 
 Tokens = Mapping[tuple[str, int], Sequence[Token]]
@@ -58,7 +58,7 @@ def pairs_of(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
     """Return which removed line became which added one, as places, in order."""
     if len(old) * len(new) > MOST_PAIRS or len(old) == len(new) == 1:
         return [(at, at) for at in range(min(len(old), len(new)))]
-    before, after = ([split_words(text[:_MOST_OF_LINE]) for text in texts] for texts in (old, new))
+    before, after = ([counted(text[:_MOST_OF_LINE]) for text in texts] for texts in (old, new))
     worth = [[alike(left, right) for right in after] for left in before]
     return _best(worth)
 

@@ -10,12 +10,16 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 from api.ui.diff.words import Ranges
 from meta.text import CATEGORIES, is_invisible, show_invisible
 
 LINE_MOST = 600
 """Characters of a line that are shown."""
+
+INVISIBLE_MOST = 16
+"""Characters without ink in a line that are shown, each with its name. The line is cut behind them."""
 
 _BEFORE = 60
 """Characters shown before the first change of a line that is cut."""
@@ -91,7 +95,8 @@ def shown(row: Row, changed: Ranges = (), tokens: Sequence[Token] = ()) -> Line:
     old = "" if kind == "a" or row.old < 1 else str(row.old)
     new = "" if kind == "d" or row.new < 1 else str(row.new)
     text, start, cut = _window(row.text, changed)
-    notes = [f"… {cut:,} more characters" if cut else "", "no line end" if row.open else ""]
+    hidden = ", changed ones among them" if changed and changed[-1][1] > start + len(text) else ""
+    notes = [f"… {cut:,} more characters{hidden}" if cut else "", "no line end" if row.open else ""]
     stretches = list(_stretches(text, start, {"a": "ins", "d": "del"}.get(kind, ""), changed, tokens))
     if start:
         stretches.insert(0, Stretch("", (Piece(f"{start:,} characters … ", "q"),)))
@@ -106,11 +111,20 @@ def visible(text: str) -> str:
 def _window(text: str, changed: Ranges) -> tuple[str, int, int]:
     """Return the part of a line that is shown, how many characters stand before it, and how many behind it."""
     if len(text) <= LINE_MOST:
-        return text, 0, 0
+        part = _with_few_invisible(text)
+        return part, 0, len(text) - len(part)
     first = changed[0][0] if changed else 0
     start = first - _BEFORE if first > LINE_MOST - _BEFORE else 0
-    part = text[start : start + LINE_MOST]
+    part = _with_few_invisible(text[start : start + LINE_MOST])
     return part, start, len(text) - start - len(part)
+
+
+def _with_few_invisible(text: str) -> str:
+    """Return the beginning of a text that has at most `INVISIBLE_MOST` characters without ink."""
+    if text.isascii() and text.isprintable():
+        return text
+    odd = (match.start() for match in _ODD.finditer(text) if is_invisible(match[0]))
+    return text[: next(islice(odd, INVISIBLE_MOST, None), len(text))]
 
 
 def _stretches(text: str, start: int, tag: str, changed: Ranges, tokens: Sequence[Token]) -> Iterator[Stretch]:

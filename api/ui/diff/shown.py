@@ -15,7 +15,7 @@ from api.ui.diff.highlight import Highlighter
 from api.ui.diff.patch import read_patch
 from api.ui.diff.source import INLINE, Source
 from api.ui.diff.values import Patch
-from api.ui.diff.view import DIFF_MOST, FileView, diff_view, shown_at_once
+from api.ui.diff.view import DIFF_MOST, FileView, Fold, diff_view, files_page, more_files, shown_at_once
 from meta.git.diff import FileChange
 from reconciler.views import Change, Diff
 
@@ -25,9 +25,14 @@ KEPT = 16
 
 @dataclass(frozen=True, slots=True)
 class ShownDiff:
-    """The files of a diff for the macro `diff_files`, and how many lines are added and removed in all of them."""
+    """A diff for the macro `diff`: the first files, and what loads `more` of them.
+
+    `count`, `added` and `removed` are of all files and their lines.
+    """
 
     files: tuple[FileView, ...]
+    more: Fold | None
+    count: int
     added: int
     removed: int
 
@@ -54,10 +59,12 @@ class DiffViews:
         wanted = (diff.patch, diff.changes, Source(diff.agent, diff.base, diff.sha, key, layout, id), most)
         kept = self._kept.get(wanted)
         patch = kept[0] if kept else await asyncio.to_thread(read_patch, diff.patch, diff.changes)
-        tokens = await self.highlighter.tokens(shown_at_once(patch, most))
+        first = files_page(patch)
+        tokens = await self.highlighter.tokens(shown_at_once(first, most))
         if kept is None or kept[1] is not tokens:
-            files = await asyncio.to_thread(diff_view, patch, key, wanted[2], tokens, most)
-            kept = (patch, tokens, ShownDiff(files, patch.added, patch.removed))
+            files = await asyncio.to_thread(diff_view, first, key, wanted[2], tokens, most)
+            more = more_files(patch, wanted[2])
+            kept = (patch, tokens, ShownDiff(files, more, len(patch.files), patch.added, patch.removed))
         self._kept[wanted] = kept
         self._kept.move_to_end(wanted)
         while len(self._kept) > KEPT:
@@ -68,4 +75,4 @@ class DiffViews:
         """Return the files of a patch that no commit has (`edit_diff`): nothing is loaded later."""
         tokens = await self.highlighter.tokens(shown_at_once(patch, most))
         files = await asyncio.to_thread(diff_view, patch, key, None, tokens, most)
-        return ShownDiff(files, patch.added, patch.removed)
+        return ShownDiff(files, None, len(patch.files), patch.added, patch.removed)

@@ -33,11 +33,18 @@ class Source:
         more = [("at", at), ("alone", 0 if file.old_path else 1)]
         return f"/diff/file?{urlencode([*self._common(file.path, part), *more])}"
 
+    def files(self, at: int) -> str:
+        """Return the link to the files from the one at the place `at` on."""
+        return f"/diff/files?{urlencode([*self._commits(), ('at', at)])}"
+
     def lines(self, path: str, part: str, old: int, new: int, most: int) -> str:
         """Return the link to `most` unchanged lines (0: all) from the line `old` of one side and `new` of the other."""
         return f"/diff/lines?{urlencode([*self._common(path, part), ('old', old), ('new', new), ('most', most)])}"
 
     def _common(self, path: str, part: str) -> list[tuple[str, object]]:
+        return [*self._commits(), ("path", path), ("part", part)]
+
+    def _commits(self) -> list[tuple[str, object]]:
         commits: list[tuple[str, object]] = [("agent", self.agent), ("base", self.base or ""), ("sha", self.sha)]
         proposal = [("id", self.id)] if self.base is None and self.id is not None else []
-        return [*commits, *proposal, ("path", path), ("part", part), ("key", self.key), ("layout", self.layout)]
+        return [*commits, *proposal, ("key", self.key), ("layout", self.layout)]

@@ -21,6 +21,9 @@ FILE_MOST = 400
 DIFF_MOST = 1_000
 """Rows of all files of a diff that are shown at once. Files beyond are folded."""
 
+FILES_MOST = 100
+"""Files that one answer names."""
+
 PAGE_ROWS = 1_000
 """Rows of one file that one answer shows."""
 
@@ -74,6 +77,21 @@ def diff_view(
     return tuple(
         file_view(file, key, source, known.get(file.path), folded=id(file) not in at_once) for file in patch.files
     )
+
+
+def files_page(patch: Patch, at: int = 0) -> Patch:
+    """Return `FILES_MOST` files of a patch from the place `at` on."""
+    return Patch(patch.files[at : at + FILES_MOST], patch.rest)
+
+
+def more_files(patch: Patch, source: Source | None, at: int = 0) -> Fold | None:
+    """Return what loads the files behind the page at `at`; None if there are none."""
+    end = at + FILES_MOST
+    if end >= len(patch.files):
+        return None
+    key = source.key if source else "more"
+    words = f"{count(len(patch.files) - end, 'more file')}"
+    return Fold(f"{key}-files-{end}", words, source.files(end) if source else "")
 
 
 def shown_at_once(patch: Patch, most: int = DIFF_MOST) -> tuple[FileDiff, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from api.ui.diff.common import ends_in_common, in_common
@@ -38,17 +39,19 @@ def changed_words(old: str, new: str) -> tuple[Ranges, Ranges]:
     return _gaps(before, [left for left, _ in same]), _gaps(after, [right for _, right in same])
 
 
-def alike(old: Sequence[str], new: Sequence[str]) -> float:
-    """Return the share of characters (0 to 1) that two lines, as words, have in common, whatever their order."""
-    left: dict[str, int] = {}
-    for word in old:
-        left[word] = left.get(word, 0) + 1
-    common = 0
-    for word in new:
-        if left.get(word, 0) > 0:
-            left[word] -= 1
-            common += _ink((word,))
-    return common / (max(_ink(old), _ink(new)) or 1)
+def counted(text: str) -> Counter[str]:
+    """Return how many characters of each word a line has, without spaces, whatever the order."""
+    ink: Counter[str] = Counter()
+    for word in split_words(text):
+        if not word.isspace():
+            ink[word] += len(word)
+    return ink
+
+
+def alike(old: Counter[str], new: Counter[str]) -> float:
+    """Return the share of characters (0 to 1) that two lines, as `counted` returns them, have in common."""
+    common = sum(min(ink, new[word]) for word, ink in old.items() if word in new)
+    return common / (max(old.total(), new.total()) or 1)
 
 
 def _same(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from api.ui.diff.lines import Line, Row, numbered, shown
 from api.ui.diff.patch import read_patch
 from api.ui.diff.source import Source
 from api.ui.diff.values import FileDiff, Patch
-from api.ui.diff.view import PAGE_ROWS, Fold, file_id, page
+from api.ui.diff.view import PAGE_ROWS, Fold, diff_view, file_id, files_page, more_files, page, shown_at_once
 from api.ui.moment import Moment
 from api.ui.page import Fragment, Room, Shown
 from meta.errors import HiveError, NotFound
@@ -26,15 +26,13 @@ PATIENCE = 1.0
 """Seconds that a fragment waits for the tokens of its code: nothing else waits for it."""
 
 
-class PartInput(Input):
-    """A file between two commits, and where it is on the page."""
+class CommitsInput(Input):
+    """Two commits, and what shows their difference."""
 
     agent: AgentField
     base: str | None = Field(None, max_length=40, description="the older commit; without it `id` is a proposal")
     sha: str = Field(max_length=40)
     id: ProposalId | None = Field(None, ge=0)
-    path: str = Field(max_length=5000)
-    part: str = Field(max_length=200, pattern=r"^[A-Za-z0-9_-]+$")
     key: str = Field(max_length=100, pattern=r"^[A-Za-z0-9_-]+$")
     layout: Literal["inline", "split"] = "inline"
 
@@ -42,6 +40,19 @@ class PartInput(Input):
     def source(self) -> Source:
         """Return where further parts come from."""
         return Source(self.agent, self.base, self.sha, self.key, self.layout, self.id)
+
+
+class FilesInput(CommitsInput):
+    """The files from the place `at` on."""
+
+    at: int = Field(0, ge=0)
+
+
+class PartInput(CommitsInput):
+    """A file, and the id of its part of the page."""
+
+    path: str = Field(max_length=5000)
+    part: str = Field(max_length=200, pattern=r"^[A-Za-z0-9_-]+$")
 
 
 class FileInput(PartInput):
@@ -59,10 +70,20 @@ class LinesInput(PartInput):
     most: int = Field(0, ge=0)
 
 
+async def files(moment: Moment, asked: FilesInput) -> Shown:
+    """Return a page of the files of a diff."""
+    patch = await _patch(moment, asked, CONTEXT)
+    some = files_page(patch, asked.at)
+    tokens = await moment.diffs.highlighter.tokens(shown_at_once(some), PATIENCE)
+    views = await asyncio.to_thread(diff_view, some, asked.key, asked.source, tokens)
+    more = more_files(patch, asked.source, asked.at)
+    return Shown({"diff": {"files": views, "more": more}, "layout": asked.layout})
+
+
 async def file(moment: Moment, asked: FileInput) -> Shown:
     """Return a page of the rows of one file."""
     try:
-        patch = await _patch(moment, asked, CONTEXT, alone=asked.alone)
+        patch = await _patch(moment, asked, CONTEXT, asked.path if asked.alone else None)
     except HiveError as error:
         return _failed(asked, error)
     found = next((file for file in patch.files if file_id(asked.key, file) == asked.part), None)
@@ -76,7 +97,7 @@ async def file(moment: Moment, asked: FileInput) -> Shown:
 async def lines(moment: Moment, asked: LinesInput) -> Shown:
     """Return unchanged lines of one file."""
     try:
-        patch = await _patch(moment, asked, MOST_CONTEXT, alone=True)
+        patch = await _patch(moment, asked, MOST_CONTEXT, asked.path)
     except HiveError as error:
         return _failed(asked, error)
     found = next((file for file in patch.files if file.path == asked.path and file.status != "deleted"), None)
@@ -112,8 +133,7 @@ def _lines(found: FileDiff, asked: LinesInput) -> tuple[tuple[Line, ...], bool]:
     return rows, len(texts) > most and asked.most != most
 
 
-async def _patch(moment: Moment, asked: PartInput, context: int, *, alone: bool) -> Patch:
-    path = asked.path if alone else None
+async def _patch(moment: Moment, asked: CommitsInput, context: int, path: str | None = None) -> Patch:
     if asked.base is None and asked.id is not None:
         told = await moment.ask(diff, DiffInput(id=asked.id, agent=asked.agent, path=path, context=context))
         if told.sha != asked.sha:
@@ -128,6 +148,7 @@ async def _patch(moment: Moment, asked: PartInput, context: int, *, alone: bool)
 
 DIFF = Room(
     fragments=(
+        Fragment("/diff/files", FilesInput, files, "diff/files.html"),
         Fragment("/diff/file", FileInput, file, "diff/parts.html"),
         Fragment("/diff/lines", LinesInput, lines, "diff/parts.html"),
     )

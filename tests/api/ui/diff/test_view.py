@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.ui.diff.blocks import Changed, Same, pairs_of
 from api.ui.diff.edits import edit_diff
-from api.ui.diff.lines import LINE_MOST, Line
+from api.ui.diff.lines import INVISIBLE_MOST, LINE_MOST, Line
 from api.ui.diff.patch import read_patch
 from api.ui.diff.source import Source
 from api.ui.diff.values import FileDiff, Hunk, Patch
@@ -121,6 +121,13 @@ def test_a_very_long_line_is_cut_around_its_change() -> None:
     assert line.note == "… 463 more characters"
 
 
+def test_a_line_that_is_cut_says_if_it_hides_a_change() -> None:
+    old, new = "x " * 300 + "old", "y " + "x " * 300 + "new"
+    (block,) = file_view(_file([f"-{old}", f"+{new}"]), "k").parts
+    assert isinstance(block, Changed)
+    assert block.added[0].note == "… 5 more characters, changed ones among them"
+
+
 def test_a_character_without_ink_is_an_escape_with_its_name() -> None:
     (block,) = file_view(_file(["+a\u202eb\r"], status="added"), "k").parts
     assert isinstance(block, Changed)
@@ -131,6 +138,13 @@ def test_a_character_without_ink_is_an_escape_with_its_name() -> None:
         ("\\u000d", "U+000D control characters"),
     ]
     assert file_view(FileDiff("a\u202e\nb", "added"), "k").path == "a\\u202e\\nb"
+
+
+def test_a_line_full_of_characters_without_ink_is_cut_behind_some_of_them() -> None:
+    (block,) = file_view(_file(["+" + "\u200b" * 500], status="added"), "k").parts
+    assert isinstance(block, Changed)
+    assert _text(block.added[0]) == "\\u200b" * INVISIBLE_MOST
+    assert block.added[0].note == f"… {500 - INVISIBLE_MOST} more characters"
 
 
 def test_lines_are_paired_by_what_they_have_in_common() -> None:

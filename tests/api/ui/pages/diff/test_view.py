@@ -8,7 +8,7 @@ import re
 import httpx
 import pytest
 
-from api.ui.diff.view import PAGE_ROWS, Fold
+from api.ui.diff.view import FILES_MOST, PAGE_ROWS, Fold
 from meta.git.diff import CONTEXT, FileChange
 from meta.names import AgentName, ProposalId, Sha
 from reconciler.views import Change, Diff
@@ -113,6 +113,22 @@ async def test_a_file_that_was_folded_has_its_rows(ui: Ui, monkeypatch: pytest.M
     assert fold.words == "600 changed lines"
     shown = _lines(await ui.get(fold.href))
     assert (len(shown), shown[-1]) == (600, ("", "600", "line 600"))
+
+
+async def test_many_files_come_a_page_at_a_time(ui: Ui, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"f{number:03d}" for number in range(FILES_MOST + 5)]
+    patch = "".join(f"diff --git a/{name} b/{name}\nnew file mode 100644\n" for name in names)
+
+    async def change(*_args: object) -> Change:
+        return Change(ALICE, BASE, SHA, (), (), tuple(names), patch)
+
+    monkeypatch.setattr(ui.hive.fake, "change", change)
+    shown = await ui.site.hub.moment().diffs.show(await change(), "p7")
+    assert (len(shown.files), shown.count) == (FILES_MOST, FILES_MOST + 5)
+    assert shown.more is not None and shown.more.words == "5 more files"
+    rest = await ui.get(shown.more.href)
+    assert re.findall(r"<header><code>(\w+)</code>", rest.text) == names[FILES_MOST:]
+    assert _links(rest) == []
 
 
 @pytest.mark.usefixtures("asked")
