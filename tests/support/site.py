@@ -46,7 +46,7 @@ class Site:
         """Return a one-time link, as `hive dashboard` prints it."""
         said = self.lab.hive("dashboard", "--no-open", "--json")
         assert said.code == 0, said.err
-        return str(json.loads(said.out)["link"])
+        return str(json.loads(said.out)["address"])
 
     @cached_property
     def cookie(self) -> tuple[str, str]:

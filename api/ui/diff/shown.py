@@ -25,7 +25,7 @@ KEPT = 16
 
 @dataclass(frozen=True, slots=True)
 class ShownDiff:
-    """A diff for the macro `diff`: the first files, and what loads `more` of them.
+    """A diff for the macro `diff_whole`: the first files, and what loads `more` of them.
 
     `count`, `added` and `removed` are of all files and their lines.
     """

@@ -122,10 +122,11 @@ def test_a_very_long_line_is_cut_around_its_change() -> None:
 
 
 def test_a_line_that_is_cut_says_if_it_hides_a_change() -> None:
-    old, new = "x " * 300 + "old", "y " + "x " * 300 + "new"
+    same = " word_of_a_line" * 40
+    old, new = f"old{same} old", f"new{same} new"
     (block,) = file_view(_file([f"-{old}", f"+{new}"]), "k").parts
     assert isinstance(block, Changed)
-    assert block.added[0].note == "… 5 more characters, changed ones among them"
+    assert block.added[0].note == "… 7 more characters, changed ones among them"
 
 
 def test_a_character_without_ink_is_an_escape_with_its_name() -> None:
