@@ -62,6 +62,10 @@ class Hub:
             if not view.watchers:
                 del self._views[key]
 
+    def is_current(self, version: int) -> bool:
+        """Return True if nothing was reported since this version."""
+        return self._changes.version == version
+
     async def changed(self, version: int) -> None:
         """Wait for a change after `version`."""
         await self._changes.after(version)
@@ -82,8 +86,11 @@ class LiveView:
     async def after(self, shot: Shot | None) -> Shot | None:
         """Return a shot that is newer than `shot`, once there is one. None: what the view shows does not exist.
 
-        A call may be cancelled at any time: the next one goes on.
+        A call may be cancelled at any time: the next one goes on. Somebody who comes while others wait for a change gets
+        at once what they have.
         """
+        if self._shot is not shot and self._shot is not None and self._hub.is_current(self._shot.version):
+            return self._shot
         async with self._one:
             while self._shot is shot and not self._gone:
                 await self._wait(shot)

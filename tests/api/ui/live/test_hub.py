@@ -99,6 +99,17 @@ async def test_the_next_one_goes_on_if_the_one_who_renders_leaves() -> None:
         assert await staying == "2"
 
 
+async def test_who_comes_while_another_waits_for_a_change_sees_at_once_what_is_there() -> None:
+    renderer = Renderer()
+    with renderer.watch() as view:
+        shot = await view.after(None)
+        waiting = asyncio.create_task(view.after(shot))
+        await asyncio.sleep(1)
+        async with asyncio.timeout(0.1):
+            assert await text(view) == "1"
+        waiting.cancel()
+
+
 async def test_a_view_that_cannot_be_read_is_tried_again_later() -> None:
     renderer = Renderer()
     renderer.errors = [TransientError("the disk is busy")]
