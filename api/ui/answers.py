@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -13,10 +14,11 @@ from markupsafe import Markup
 from api.http.problems import problem_of
 from api.http.requests import HttpRequest, read_body
 from api.operations.base import Call
-from api.ui.access.login import login_of
+from api.ui.access.login import Login, login_of
 from api.ui.forms import FORM_BYTES, input_from, read_form
-from api.ui.live.stream import page_stream, parts
-from api.ui.page import AnyAction, AnyDownload, AnyFragment, AnyPage, StreamContext
+from api.ui.live.shot import take_feed
+from api.ui.live.stream import feed_stream, page_stream, parts
+from api.ui.page import Answered, AnyAction, AnyDownload, AnyFeed, AnyFragment, AnyPage, StreamContext
 from api.ui.render import for_viewer
 from api.ui.site import Site
 from meta.errors import HiveError, NotFound
@@ -71,6 +73,17 @@ class Pages:
 
         return handle
 
+    def feed(self, feed: AnyFeed) -> Handler:
+        """Return the handler of a stream of values for a script."""
+
+        async def handle(request: HttpRequest) -> Answer:
+            asked = _asked(feed.input, request)
+            seen = request.headers.get("last-event-id") or ""
+            events = _with_feed(self._site, feed, asked, self._call(request), seen, login_of(request))
+            return Stream(events, media_type=EVENTS, headers=NOT_KEPT)
+
+        return handle
+
     def fragment(self, fragment: AnyFragment) -> Handler:
         """Return the handler of a part that is fetched when it is opened."""
 
@@ -109,10 +122,13 @@ class Pages:
                 return self._notice(request, error.summary, error.hint, problem_of(error)["status"])
             self._site.call.service.changes.note()
             if _is_htmx(request):
-                answer = self._notice(request, done.text, None, 200)
+                answer = self._notice(request, done.text, None, 200, done.part)
                 if done.go is not None:
                     answer.headers["hx-redirect"] = done.go
                 return answer
+            if done.part is not None:
+                values = {"hive": self._site.name, "text": done.text, "part": done.part, **done.part.values}
+                return self._html(request, self._site.templates.render("part.html", values, time.time()))
             return Response(b"", status_code=303, headers={"location": done.go or _came_from(request)})
 
         return handle
@@ -145,15 +161,29 @@ class Pages:
             for_viewer(text, login_of(request).csrf), media_type=HTML, status_code=status, headers=dict(headers)
         )
 
-    def _notice(self, request: HttpRequest, text: str, hint: str | None, status: int) -> Answer:
-        values = {"text": text, "hint": hint, "bad": status >= 400}
-        return self._html(request, self._site.templates.render("parts/notice.html", values, 0.0), status=status)
+    def _notice(
+        self, request: HttpRequest, text: str, hint: str | None, status: int, part: Answered | None = None
+    ) -> Answer:
+        values = {"text": text, "hint": hint, "bad": status >= 400, "part": part, **(part.values if part else {})}
+        said = self._site.templates.render("parts/notice.html", values, time.time())
+        return self._html(request, said, status=status)
 
 
 def call_of(site: Site, request: HttpRequest) -> Call:
     """Return a call in the name of who has logged in, from that browser's session."""
     login = login_of(request)
     return Call(site.call.service, login.operator, site.call.stopping, session=login.session)
+
+
+async def _with_feed(site: Site, feed: AnyFeed, asked: Any, call: Call, seen: str, login: Login) -> Any:
+    """Yield the events of a feed, and keep its view while somebody reads them."""
+    with site.hub.watch(feed, asked, lambda moment: take_feed(feed, asked, moment)) as view:
+        events = feed_stream(view, seen, call.stopping, login.revoked)
+        try:
+            async for text in events:
+                yield text
+        finally:
+            await events.aclose()
 
 
 async def _with_view(site: Site, page: AnyPage, asked: Any, call: Call, seen: str, login: Any) -> Any:

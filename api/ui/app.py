@@ -41,6 +41,8 @@ def routes(site: Site) -> Iterator[tuple[HttpMethod, str, Handler]]:
             yield HttpMethod.GET, fragment.path, pages.fragment(fragment)
         for download in room.downloads:
             yield HttpMethod.GET, download.path, pages.download(download)
+        for feed in room.feeds:
+            yield HttpMethod.GET, feed.path, pages.feed(feed)
         for action in room.actions:
             yield HttpMethod.POST, action.path, pages.act(action)
 

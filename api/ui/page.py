@@ -80,11 +80,24 @@ class Page(Generic[In]):
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """A part of the page for the person who asked alone: `template` is below the element of the id `id`."""
+
+    id: str
+    template: str
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """What an action did, in words for the person who asked. `go`: the page to go to; None: stay on this one."""
+    """What an action did, in words for the person who asked. `go`: the page to go to; None: stay on this one.
+
+    `part` takes its place in the page. Without JavaScript it is a page of its own.
+    """
 
     text: str
     go: str | None = None
+    part: Answered | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +140,22 @@ class Download(Generic[In]):
     make: Callable[[Call, In], Awaitable[File]]
 
 
+@dataclass(frozen=True, slots=True)
+class Feed(Generic[In]):
+    """Values for a script, as a stream: GET of `path`. They are sent as JSON at the beginning and when they change."""
+
+    name: str
+    path: str
+    input: type[In]
+    view: View[In]
+
+
 # The rows of the registry differ in their input. Tests request each of them.
 AnyPage = Page[Any]
 AnyAction = Action[Any]
 AnyFragment = Fragment[Any]
 AnyDownload = Download[Any]
+AnyFeed = Feed[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +166,4 @@ class Room:
     actions: tuple[AnyAction, ...] = ()
     fragments: tuple[AnyFragment, ...] = ()
     downloads: tuple[AnyDownload, ...] = ()
+    feeds: tuple[AnyFeed, ...] = ()

@@ -13,7 +13,7 @@ from api.operations.base import Call
 from api.ui.diff.shown import DiffViews
 from api.ui.live.shot import Shot
 from api.ui.moment import Moment
-from api.ui.page import Page
+from api.ui.page import Feed, Page
 from meta.errors import HiveError, NotFound
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Hub:
         return moment
 
     @contextmanager
-    def watch(self, page: Page[Any], asked: Any, render: Render) -> Iterator[LiveView]:
+    def watch(self, page: Page[Any] | Feed[Any], asked: Any, render: Render) -> Iterator[LiveView]:
         """Yield the view of a page, which is kept while anybody watches it."""
         key = (page.name, repr(asked))
         view = self._views.setdefault(key, LiveView(self, render))

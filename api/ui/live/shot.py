@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from api.ui.moment import Moment
-from api.ui.page import Page, Shown
-from api.ui.render import Rendered, Templates
+from api.ui.page import Feed, Page, Shown
+from api.ui.render import Rendered, Templates, digest
 
 _SEEN = re.compile(r"[0-9a-f.]{0,400}")
 
@@ -34,6 +35,13 @@ class Shot:
         if len(known) != len(self.regions):
             return self.regions
         return tuple(region for region, digest in zip(self.regions, known, strict=True) if region.digest != digest)
+
+
+async def take_feed(feed: Feed[Any], asked: Any, moment: Moment) -> Shot:
+    """Read the values of a feed. Raise the view's error."""
+    shown = await feed.view(moment, asked)
+    text = json.dumps(shown.values)
+    return Shot(moment.version, (Rendered(feed.name, text, digest(text)),), "", shown)
 
 
 async def take(templates: Templates, page: Page[Any], asked: Any, moment: Moment, common: Mapping[str, object]) -> Shot:

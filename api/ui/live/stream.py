@@ -10,7 +10,7 @@ A comment follows HEARTBEAT seconds after the last write: only a write shows tha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any
 
 from api.ui.live.hub import LiveView
@@ -20,10 +20,25 @@ from api.ui.render import Rendered, for_viewer
 HEARTBEAT = 15.0
 
 
-async def page_stream(
+def page_stream(
     view: LiveView, seen: str, csrf: str, stopping: asyncio.Event, over: asyncio.Event
 ) -> AsyncGenerator[str, None]:
     """Yield the stream's text until `stopping` or `over` (the end of the login) is set."""
+    return _events(view, seen, stopping, over, lambda lacking, token: message(lacking, token, csrf))
+
+
+def feed_stream(view: LiveView, seen: str, stopping: asyncio.Event, over: asyncio.Event) -> AsyncGenerator[str, None]:
+    """Yield the text of a stream of values, as `page_stream` does that of a page's parts."""
+    return _events(view, seen, stopping, over, _values)
+
+
+async def _events(
+    view: LiveView,
+    seen: str,
+    stopping: asyncio.Event,
+    over: asyncio.Event,
+    write: Callable[[Sequence[Rendered], str], str],
+) -> AsyncGenerator[str, None]:
     ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(event.wait()) for event in (stopping, over)]
     coming: asyncio.Future[Shot | None] | None = None
     shot: Shot | None = None
@@ -45,7 +60,7 @@ async def page_stream(
                 yield "event: gone\ndata: page\n\n"
                 return
             if lacking := shot.lacking(seen):
-                yield message(lacking, shot.token, csrf)
+                yield write(lacking, shot.token)
             seen = shot.token
     finally:
         for end in ends:
@@ -58,6 +73,11 @@ def message(regions: Iterable[Rendered], token: str, csrf: str) -> str:
     """Return the event that puts `regions` in their places."""
     lines = for_viewer(parts(regions), csrf).split("\n")
     return f"id: {token}\n" + "".join(f"data: {line}\n" for line in lines) + "\n"
+
+
+def _values(regions: Iterable[Rendered], token: str) -> str:
+    """Return the event that gives a script the texts of `regions`, each on one line."""
+    return f"id: {token}\n" + "".join(f"data: {region.text}\n" for region in regions) + "\n"
 
 
 def parts(regions: Iterable[Rendered]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from api.operations.base import Nothing
+from api.operations.passkeys import passkeys
 from api.operations.proposals import DiffInput, ProposalInput, diff, proposal
 from api.ui.diff.shown import ShownDiff
 from api.ui.diff.source import INLINE, SPLIT
@@ -23,7 +25,7 @@ ROWS_MOST = 300
 class ProposalBody:
     """What the card of a proposal shows. `checked` has what passed, warned and failed, in words.
 
-    `twice` is the reason why an approval asks again, "" if it does not.
+    `twice` is the reason why an approval asks again, "" if it does not. `by_passkey`: it needs a touch.
     """
 
     card: Card
@@ -36,6 +38,7 @@ class ProposalBody:
     stale: tuple[Piece, ...]
     twice: str
     layout: str
+    by_passkey: bool
 
     @property
     def template(self) -> str:
@@ -48,7 +51,8 @@ async def read_proposal(moment: Moment, id: ProposalId, agent: AgentName | None,
     card = await moment.ask(proposal, ProposalInput(id=id, agent=agent))
     changes = await moment.ask(diff, DiffInput(id=id, agent=agent))
     layout = SPLIT if split else INLINE
-    return body_of(card, changes, await read_files(moment, changes, layout), layout)
+    by_passkey = (await moment.ask(passkeys, Nothing())).approvals
+    return body_of(card, changes, await read_files(moment, changes, layout), layout, by_passkey=by_passkey)
 
 
 async def read_files(moment: Moment, changes: Diff, layout: str) -> ShownDiff:
@@ -56,7 +60,9 @@ async def read_files(moment: Moment, changes: Diff, layout: str) -> ShownDiff:
     return await moment.diffs.show(changes, f"p{changes.agent}-{changes.id}", layout, ROWS_MOST)
 
 
-def body_of(card: Card, changes: Diff, files: ShownDiff, layout: str = INLINE) -> ProposalBody:
+def body_of(
+    card: Card, changes: Diff, files: ShownDiff, layout: str = INLINE, *, by_passkey: bool = False
+) -> ProposalBody:
     """Return the card of what was read."""
     checks = checks_of(card, changes)
     return ProposalBody(
@@ -70,4 +76,5 @@ def body_of(card: Card, changes: Diff, files: ShownDiff, layout: str = INLINE) -
         stale=prose(card.stale or ""),
         twice=changes.cut or "",
         layout=layout,
+        by_passkey=by_passkey,
     )

@@ -12,6 +12,8 @@ from api.ui.page import Fragment, Page, Region, Room, Shown
 from api.ui.pages.needs_you.acting import ACTIONS
 from api.ui.pages.needs_you.bodies import Body, read_body
 from api.ui.pages.needs_you.decided import KINDS, READ, Decision, decisions
+from api.ui.pages.needs_you.logging_in import LOGGING_IN
+from api.ui.pages.needs_you.news import NEWS
 from api.ui.pages.needs_you.rows import item_of, items
 from api.ui.pages.needs_you.under_way import AGAIN, read_under_way
 from meta.errors import NotFound
@@ -93,6 +95,7 @@ PAGE = Page(
 )
 NEEDS_YOU = Room(
     pages=(PAGE,),
-    actions=ACTIONS,
+    actions=(*ACTIONS, *LOGGING_IN),
+    feeds=(NEWS,),
     fragments=(Fragment("/needs-you/row", RowInput, view_row, "needs_you/body.html"),),
 )
