@@ -1,8 +1,9 @@
 // Rows of Needs you: they load when they are opened and again when something changed; keys move among them and decide.
 (() => {
-  const LATER = 1000;
+  const LATER = 1000, OLD = 15000;
   const rows = () => [...document.querySelectorAll("#rows .item > details")];
   const typing = (at) => at.closest?.("input:not([type=radio]):not([type=checkbox]), textarea, select, [contenteditable]");
+  const loaded = new WeakMap();
   let timer = null, after = "";
 
   // The body of an open row, as it is now. What was typed and where the focus is survive.
@@ -10,6 +11,7 @@
     const body = row.querySelector(":scope > [hx-morph-skip-children] > .body");
     if (!body || body.dataset.loading) return;
     body.dataset.loading = "1";
+    loaded.set(row, Date.now());
     try {
       const answer = await fetch(row.dataset.href, { headers: { "HX-Request": "true" } });
       if (!answer.ok || !body.isConnected) return;
@@ -23,11 +25,19 @@
     }
   }
 
+  // The list says what the first rows show by a digest. Others that are open load again now and then.
+  function stale(row) {
+    const body = row.querySelector(".body");
+    if (row.dataset.of) return row.dataset.of !== body?.dataset.of;
+    return Date.now() - (loaded.get(row) ?? 0) > OLD;
+  }
+
   function reload() {
     timer = null;
     if (document.hidden) return;
-    for (const row of rows()) if (row.open && row.dataset.href) load(row);
+    for (const row of rows()) if (row.open && row.dataset.href && stale(row)) load(row);
   }
+  setInterval(reload, OLD);
 
   document.addEventListener("toggle", (event) => {
     const row = event.target;

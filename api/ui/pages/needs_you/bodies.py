@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,18 +10,21 @@ from typing import Protocol
 from api.operations.base import Nothing
 from api.operations.dead_letters import dead_letters
 from api.operations.network import network_requests
+from api.operations.proposals import ProposalInput, proposal
 from api.operations.questions import QuestionInput, question
 from api.operations.views import overview
 from api.ui.moment import Moment
 from api.ui.pages.needs_you.card import read_proposal
 from api.ui.pages.needs_you.rows import Piece, prose
+from api.ui.progress.read import facts_of
+from api.ui.progress.steps import Step, steps_of
 from meta.errors import NotFound
 from meta.names import ProposalId
 from reconciler.attention.row import Row
 from reconciler.messaging.broker import DeadLetter
 from reconciler.messaging.questions import Question
 from reconciler.network.requests import NetworkRequest
-from reconciler.views import AgentStatus
+from reconciler.views import AgentStatus, Card
 
 LETTER_MOST = 4_000
 """Characters of a dead letter that are shown."""
@@ -41,7 +45,6 @@ class PlainBody:
     detail: tuple[Piece, ...]
     command: str
     row: Row
-    deploy: ProposalId | None = None
 
     @property
     def template(self) -> str:
@@ -100,6 +103,19 @@ class LoginBody:
         return "needs_you/login.html"
 
 
+@dataclass(frozen=True, slots=True)
+class FailedBody:
+    """A deploy that failed, with its steps up to there."""
+
+    card: Card
+    steps: tuple[Step, ...]
+
+    @property
+    def template(self) -> str:
+        """The template of its part of the page."""
+        return "needs_you/failed.html"
+
+
 async def read_body(moment: Moment, row: Row, *, split: bool) -> Body:
     """Return the body of a row. What has gone meanwhile is shown as hive's words about it."""
     try:
@@ -111,8 +127,12 @@ async def read_body(moment: Moment, row: Row, *, split: bool) -> Body:
 
 
 async def _plain(_moment: Moment, row: Row) -> Body:
-    deploy = _id(row) if row.kind == "deploy-failed" else None
-    return PlainBody(prose(row.detail), row.command, row, deploy)
+    return PlainBody(prose(row.detail), row.command, row)
+
+
+async def _failed(moment: Moment, row: Row) -> Body:
+    card = await moment.ask(proposal, ProposalInput(id=_id(row), agent=row.agent))
+    return FailedBody(card, steps_of(await facts_of(moment, card)))
 
 
 async def _question(moment: Moment, row: Row) -> Body:
@@ -143,6 +163,11 @@ async def _login(moment: Moment, row: Row) -> Body:
     return LoginBody(agent, prose(row.detail))
 
 
+def state_of(body: Body) -> str:
+    """Return a digest of what a body shows. A page that has this digest need not load it again."""
+    return hashlib.sha256(repr(body).encode("utf-8", "replace")).hexdigest()[:10]
+
+
 def _id(row: Row) -> ProposalId:
     """Return the number at the end of a row's key: `proposal:carol:7`, `question:18`. Raise NotFound without one."""
     number = row.key.rpartition(":")[2]
@@ -157,4 +182,5 @@ _READERS: Mapping[str, Reader] = {
     "network-request": _host,
     "dead-letter": _letter,
     "agent-needs-login": _login,
+    "deploy-failed": _failed,
 }

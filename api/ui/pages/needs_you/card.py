@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from api.operations.base import Nothing
 from api.operations.passkeys import passkeys
@@ -32,7 +32,7 @@ class ProposalBody:
     diff: Diff
     settings: Settings
     system: System
-    files: ShownDiff
+    files: ShownDiff = field(repr=False)
     checks: tuple[Check, ...]
     checked: tuple[str, str, str]
     stale: tuple[Piece, ...]

@@ -10,7 +10,7 @@ from api.operations.views import EventsInput, events
 from api.ui.moment import Moment
 from api.ui.page import Fragment, Page, Region, Room, Shown
 from api.ui.pages.needs_you.acting import ACTIONS
-from api.ui.pages.needs_you.bodies import Body, read_body
+from api.ui.pages.needs_you.bodies import Body, read_body, state_of
 from api.ui.pages.needs_you.decided import KINDS, READ, Decision, decisions
 from api.ui.pages.needs_you.logging_in import LOGGING_IN
 from api.ui.pages.needs_you.news import NEWS
@@ -50,6 +50,7 @@ async def view(moment: Moment, asked: ListInput) -> Shown:
             "items": shown,
             "flying": flying,
             "bodies": bodies,
+            "of": {key: state_of(body) for key, body in bodies.items()},
             "left_out": listed.left_out,
             "notes": listed.notes,
             "due": sum(listed.counts.values()),
@@ -66,7 +67,8 @@ async def view_row(moment: Moment, asked: RowInput) -> Shown:
     for row in (await moment.ask(attention, Nothing())).rows:
         if row.key == asked.key:
             body = await read_body(moment, row, split=asked.split)
-            return Shown({"item": item_of(row, split=asked.split), "body": body, "split": asked.split})
+            item = item_of(row, split=asked.split)
+            return Shown({"item": item, "body": body, "state": state_of(body), "split": asked.split})
     raise NotFound("this row does not need you any more", "load the page again")
 
 

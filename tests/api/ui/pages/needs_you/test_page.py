@@ -73,6 +73,14 @@ async def test_what_the_diff_does_not_show_is_approved_only_in_a_dialog(card: Ui
     assert {"name": "unseen", "value": "1", "type": "hidden"} in [each.attributes for each in forms[0].all("input")]
 
 
+async def test_where_passkeys_approve_the_form_asks_for_a_touch_of_what_it_shows(card: Ui) -> None:
+    card.hive.fake.passkeys.required = True
+    page = Page((await card.get("/")).text)
+    (form,) = [form for form in page.all("form") if form.attributes.get("action", "").endswith("/approve")]
+    assert form.attributes["data-touch"] == "/proposals/1/challenge"
+    assert form.attributes["data-field"] in [field.attributes["name"] for field in form.all("input")]
+
+
 async def test_a_row_beyond_the_first_loads_its_body_when_it_is_opened(card: Ui) -> None:
     fake = card.hive.fake
     fake.add(description="second"), fake.add(description="third")
@@ -105,6 +113,28 @@ async def test_a_host_is_allowed_for_a_time_or_proposed_for_good(ui: Ui) -> None
     await ui.post("/needs-you/hosts/allow", {"agent": "alice", "rule": "3", "seconds": "3600"})
     await ui.post("/needs-you/hosts/allow", {"agent": "alice", "rule": "3", "propose": "1"})
     assert [call[0] for call in ui.hive.fake.calls] == ["allow", "propose"]
+
+
+async def test_a_deploy_that_failed_says_why_what_was_lost_and_the_way_on(ui: Ui) -> None:
+    ui.hive.fake.add(status="failed", state="failed", note="no attribute ripgrepp\nat line 3")
+    ui.hive.fake.attention_rows = [_row("deploy-failed", "alice:1", severity=Severity.HIGH)]
+    body = (await ui.get("/needs-you/row?key=deploy-failed:alice:1")).text
+    assert "no attribute ripgrepp" in body
+    assert "Nothing was lost" in body
+    await ui.post("/needs-you/proposals/1/retry", {"agent": "alice"})
+    assert ui.hive.fake.calls == [("retry", 1, "operator uid 1000")]
+
+
+async def test_a_body_changes_its_digest_with_what_it_shows(card: Ui) -> None:
+    async def state() -> str:
+        (row,) = [each for each in Page((await card.get("/")).text).all("details") if "data-of" in each.attributes]
+        return row.attributes["data-of"]
+
+    before = await state()
+    assert await state() == before
+    card.hive.fake.shown[1] = replace(card.hive.fake.shown[1], description="adds more")
+    card.hive.fake.changes.note()
+    assert await state() != before
 
 
 async def test_a_page_without_rows_says_what_comes_here(ui: Ui) -> None:
