@@ -148,7 +148,7 @@ def _row(key: str, state: str, facts: Facts, times: Times) -> Step:
         return replace(step, text=_to_come(key, facts))
     if state == BAD:
         note = facts.card.note or ""
-        return replace(step, text=first_line(note), log=last_lines(note) or _log(key, facts))
+        return replace(step, text=steady(first_line(note)), log=last_lines(note) or _log(key, facts)[-LINES:])
     if key == APPROVED:
         return _approved(step, facts)
     if state == RUN:
@@ -175,7 +175,7 @@ def _running(step: Step, facts: Facts) -> Step:
         words = f"Waits for {plan.agent}'s turn" if since is not None else f"Waits until {plan.agent} takes no turn"
         return replace(step, text=words, until=plan.until, turn_since=since)
     trouble = f". {steady(plan.conditions[-1])}" if plan.conditions and step.key == BUILD else ""
-    return replace(step, text=f"{steady(plan.reason)}{trouble}.", until=plan.until, log=_log(step.key, facts))
+    return replace(step, text=f"{steady(plan.reason)}{trouble}.", until=plan.until, log=_log(step.key, facts)[-LINES:])
 
 
 def _was_done(key: str, facts: Facts, times: Times) -> str:

@@ -1,0 +1,97 @@
+"""The plan as rows: what the loop does next for each agent, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from api.ui.pages.agent.state import badge_of
+from api.ui.pages.needs_you.rows import Piece, prose
+from api.ui.progress.steps import REASON, steady
+from reconciler.views import AgentStatus, PlanRow
+
+ROWS_MOST = 200
+"""Rows that the page shows at once of each group."""
+
+STEPS: Mapping[str, str] = {
+    "none": "Nothing",
+    "wait": "Wait",
+    "project": "Bring its cards up to date",
+    "begin": "Begin the deploy",
+    "candidate": "Make the candidate",
+    "preview": "Evaluate a proposal",
+    "build": "Build",
+    "create": "Make the container",
+    "furnish": "Make its directories",
+    "open-sockets": "Open its sockets",
+    "drain": "Wait for its turn",
+    "stop": "Stop",
+    "switch": "Switch",
+    "start": "Start",
+    "commit": "Commit to meta",
+    "finish": "Tag as deployed",
+    "drop": "Drop what is left over",
+    "fail": "End the deploy as failed",
+    "count-crash": "Count a crash",
+    "mark-healthy": "Note that it is healthy",
+    "forget-crashes": "Forget its crashes",
+    "give-up-rollback": "Give up the way back",
+    "reapply": "Rebuild",
+    "destroy": "Remove its container",
+    "purge": "Purge",
+}
+"""Each step in words for people. A test compares it with the steps of the plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """One agent. `more` are its conditions, and what a person can do. `deploy` is the id that is deployed."""
+
+    agent: str
+    phase: str
+    badge: str
+    step: str
+    why: str
+    more: tuple[tuple[Piece, ...], ...]
+    until: float | None
+    deploy: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """The agents that hive works on, those that it leaves to a person, and those that are as they should be."""
+
+    works: tuple[Next, ...]
+    waits: tuple[Next, ...]
+    rest: tuple[Next, ...]
+    hidden: int
+
+
+def plan_view(rows: Iterable[PlanRow], agents: Iterable[AgentStatus]) -> PlanView:
+    """Return the plan in three groups."""
+    badges = {agent.agent: badge_of(agent).kind for agent in agents}
+    groups: tuple[list[Next], list[Next], list[Next]] = ([], [], [])
+    for row in rows:
+        groups[0 if not row.idle else 1 if row.remedy or row.conditions else 2].append(_next(row, badges))
+    hidden = sum(max(0, len(group) - ROWS_MOST) for group in groups)
+    works, waits, rest = (tuple(group[:ROWS_MOST]) for group in groups)
+    return PlanView(works, waits, rest, hidden)
+
+
+def _next(row: PlanRow, badges: Mapping[str, str]) -> Next:
+    return Next(
+        agent=row.agent,
+        phase=row.phase,
+        badge=badges.get(row.agent, "off"),
+        step=STEPS.get(row.step, row.step),
+        why=steady(row.reason),
+        more=tuple(prose(text[:REASON]) for text in _more(row)),
+        until=row.until,
+        deploy=row.deploy,
+    )
+
+
+def _more(row: PlanRow) -> list[str]:
+    """Return what stands below the reason: conditions that say more, and the remedy if none of them has it."""
+    texts = [text for text in row.conditions if not text.endswith(row.reason)]
+    return [*texts, row.remedy] if row.remedy and not any(row.remedy in text for text in texts) else texts
