@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from api.ui.progress.facts import Facts
@@ -133,13 +133,13 @@ def open_failures(cards: Sequence[Card], now: float) -> list[Card]:
 
 def entries(rows: Iterable[LogRow], titles: Iterable[Card]) -> tuple[Entry, ...]:
     """Return the lines of the log. `titles` are cards, whose descriptions say more than the log does."""
-    words = {(card.agent, card.id): title_of(card) for card in titles}
+    words: dict[tuple[str, int], str] = {(card.agent, card.id): title_of(card) for card in titles}
     return tuple(_entry(row, words) for row in rows)
 
 
-def _entry(row: LogRow, words: dict[tuple[AgentName, int], str]) -> Entry:
+def _entry(row: LogRow, words: Mapping[tuple[str, int], str]) -> Entry:
     named = row.agent is not None and row.id is not None
-    title = words.get((AgentName(row.agent or ""), row.id or 0), "") if named else ""
+    title = words.get((row.agent or "", row.id or 0), "") if named else ""
     return Entry(
         key=row.commit[:12],
         at=float(row.at),

@@ -11,7 +11,6 @@ from pydantic import Field
 from api.operations.base import AgentField, IdField, Input, Nothing
 from api.operations.proposals import DiffInput, PendingInput, ProposalInput, diff, pending, proposal
 from api.operations.views import LogInput, log, overview
-from api.ui.diff.shown import show_diff, totals
 from api.ui.moment import Moment
 from api.ui.page import Fragment, Page, Region, Room, Shown
 from api.ui.pages.deploys.acting import ACTIONS
@@ -100,8 +99,7 @@ async def view_changes(moment: Moment, asked: ChangesInput) -> Shown:
     """Return what a deploy changes: settings in words, the system, files."""
     try:
         found = await moment.ask(diff, DiffInput(id=asked.id, agent=asked.agent))
-        key = f"d{asked.agent}-{asked.id}-{(found.base or '')[:8]}-{found.sha[:8]}"
-        files = await show_diff(moment, found, key, asked.layout)
+        files = await moment.diffs.show(found, f"d{asked.agent}-{asked.id}", asked.layout)
     except HiveError as error:
         return Shown({"problem": f"{error.summary}{f'; {error.hint}' if error.hint else ''}"})
     return Shown(
@@ -109,7 +107,6 @@ async def view_changes(moment: Moment, asked: ChangesInput) -> Shown:
             "problem": "",
             "diff": found,
             "files": files,
-            "lines": totals(files),
             "layout": asked.layout,
             "settings": await asyncio.to_thread(settings_of, found.settings, found.words),
             "system": system_of(found.system),

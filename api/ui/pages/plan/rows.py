@@ -69,7 +69,7 @@ class PlanView:
 
 def plan_view(rows: Iterable[PlanRow], agents: Iterable[AgentStatus]) -> PlanView:
     """Return the plan in three groups."""
-    badges = {agent.agent: badge_of(agent).kind for agent in agents}
+    badges: dict[str, str] = {agent.agent: badge_of(agent).kind for agent in agents}
     groups: tuple[list[Next], list[Next], list[Next]] = ([], [], [])
     for row in rows:
         groups[0 if not row.idle else 1 if row.remedy or row.conditions else 2].append(_next(row, badges))

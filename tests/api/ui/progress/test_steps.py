@@ -96,7 +96,7 @@ def test_a_failure_in_the_gate_has_its_reason_its_log_and_what_runs_again() -> N
         "back": "done",
     }
     gate, back = steps[-2:]
-    assert (gate.text, gate.log, gate.seconds) == ("no harness connected within 60 s", ("line 1", "line 2"), 60.0)
+    assert (gate.text, gate.log, gate.seconds) == ("No harness connected within 60 s", ("line 1", "line 2"), 60.0)
     assert back.seconds == 7.5
 
 

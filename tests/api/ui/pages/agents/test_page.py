@@ -35,7 +35,7 @@ async def test_what_agents_say_of_themselves_is_no_markup(ui: Ui) -> None:
     page = await ui.get("/agents")
     assert page.status_code == 200
     assert "<script>alert" not in page.text and "<img" not in page.text and "49" not in page.text.split("<tbody")[1]
-    assert "<hx-partial" not in page.text
+    assert "<hx-partial" not in page.text and "\u202e" not in page.text
 
 
 async def test_a_search_that_finds_nothing_says_so_without_markup(ui: Ui) -> None:

@@ -9,14 +9,14 @@ from reconciler.views import Card, LogRow, PlanRow
 from tests.api.ui.conftest import Ui
 from tests.support.fake_service import ALICE, NOW
 
-HOSTILE = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>{{7*7}}<hx-partial hx-target='#nav'>"
+HOSTILE = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>{{7*7}}<hx-partial hx-target='#nav'>\u202eevil"
 
 
-def under_way(ui: Ui, step: str = "build", **changes: object) -> Card:
-    """Let a deploy of alice be under way, at `step` of the plan."""
-    card = ui.hive.fake.add(description="importer 0.9.2", **changes)
+def under_way(ui: Ui) -> Card:
+    """Let a deploy of alice be built."""
+    card = ui.hive.fake.add(description="importer 0.9.2")
     card = ui.hive.fake.move(card.id, "approved", "building")
-    ui.hive.fake.rows[ALICE] = PlanRow(ALICE, "running", step, f"{card.id} is not built", card.id, 2e9)
+    ui.hive.fake.rows[ALICE] = PlanRow(ALICE, "running", "build", f"{card.id} is not built", card.id, 2e9)
     return card
 
 
@@ -47,7 +47,7 @@ async def test_a_failure_has_its_reason_what_was_lost_and_ways_on(ui: Ui) -> Non
     failed(ui, HOSTILE)
     text = (await ui.get("/deploys")).text
     assert "Nothing was lost. What ran before still runs." in text and "Send this to manager" in text
-    assert "<script>alert" not in text and "<img" not in text and "<hx-partial" not in text
+    assert "<script>alert" not in text and "<img" not in text and "<hx-partial" not in text and "\u202e" not in text
 
 
 async def test_a_failed_commit_is_proposed_again_and_decided_on_the_first_page(ui: Ui) -> None:
@@ -60,9 +60,8 @@ async def test_a_failed_commit_is_proposed_again_and_decided_on_the_first_page(u
 async def test_the_reason_of_a_failure_is_sent_once_however_often_it_is_asked_for(ui: Ui) -> None:
     card = failed(ui)
     for _ in range(2):
-        assert (
-            "has the reason as a message" in (await ui.post(f"/deploys/alice/{card.id}/tell", {"to": "manager"})).text
-        )
+        answer = await ui.post(f"/deploys/alice/{card.id}/tell", {"to": "manager"})
+        assert "has the reason as a message" in answer.text
     inbox = await ui.hive.fake.broker.recent("manager", 10)
     assert [message.body for message in inbox] == [
         "Deploy 1 of alice (importer 0.9.3) failed:\n\nit does not build\nlast line"
@@ -96,7 +95,7 @@ async def test_the_log_has_fifty_lines_a_page_and_each_leads_to_its_changes(ui: 
     first, second = (await ui.get("/deploys")).text, (await ui.get("/deploys?page=2")).text
     assert (first.count('<li class="item"'), second.count('<li class="item"')) == (50, 10)
     assert 'hx-get="/deploys/alice/1/changes"' in first and 'href="/deploys?page=2">Older' in first
-    assert "<script>alert" not in first and "<img" not in first
+    assert "<script>alert" not in first and "<img" not in first and "\u202e" not in first
 
 
 async def test_a_deploy_that_does_not_exist_is_not_found(ui: Ui) -> None:

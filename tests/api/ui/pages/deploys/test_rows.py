@@ -13,18 +13,9 @@ from meta.names import MANAGER, AgentName, ProposalId
 from reconciler.views import Card, Event, LogRow
 
 ALICE, BOB = AgentName("alice"), AgentName("bob")
+SHA = "1" * 40
 FAILED = Card(
-    ProposalId(7),
-    ALICE,
-    DeployKind.APPLY_COMMIT,
-    "1" * 40,
-    "1" * 40,
-    100,
-    "failed",
-    "failed",
-    200,
-    "no\nlog",
-    "why\nmore",
+    ProposalId(7), ALICE, DeployKind.APPLY_COMMIT, SHA, SHA, 100, "failed", "failed", 200, "no\nlog", "why\nmore"
 )
 
 
