@@ -175,6 +175,7 @@ class Deploy:
     `meta_commit` is the commit on meta `main` that a deployed id names. `shown` is what its approval is bound to.
     `kept`: the tags keep the commit; hive removes the objects of a denied id. `rebased_from`: hive made the commit by
     replaying that id. `declared`: the digest of the declaration that it was made for, "" if for none.
+    `consent`: what stands behind its approval (meta.consent.How), "" if only a click or a command.
     """
 
     agent: AgentName
@@ -198,6 +199,7 @@ class Deploy:
     kept: bool = True
     rebased_from: ProposalId | None = None
     declared: str = ""
+    consent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

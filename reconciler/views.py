@@ -22,7 +22,8 @@ class Card:
     proposal cannot be deployed any more: how to rebase it; `rebased_from` if hive made the commit by replaying that id;
     `runtime` of a spawn that waits or goes on, if its agent.toml can be read.
     `merges_left_out` is in the answer to `hive rebase` only: merge commits are not replayed. `model_override` is the
-    model that the operator set for the agent, which hides the one in agent.toml.
+    model that the operator set for the agent, which hides the one in agent.toml. `consent` is what stands behind the
+    approval: "passkey", "root without passkey", "declared", "command", or "" if only a click or `hive approve`.
     """
 
     id: ProposalId
@@ -47,6 +48,7 @@ class Card:
     runtime: str | None = None
     merges_left_out: int = 0
     model_override: str | None = None
+    consent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

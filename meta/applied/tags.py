@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from meta.applied.states import furthest, tag_name
 from meta.approval import from_trailers
+from meta.consent import how_of
 from meta.git.message import Message, decode
 from meta.git.objects import GitObject, decode_commit, decode_tag
 from meta.model import Deploy, DeployKind, TagState
@@ -161,4 +162,5 @@ def deploy(agent: AgentName, id: ProposalId, tags: Mapping[TagState, ReadTag]) -
         kept=last.proposal is None,
         rebased_from=ProposalId(int(rebased)) if _NUMBER.fullmatch(rebased) else None,
         declared=first.get(DECLARED) or "",
+        consent=how_of(approval.message.trailers) if approval else "",
     )

@@ -109,5 +109,11 @@ def with_tags(card: Card, deploy: Deploy | None, stale: str | None = None) -> Ca
         return replace(card, branch=branch, stale=stale)
     decided = None if deploy.state is TagState.PROPOSAL else deploy.approved_by or deploy.by
     return replace(
-        card, branch=branch, sha=deploy.sha, decided_by=decided, stale=stale, rebased_from=deploy.rebased_from
+        card,
+        branch=branch,
+        sha=deploy.sha,
+        decided_by=decided,
+        stale=stale,
+        rebased_from=deploy.rebased_from,
+        consent=deploy.consent,
     )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from api.ui.progress.facts import Facts, Times, times_of
+from meta.consent import How
 from meta.model import DeployKind
 
 APPROVED, BUILD, DRAIN, SWITCH, GATE, COMMIT, BACK = "approved", "build", "drain", "switch", "gate", "commit", "back"
@@ -156,10 +157,14 @@ def _row(key: str, state: str, facts: Facts, times: Times) -> Step:
     return replace(step, text=_was_done(key, facts, times), log=_log(key, facts))
 
 
+_HOW = {How.PASSKEY.value: ", by the touch of a passkey", How.ROOT.value: ", without a passkey"}
+"""What the step says of the consent. Of the others who approved says enough."""
+
+
 def _approved(step: Step, facts: Facts) -> Step:
     card, plan = facts.card, facts.plan
     by = card.approved_by or card.decided_by
-    words = f"By {by}" if by else ""
+    words = f"By {by}{_HOW.get(card.consent, '')}" if by else ""
     if step.state == RUN and plan is not None:
         waits = f"waits for deploy {plan.deploy}" if plan.deploy is not None else plan.reason[:REASON]
         words = f"{words}; {waits}" if words else waits

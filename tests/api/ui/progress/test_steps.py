@@ -120,3 +120,10 @@ def test_the_events_of_another_deploy_of_the_agent_are_not_its_own() -> None:
 
 def test_a_proposal_that_waits_has_no_steps() -> None:
     assert steps_of(Facts(replace(CARD, status="pending", state="proposal"))) == ()
+
+
+def test_the_step_of_an_approval_names_the_touch_of_a_passkey_and_root_who_did_without() -> None:
+    words = [
+        steps_of(Facts(replace(APPROVED, consent=how), None))[0].text for how in ("passkey", "root without passkey")
+    ]
+    assert [each.partition(", ")[2] for each in words] == ["by the touch of a passkey", "without a passkey"]
