@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import socket
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,9 +43,9 @@ class Site:
 
     def link(self) -> str:
         """Return a one-time link, as `hive dashboard` prints it."""
-        said = self.lab.hive("dashboard", "--no-open", "--json")
+        said = self.lab.hive("dashboard", "--no-open")
         assert said.code == 0, said.err
-        return str(json.loads(said.out)["address"])
+        return said.out.strip()
 
     @cached_property
     def cookie(self) -> tuple[str, str]:
