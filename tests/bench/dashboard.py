@@ -76,7 +76,7 @@ def measure(counts: Counts = FULL) -> Iterator[Figure]:
 @contextlib.contextmanager
 def large_hive(counts: Counts) -> Iterator[Site]:
     """Yield the dashboard of a hive with that much in it."""
-    directory = Path("/tmp/hive-bench-d")
+    directory = Path(f"/tmp/hive-{os.getpid()}-bd")
     discard(directory)
     directory.mkdir(mode=0o755)
     lab = Lab(directory, {**SETTINGS, **dashboard_settings()}, backend="fake")

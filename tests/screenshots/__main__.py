@@ -1,6 +1,6 @@
 """`make screenshots`: every page of the dashboard in both themes and in the widths of a phone and a desk, in build/.
 
-    python -m tests.screenshots [NAME...]      only these pages; the names are those of the pages, `agent` for alice's
+    python -m tests.screenshots [NAME...]      only these pages: needs-you agents agent deploys deploy ...
 
 Two pages are also shown on a wide screen. It prints what axe-core finds, and what makes a page scroll sideways; with
 such a finding it ends with 1. The pictures are in build/screenshots/PAGE-WIDTH-THEME.png.
@@ -15,10 +15,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from api.ui.pages.registry import ROOMS
 from tests.screenshots.orchard import orchard
 from tests.support.browser import SIZES, Complaints, Scheme, Size, axe, launch, overflow, shape
-from tests.support.site import Site
+from tests.support.site import Site, page_paths
 
 OUT = Path("build/screenshots")
 WIDE = ("needs-you", "agent")
@@ -26,11 +25,6 @@ WIDE = ("needs-you", "agent")
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 REST = 700.0
 """Milliseconds until a page has its first push and its charts."""
-
-
-def pages() -> dict[str, str]:
-    """Return the path of each page by its name, that of alice where it is one of an agent."""
-    return {page.name: page.path.replace("{agent}", "alice") for room in ROOMS for page in room.pages}
 
 
 def shoot(browser: Browser, site: Site, name: str, path: str, size: Size, scheme: Scheme) -> Iterator[str]:
@@ -61,10 +55,11 @@ def main(names: list[str]) -> int:
     """Make all pictures."""
     OUT.mkdir(parents=True, exist_ok=True)
     wrong = 0
-    with orchard() as site, sync_playwright() as playwright:
+    with orchard() as (site, agent, deploy), sync_playwright() as playwright:
         site.ready()
         browser = launch(playwright)
-        for (name, path), size, scheme in itertools.product(pages().items(), SIZES, SCHEMES):
+        paths = {**page_paths(agent, deploy), "agent": "/agents/alice"}
+        for (name, path), size, scheme in itertools.product(paths.items(), SIZES, SCHEMES):
             if (names and name not in names) or (size == "wide" and name not in WIDE):
                 continue
             for line in shoot(browser, site, name, path, size, scheme):

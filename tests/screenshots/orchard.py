@@ -43,8 +43,8 @@ SETTINGS = {
 
 
 @contextlib.contextmanager
-def orchard() -> Iterator[Site]:
-    """Yield the dashboard of that hive, once everything has happened."""
+def orchard() -> Iterator[tuple[Site, str, int]]:
+    """Yield the dashboard of that hive once everything has happened, and the agent and id of the deploy that waits."""
     with (
         FakeMessages() as model,
         fresh_lab("orchard", {**SETTINGS, **dashboard_settings()}, tiny=False) as lab,
@@ -54,8 +54,7 @@ def orchard() -> Iterator[Site]:
         day.begin()
         day.have_trouble()
         day.work()
-        day.decide()
-        yield Site(lab)
+        yield Site(lab), "bob", day.decide()
 
 
 class Day:
@@ -123,8 +122,11 @@ class Day:
         for sender, body in words.FOR_OPERATOR:
             self._say(sender, "operator", body)
 
-    def decide(self) -> None:
-        """Begin the turns that are still going on in the pictures, a deploy that waits for one, and a proposal."""
+    def decide(self) -> int:
+        """Begin the turns that are still going on in the pictures, a deploy that waits for one, and a proposal.
+
+        Return the id of the deploy.
+        """
         lab = self._lab
         self._say("manager", "alice", words.LONG_TURN)
         self._say("manager", "bob", words.OTHER_TURN)
@@ -137,6 +139,7 @@ class Day:
         self._propose("release", *words.SMALL)
         if HAS_CLAUDE:
             lab.until(lambda: lab.agent("bob")["phase"] == "draining" or None, LONG)
+        return draining
 
     def _began(self, text: str) -> bool:
         """Return True once the model was asked in the turn that a message with this text began."""

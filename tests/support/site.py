@@ -8,10 +8,17 @@ import socket
 from dataclasses import dataclass
 from functools import cached_property
 
+from api.ui.pages.registry import ROOMS
 from tests.support.lab import Lab
 
 NAME = "orchard"
 """The name of the hive in its pages."""
+
+
+def page_paths(agent: str, deploy: int) -> dict[str, str]:
+    """Return the path of each page by its name; those of an agent and of a deploy for these."""
+    pages = [page for room in ROOMS for page in room.pages]
+    return {page.name: page.path.replace("{agent}", agent).replace("{id}", str(deploy)) for page in pages}
 
 
 def dashboard_settings() -> dict[str, str]:
