@@ -87,12 +87,17 @@ def item_of(row: Row, *, split: bool = False) -> Item:
     return _item(row, split=split, open=True)
 
 
+def id_of(key: str) -> str:
+    """Return what the ids of a row's parts begin with."""
+    return f"r{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+
+
 def _item(row: Row, *, split: bool, open: bool) -> Item:
     css, urgency = _URGENCY[row.severity]
     more = {"split": "1"} if split else {}
     return Item(
         key=row.key,
-        id=f"r{hashlib.sha256(row.key.encode()).hexdigest()[:10]}",
+        id=id_of(row.key),
         kind=row.kind,
         label=KINDS.get(row.kind, "Agent" if row.kind.startswith(_AGENT) else "Alarm"),
         css=css,

@@ -14,9 +14,8 @@ from api.ui.pages.needs_you.bodies import Body, read_body, state_of
 from api.ui.pages.needs_you.decided import KINDS, READ, Decision, decisions
 from api.ui.pages.needs_you.logging_in import LOGGING_IN
 from api.ui.pages.needs_you.news import NEWS
-from api.ui.pages.needs_you.rows import item_of, items
+from api.ui.pages.needs_you.rows import id_of, item_of, items
 from api.ui.pages.needs_you.under_way import AGAIN, read_under_way
-from meta.errors import NotFound
 from reconciler.attention.row import Attention, Severity
 
 KEY_MOST = 600
@@ -63,13 +62,13 @@ async def view(moment: Moment, asked: ListInput) -> Shown:
 
 
 async def view_row(moment: Moment, asked: RowInput) -> Shown:
-    """Return what one row unfolds to. Raise NotFound if there is no such row any more."""
+    """Return what one row unfolds to. A row that has gone says so: it may go while a browser asks for it."""
     for row in (await moment.ask(attention, Nothing())).rows:
         if row.key == asked.key:
             body = await read_body(moment, row, split=asked.split)
             item = item_of(row, split=asked.split)
             return Shown({"item": item, "body": body, "state": state_of(body), "split": asked.split})
-    raise NotFound("this row does not need you any more", "load the page again")
+    return Shown({"item": {"id": id_of(asked.key)}, "body": {"template": "needs_you/gone.html"}, "state": "gone"})
 
 
 async def _decided(moment: Moment) -> tuple[Decision, ...]:

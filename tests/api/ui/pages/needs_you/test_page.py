@@ -142,8 +142,10 @@ async def test_a_page_without_rows_says_what_comes_here(ui: Ui) -> None:
     assert "Nothing needs you" in (await ui.get("/")).text
 
 
-async def test_a_row_that_has_gone_is_not_found(ui: Ui) -> None:
-    assert (await ui.get("/needs-you/row?key=proposal:alice:99")).status_code == 404
+async def test_a_row_that_went_while_it_was_asked_for_says_so(ui: Ui) -> None:
+    answer = await ui.get("/needs-you/row?key=proposal:alice:99")
+    assert answer.status_code == 200
+    assert "does not need you any more" in answer.text
 
 
 async def test_no_text_of_an_agent_is_markup(card: Ui) -> None:

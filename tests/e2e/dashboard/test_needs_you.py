@@ -1,0 +1,90 @@
+"""A person decides in a browser, on a hive with a real daemon: by keys, on a phone, beside another person."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.dashboard.conftest import Visit
+from tests.support.browser import Complaints, axe, overflow
+from tests.support.lab import Lab
+
+
+@pytest.fixture
+def proposed(lab: Lab) -> Iterator[int]:
+    """A proposal of alice that waits, as the only one of hers."""
+    id = lab.propose('label = "new"\nrecipients = ["bob"]\n')
+    yield id
+    if lab.card(id, "alice")["status"] == "pending":
+        lab.post(f"/api/proposals/{id}/deny", reason="the test is over")
+
+
+def row_of(page: Page, id: int) -> str:
+    """The selector of a proposal's row."""
+    return f"[id='row-proposal:alice:{id}']"
+
+
+def test_a_proposal_that_comes_is_read_and_approved_by_keys_and_its_deploy_is_watched(visit: Visit, lab: Lab) -> None:
+    page = visit()
+    id = lab.propose('label = "keys"\nrecipients = ["bob"]\n')
+    row = page.locator(row_of(page, id))
+    expect(row.get_by_text("May write to")).to_be_visible()
+    expect(row.get_by_text(re.compile("Approves exactly"))).to_be_visible()
+    page.keyboard.press("j")
+    expect(row.locator("summary").first).to_be_focused()
+    page.keyboard.press("a")
+    expect(page.locator("#notice")).to_contain_text(f"Proposal {id} of alice is approved.")
+    expect(row).to_have_count(0)
+    expect(page.locator(".decided")).to_contain_text(f"Deploy {id} of alice is done")
+    lab.settle("alice")
+    assert lab.card(id, "alice")["state"] == "deployed"
+
+
+def test_what_is_typed_and_where_the_focus_is_survive_what_happens_meanwhile(
+    visit: Visit, lab: Lab, proposed: int
+) -> None:
+    page = visit()
+    page.keyboard.press("d")
+    reason = page.locator(row_of(page, proposed)).get_by_label("Reason")
+    expect(reason).to_be_focused()
+    page.keyboard.type("not a jok")  # a, j and k are keys
+    asked = lab.post("/api/questions", question="which?", to="alice")  # the operator asks: an event, no row
+    second = lab.propose('label = "second"\n', "bob")
+    expect(page.locator(f"[id='row-proposal:bob:{second}']")).to_have_count(1)
+    page.keyboard.type("e")
+    expect(reason).to_have_value("not a joke")
+    expect(reason).to_be_focused()
+    page.keyboard.press("Tab"), page.keyboard.press("Tab"), page.keyboard.press("Enter")
+    expect(page.locator(row_of(page, proposed))).to_have_count(0)
+    assert lab.card(proposed, "alice")["note"] == "not a joke"
+    lab.post(f"/api/proposals/{second}/deny", reason="the test is over")
+    lab.post(f"/api/questions/{asked['id']}/cancel")
+
+
+def test_of_two_people_the_second_is_told_who_decided_and_nothing_is_done_twice(
+    visit: Visit, lab: Lab, proposed: int, complaints: Complaints
+) -> None:
+    slow = visit(java_script_enabled=False)  # its page stays as it is
+    quick, other = visit(), visit()
+    quick.locator(row_of(quick, proposed)).get_by_role("button", name="Approve").click()
+    expect(other.locator(row_of(other, proposed))).to_have_count(0)
+    expect(other.locator(".decided")).to_contain_text(f"approved proposal {proposed} of alice")
+    complaints.expect("409")
+    slow.locator(row_of(slow, proposed)).get_by_role("button", name="Approve").click()
+    expect(
+        slow.get_by_text(re.compile(f"Proposal {proposed} of alice was approved by operator .* meanwhile"))
+    ).to_be_visible()
+    lab.settle("alice")
+
+
+def test_a_card_fits_a_phone_and_is_accessible_with_its_dialogs(visit: Visit, proposed: int) -> None:
+    page = visit(size="phone", scheme="dark")
+    row = page.locator(row_of(page, proposed))
+    expect(row.get_by_role("button", name="Approve")).to_be_in_viewport()
+    assert overflow(page) + axe(page) == []
+    row.get_by_role("button", name="Deny…").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert overflow(page) + axe(page) == []
