@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from api.ui import numbers
+from api.ui.pieces import prose
 from api.ui.times import span, time_element, without_words
 from meta.text import show_invisible
 
@@ -82,6 +83,7 @@ def _environment() -> Environment:
         "plural": numbers.plural,
         "span": span,
         "visible": show_invisible,
+        "prose": prose,
     }
     return environment
 

@@ -12,6 +12,17 @@ from tests.e2e.dashboard.conftest import Visit
 from tests.support.browser import Complaints, axe, overflow
 from tests.support.lab import Lab
 
+NOTES = """window.notes = [];
+document.hasFocus = () => false;
+const real = window.Notification;
+window.Notification = class extends EventTarget {
+  static get permission() { return real.permission; }
+  static requestPermission() { return real.requestPermission(); }
+  constructor(title, { tag }) { super(); window.notes.push(tag); }
+  close() {}
+};"""
+"""Notes the tags of notifications in a tab that has not the focus: without a desktop nobody sees them."""
+
 
 @pytest.fixture
 def proposed(lab: Lab) -> Iterator[int]:
@@ -57,7 +68,8 @@ def test_what_is_typed_and_where_the_focus_is_survive_what_happens_meanwhile(
     page.keyboard.type("e")
     expect(reason).to_have_value("not a joke")
     expect(reason).to_be_focused()
-    page.keyboard.press("Tab"), page.keyboard.press("Tab"), page.keyboard.press("Enter")
+    for key in ("Tab", "Tab", "Enter"):
+        page.keyboard.press(key)
     expect(page.locator(row_of(page, proposed))).to_have_count(0)
     assert lab.card(proposed, "alice")["note"] == "not a joke"
     lab.post(f"/api/proposals/{second}/deny", reason="the test is over")
@@ -88,3 +100,18 @@ def test_a_card_fits_a_phone_and_is_accessible_with_its_dialogs(visit: Visit, pr
     row.get_by_role("button", name="Deny…").click()
     expect(page.get_by_role("dialog")).to_be_visible()
     assert overflow(page) + axe(page) == []
+
+
+def test_a_browser_that_wants_it_is_notified_of_what_is_new_by_one_of_its_tabs(visit: Visit, lab: Lab) -> None:
+    page = visit("/settings", permissions=["notifications"])
+    page.context.add_init_script(NOTES)
+    page.reload()
+    page.get_by_role("button", name="Notify me in this browser").click()
+    expect(page.get_by_text("This browser notifies you.")).to_be_visible()
+    other = page.context.new_page()
+    other.goto("/plan")  # the tab that was looked at last
+    expect(other.locator("#link-state")).to_have_text(re.compile("^Live"))
+    id = lab.propose('label = "news"\n')
+    other.wait_for_function("tag => notes.includes(tag)", arg=f"proposal:alice:{id}")
+    assert page.evaluate("notes") == []
+    lab.post(f"/api/proposals/{id}/deny", reason="the test is over")

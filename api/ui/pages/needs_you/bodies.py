@@ -15,7 +15,7 @@ from api.operations.questions import QuestionInput, question
 from api.operations.views import overview
 from api.ui.moment import Moment
 from api.ui.pages.needs_you.card import read_proposal
-from api.ui.pages.needs_you.rows import Piece, prose
+from api.ui.pieces import Piece, prose
 from api.ui.progress.read import facts_of
 from api.ui.progress.steps import Step, steps_of
 from meta.errors import NotFound

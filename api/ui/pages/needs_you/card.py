@@ -11,9 +11,9 @@ from api.ui.diff.shown import ShownDiff
 from api.ui.diff.source import INLINE, SPLIT
 from api.ui.moment import Moment
 from api.ui.pages.needs_you.checks import Check, checks_of, summarise
-from api.ui.pages.needs_you.rows import Piece, prose
 from api.ui.pages.needs_you.settings import Settings, settings_of
 from api.ui.pages.needs_you.system import System, system_of
+from api.ui.pieces import Piece, prose
 from meta.names import AgentName, ProposalId
 from reconciler.views import Card, Diff
 

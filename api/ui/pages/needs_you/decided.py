@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from api.ui.pages.needs_you.rows import Piece
+from api.ui.pieces import Piece
 from meta.text import one_line
 from reconciler.views import Event
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from api.ui.pieces import Piece as Piece
+from api.ui.pieces import prose as prose
 from meta.names import AgentName
 from reconciler.attention.row import Row, Severity
 
@@ -32,15 +34,6 @@ KINDS: Mapping[str, str] = {
 }
 """The first word of a row by its kind. The others are alarms: of an agent, or of hive."""
 _AGENT = "agent-"
-_TICKED = re.compile(r"`([^`]+)`")
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of a text, as it is to be set: `how` is "" for plain text, "b" for a name, "code" for a command."""
-
-    text: str
-    how: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +122,3 @@ def named(text: str, agent: AgentName | None) -> Iterator[Piece]:
             yield Piece(agent, "b")
         if part:
             yield Piece(part)
-
-
-def prose(text: str) -> tuple[Piece, ...]:
-    """Return a text with the commands that stand between backticks set apart."""
-    pieces = (Piece(part, "code" if place % 2 else "") for place, part in enumerate(_TICKED.split(text)))
-    return tuple(piece for piece in pieces if piece.text)

@@ -26,6 +26,7 @@ _LABELS: Mapping[str, str] = {
     "role": "Role",
     "prompt": "Prompt",
 }
+_NEW, _ALL = "May newly reach", "May reach"
 _SHORT = 120
 _REACH = ("it may newly reach:", "it may reach:", "it may no longer reach:")
 
@@ -72,7 +73,19 @@ def settings_of(triples: Sequence[tuple[str, str, str]], words: Sequence[str]) -
             rows.append(Setting(_label(head), new=rest.strip(), more=more))
         else:
             notes.append(text)
-    return Settings(tuple(sorted(rows, key=lambda row: not row.more)), tuple(notes))
+    return Settings(tuple(sorted(_once(rows), key=lambda row: not row.more)), tuple(notes))
+
+
+def _once(rows: Sequence[Setting]) -> Iterator[Setting]:
+    """Yield the rows without that of new rules for hosts, if the row of what it may newly reach says the same."""
+    reach = {_host(host) for row in rows if row.label in (_NEW, _ALL) for host in row.added}
+    for row in rows:
+        if row.label != _LABELS["network.allow"] or row.removed or not reach.issuperset(map(_host, row.added)):
+            yield row
+
+
+def _host(rule: str) -> str:
+    return rule.removesuffix(":443")
 
 
 def _row(key: str, before: str, after: str, word: str, more: bool) -> Setting:
@@ -98,7 +111,7 @@ def _row(key: str, before: str, after: str, word: str, more: bool) -> Setting:
 def _reach(word: str, more: bool) -> Setting:
     head, *lines = word.split("\n")
     hosts = tuple(line.strip()[2:] for line in lines)
-    label = "May reach" if head == "it may reach:" else "May newly reach"
+    label = _ALL if head == "it may reach:" else _NEW
     if head == "it may no longer reach:":
         return Setting("May no longer reach", removed=hosts)
     return Setting(label, added=hosts, more=more)

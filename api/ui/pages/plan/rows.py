@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from api.ui.pages.agent.state import badge_of
-from api.ui.pages.needs_you.rows import Piece, prose
+from api.ui.pieces import Piece, prose
 from api.ui.progress.steps import REASON, steady
 from reconciler.views import AgentStatus, PlanRow
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from api.ui.pages.needs_you.decided import MOST, SECONDS, decisions
-from api.ui.pages.needs_you.rows import Piece, items, named, prose
+from api.ui.pages.needs_you.rows import items, named
+from api.ui.pieces import Piece, prose
 from meta.names import AgentName
 from reconciler.attention.registry import KINDS
 from reconciler.attention.row import Row, Severity

@@ -38,6 +38,12 @@ def test_hosts_that_it_may_newly_reach_are_a_row_of_their_own() -> None:
     )
 
 
+@pytest.mark.parametrize(("rules", "rows"), [('["crates.io:443"]', 1), ('["crates.io:443", "@rust"]', 2)])
+def test_a_rule_for_a_host_that_it_may_newly_reach_is_not_said_twice(rules: str, rows: int) -> None:
+    words = [*describe_changes({"network.allow": "[]"}, {"network.allow": rules}), "it may newly reach:\n  + crates.io"]
+    assert len(settings_of([("network.allow", "[]", rules)], words).rows) == rows
+
+
 @pytest.mark.parametrize("prompt", ["a -> b", "x" * 500, "one\ntwo\nthree", '"quoted"', "a: b"])
 def test_no_word_of_a_value_is_lost(prompt: str) -> None:
     before, after = {"prompt": "old"}, {"prompt": prompt}
