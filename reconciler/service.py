@@ -42,6 +42,7 @@ from reconciler.queries.logs import LogsQuery
 from reconciler.queries.metrics import MetricsQuery
 from reconciler.queries.network import NetworkQuery
 from reconciler.queries.plan import PlanQuery
+from reconciler.queries.remains import RemainsQuery
 from reconciler.queries.status import StatusQuery
 from reconciler.queries.usage import UsageQuery
 from reconciler.upkeep.backups.live import LiveBackup
@@ -67,6 +68,7 @@ class Service:
     metrics: MetricsQuery
     usage: UsageQuery
     network: NetworkQuery
+    remains: RemainsQuery
     # commands
     proposals: Proposals
     discovery: Discovery

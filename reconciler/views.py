@@ -88,6 +88,23 @@ class AgentOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Remains:
+    """What a destroyed agent left, which a spawn of the same name goes on with, and a purge removes.
+
+    `at` is when it was destroyed, null if that event was pruned. `home_bytes` is the space of its home and state, null
+    while it is not measured, or if it cannot be. `purging`: a purge of it was asked for and is not done yet.
+    """
+
+    agent: AgentName
+    at: float | None
+    deployed: ProposalId
+    home_bytes: int | None
+    messages: int
+    generations: int
+    purging: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TurnResult:
     """A request about an agent's turns that was carried out. `text` is for people; a harness may have written it."""
 

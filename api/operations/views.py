@@ -35,7 +35,7 @@ from meta.wire.limits import LOG_LINES_MOST
 from reconciler.events.feed import EVENT_KINDS, Resync
 from reconciler.messaging.questions import Question
 from reconciler.store.events.log import Filter
-from reconciler.views import Card, Digest, Event, LogRow, PlanRow, Status
+from reconciler.views import Card, Digest, Event, LogRow, PlanRow, Remains, Status
 
 if TYPE_CHECKING:
     from reconciler.service import Service
@@ -177,6 +177,12 @@ async def agents(call: Call, _asked: Nothing) -> list[Name]:
     return [Name(row.agent, row.phase, row.reason, row.remedy) for row in rows if row.phase != "absent"]
 
 
+@operation("destroyed", OPERATORS, READS, routes=(Route("GET", "/api/destroyed"),))
+async def destroyed(call: Call, _asked: Nothing) -> list[Remains]:
+    """List what destroyed agents left. It is kept until it is purged."""
+    return await call.service.remains()
+
+
 @operation("plan", OPERATORS, READS, routes=(Route("GET", "/api/plan"),))
 async def plan(call: Call, asked: MaybeAgent) -> list[PlanRow]:
     """Return the next step of every agent, and why. `step` is `none` if there is nothing to do."""
@@ -269,4 +275,4 @@ def _wanted(asked: EventsInput) -> Filter:
     return Filter(asked.agent, kinds, asked.since or 0.0)
 
 
-VIEWS = (overview, state, agents, plan, log, get_logs, wait, events, digest)
+VIEWS = (overview, state, agents, destroyed, plan, log, get_logs, wait, events, digest)

@@ -47,6 +47,7 @@ from reconciler.queries.logs import LogsQuery
 from reconciler.queries.metrics import MetricsQuery
 from reconciler.queries.network import NetworkQuery
 from reconciler.queries.plan import PlanQuery
+from reconciler.queries.remains import RemainsQuery
 from reconciler.queries.status import StatusQuery
 from reconciler.queries.usage import UsageQuery
 from reconciler.service import Service
@@ -91,6 +92,7 @@ class _Queries(TypedDict):
     metrics: MetricsQuery
     usage: UsageQuery
     network: NetworkQuery
+    remains: RemainsQuery
 
 
 class _Commands(TypedDict):
@@ -230,15 +232,15 @@ def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: 
         logs=LogsQuery(world, deploys),
         metrics=MetricsQuery(world, loop, status, core.discovery, spending.way_out),
         usage=UsageQuery(spending.records, spending.budgets, store.settings, world.clock),
-        network=NetworkQuery(
-            world,
-            store.settings,
-            core.way_out,
-            store.requests,
-            roster.names,
-            core.way_out.conditions,
-            core.way_out.notes,
-        ),
+        network=_network_query(core, store, roster),
+        remains=RemainsQuery(world),
+    )
+
+
+def _network_query(core: _Core, store: Store, roster: Roster) -> NetworkQuery:
+    way_out = core.way_out
+    return NetworkQuery(
+        core.world, store.settings, way_out, store.requests, roster.names, way_out.conditions, way_out.notes
     )
 
 

@@ -316,6 +316,10 @@ class Broker:
         """Return how many messages wait in each inbox that is not empty."""
         return await self._db.read(lists.count_all_waiting)
 
+    async def kept(self, agents: Collection[str]) -> dict[str, int]:
+        """Return how many messages are kept of each of these inboxes, read ones too. An empty inbox is left out."""
+        return await self._db.read(partial(lists.count_kept, recipients=agents))
+
     async def recent(self, agent: str, limit: int, *, only_unread: bool = False) -> list[InboxMessage]:
         """Return the newest messages to `agent`, newest first, done ones included. Change nothing.
 

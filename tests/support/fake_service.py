@@ -58,6 +58,7 @@ from reconciler.views import (
     ModelStatus,
     PlanRow,
     RefusedTip,
+    Remains,
     SettingsText,
     Status,
     TurnResult,
@@ -114,6 +115,7 @@ class FakeService:
         self.names: list[AgentName] = [ALICE, MANAGER]
         self.rows: dict[AgentName, PlanRow] = {}
         self.built: dict[int, tuple[str, ...]] = {}
+        self.remains: list[Remains] = []
         self.tips: list[RefusedTip] = []
         self.waits: dict[AgentName, str] = {}
         self.login_address = "https://claude.ai/oauth/authorize?z-1"
@@ -183,6 +185,7 @@ class FakeService:
             metrics=part(call="metrics"),
             usage=self.usage,
             network=cast("Any", self.network),
+            remains=part(call="destroyed"),
             grants=cast("Any", self.network),
             proposals=part(
                 propose="propose", approve="approve", deny="deny", cancel="cancel", retry="retry", find="found"
@@ -494,6 +497,9 @@ class FakeService:
         commits = ("1111111 more",)
         diff = Diff(id, card.agent, "0" * 40, Sha(SHA), "more", commits, settings, ("agent.toml",), patch)
         return replace(diff, words=("model: 1 -> 2",))
+
+    async def destroyed(self) -> list[Remains]:
+        return self.remains
 
     async def build_log(self, id: ProposalId, agent: AgentName | None = None) -> BuildLog:
         card = await self.card(id, agent)

@@ -14,6 +14,7 @@ from api.cli.command import LOOK, JsonOption, MaybeAgentArgument, command
 from api.cli.render import console
 from api.cli.render.status import show, show_conditions
 from api.words import times
+from meta.text import size
 from reconciler.plan.phases import GIVEN_UP, WANTED
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     examples = ("hive status", "hive status --watch", "hive status --json | jq '.agents[].phase'")
     command(app, "status", LOOK, examples=examples)(status)
-    command(app, "list", LOOK, examples=("hive list",))(list_agents)
+    command(app, "list", LOOK, examples=("hive list", "hive list --destroyed"))(list_agents)
     command(app, "plan", LOOK, examples=("hive plan", "hive plan alice"))(plan)
 
 
@@ -122,11 +123,18 @@ def _append(status: Row) -> None:
     console.flush()
 
 
-def list_agents(client: Client, json: JsonOption = False) -> None:
+def list_agents(
+    client: Client,
+    destroyed: Annotated[bool, typer.Option("--destroyed", help="what destroyed agents left")] = False,
+    json: JsonOption = False,
+) -> None:
     """List the names of all agents, one per line.
 
     Beside them, on standard error, why some wait for you. `hive status --json` has the reason and the remedy of each.
     """
+    if destroyed:
+        _list_destroyed(client, json)
+        return
     rows = client.rows("/api/agents")
     names = [row["agent"] for row in rows]
     if json:
@@ -137,6 +145,28 @@ def list_agents(client: Client, json: JsonOption = False) -> None:
     for row in rows:
         if row.get("remedy") and row["phase"] not in WANTED:
             console.progress(f"{row['agent']} is {row['phase']}: {row['reason']}; {row['remedy']}")
+
+
+def _list_destroyed(client: Client, json: bool) -> None:
+    rows = client.rows("/api/destroyed")
+    if json:
+        console.write_json(rows)
+        return
+    console.table(
+        ("AGENT", "DESTROYED", "HOME", "MESSAGES", "GENERATIONS", "DEPLOYED"),
+        (
+            (
+                row["agent"],
+                "is being purged" if row["purging"] else times.short_time(row["at"]) if row["at"] else "long ago",
+                "not measured" if row["home_bytes"] is None else size(row["home_bytes"]),
+                row["messages"],
+                row["generations"],
+                row["deployed"],
+            )
+            for row in rows
+        ),
+        empty="no agent was destroyed and not purged",
+    )
 
 
 def plan(client: Client, agent: MaybeAgentArgument = None, json: JsonOption = False) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Collection
 
 from meta.names import SYSTEM
 from reconciler.store.events import keys, log
@@ -47,6 +49,16 @@ def count_all_waiting(connection: sqlite3.Connection) -> dict[str, int]:
     rows = connection.execute(
         "SELECT CAST(recipient AS BLOB), count(*) FROM messages "
         "WHERE delivered_at IS NULL AND dead_at IS NULL GROUP BY recipient"
+    )
+    return {decode_name(recipient): count for recipient, count in rows}
+
+
+def count_kept(connection: sqlite3.Connection, recipients: Collection[str]) -> dict[str, int]:
+    """Return how many messages are kept of each of these inboxes that is not empty, read ones too."""
+    rows = connection.execute(
+        "SELECT CAST(recipient AS BLOB), count(*) FROM messages "
+        "WHERE recipient IN (SELECT value FROM json_each(?)) GROUP BY recipient",
+        (json.dumps(sorted(recipients)),),
     )
     return {decode_name(recipient): count for recipient, count in rows}
 

@@ -32,8 +32,9 @@ from meta.errors import (
     TransientError,
 )
 from meta.model import DeployKind
+from meta.names import AgentName, ProposalId
 from reconciler.store.events.kinds import EVENT_KINDS
-from reconciler.views import PlanRow
+from reconciler.views import PlanRow, Remains
 
 if TYPE_CHECKING:
     from tests.api.conftest import Hive
@@ -424,3 +425,14 @@ def test_what_an_agent_wrote_cannot_steer_the_terminal() -> None:
     evil = "a\x1b[2Jb\rc\u202ed\x9be\u2066"
     assert texts.escape(evil) == "a\\u001b[2Jb\\u000dc\\u202ed\\u009be\\u2066"
     assert texts.escape("täglich\n\tgrün") == "täglich\n\tgrün"
+
+
+async def test_list_shows_what_destroyed_agents_left(hive: Hive) -> None:
+    assert (await hive.hive("list", "--destroyed"))[1] == "no agent was destroyed and not purged\n"
+    hive.fake.remains = [
+        Remains(AgentName("lint"), None, ProposalId(0), None, 0, 1, purging=True),
+        Remains(AgentName("spike"), 1.6e9, ProposalId(5), 3 * 2**20, 214, 5),
+    ]
+    _, out, _ = await hive.hive("list", "--destroyed")
+    assert "is being purged" in out and "not measured" in out and "214" in out and "3.0 MiB" in out
+    assert json.loads((await hive.hive("list", "--destroyed", "--json"))[1])[1]["home_bytes"] == 3 * 2**20

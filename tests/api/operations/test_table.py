@@ -56,6 +56,7 @@ EXAMPLES: dict[str, Json] = {
     "attention": {},
     "test_notify": {},
     "list": {},
+    "destroyed": {},
     "plan": {"agent": "alice"},
     "log": {"limit": 1},
     "get_logs": {"agent": "alice", "lines": 3},

@@ -85,7 +85,7 @@ async def destroy_it(call: Call, asked: PurgeInput) -> Done:
         raise BadInput(f"the name that you typed is not {asked.agent}", f"type {asked.agent} to purge it")
     await do(call, destroy, DestroyInput(agent=asked.agent, purge=asked.purge))
     if asked.purge:
-        return Done(f"{asked.agent} is purged.")
+        return Done(f"{asked.agent} is being purged.")
     return Done(f"{asked.agent} is destroyed. What it left is kept until you purge it.")
 
 
@@ -93,6 +93,12 @@ async def spawn_it(call: Call, asked: SpawnInput) -> Done:
     """Create an agent."""
     card = await do(call, spawn, asked)
     return Done(f"{asked.agent} is being made.", f"/deploys/{asked.agent}/{card.id}")
+
+
+async def bring_back(call: Call, asked: Named) -> Done:
+    """Create an agent that was destroyed again, with what it left."""
+    card = await do(call, spawn, SpawnInput(agent=asked.agent))
+    return Done(f"{asked.agent} comes back with what it left.", f"/deploys/{asked.agent}/{card.id}")
 
 
 async def stop_all_of_them(call: Call, asked: StopAllInput) -> Done:
@@ -135,6 +141,7 @@ ACTIONS: tuple[AnyAction, ...] = (
     Action("/agents/{agent}/rollback", RollbackInput, roll_back),
     Action("/agents/{agent}/adopt", AdoptInput, adopt_it),
     Action("/agents/{agent}/destroy", PurgeInput, destroy_it),
+    Action("/agents/{agent}/bring-back", Named, bring_back),
     Action("/new-agent", SpawnInput, spawn_it),
     Action("/agents-all/stop", StopAllInput, stop_all_of_them),
     Action("/agents-all/start", Nothing, start_all_of_them),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from api.operations.base import Nothing
 from api.operations.lifecycle import Named
 from api.operations.proposals import PendingInput, pending
-from api.operations.views import overview
+from api.operations.views import destroyed, overview
 from api.ui.moment import Moment
 from api.ui.page import AnyFragment, Fragment, Shown
 from meta.errors import NotFound
@@ -30,6 +30,14 @@ async def before_destroy(moment: Moment, asked: Named) -> Shown:
     return Shown({"agent": await _agent(moment, asked)})
 
 
+async def before_purge(moment: Moment, asked: Named) -> Shown:
+    """Return what a destroyed agent left."""
+    for tomb in await moment.ask(destroyed, Nothing()):
+        if tomb.agent == asked.agent:
+            return Shown({"tomb": tomb})
+    raise NotFound(f"there is no destroyed agent {asked.agent}", "see the list of agents")
+
+
 async def _agent(moment: Moment, asked: Named) -> AgentStatus:
     status = await moment.ask(overview, Nothing())
     for agent in status.agents:
@@ -52,4 +60,5 @@ def _id(card: Card, agent: AgentStatus) -> dict[str, object]:
 FRAGMENTS: tuple[AnyFragment, ...] = (
     Fragment("/agents/{agent}/rollback", Named, before_rollback, "agents/rollback.html"),
     Fragment("/agents/{agent}/destroy", Named, before_destroy, "agents/destroy.html"),
+    Fragment("/agents/{agent}/purge", Named, before_purge, "agents/purge.html"),
 )

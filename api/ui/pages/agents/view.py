@@ -9,7 +9,7 @@ from pydantic import Field
 
 from api.operations.base import Input, Nothing
 from api.operations.usage import UsageInput, usage
-from api.operations.views import overview
+from api.operations.views import destroyed, overview
 from api.ui.moment import Moment
 from api.ui.page import Page, Region, Room, Shown
 from api.ui.pages.agents.acting import ACTIONS
@@ -17,6 +17,9 @@ from api.ui.pages.agents.ask import FRAGMENTS
 from api.ui.pages.agents.new import NEW
 from api.ui.pages.agents.rows import FILTERS, fleet
 from reconciler.plan.rollout import Rollout
+
+TOMBS = 50
+"""Destroyed agents that the page shows; `hive list --destroyed` has all."""
 
 
 class AgentsInput(Input):
@@ -43,6 +46,7 @@ async def view(moment: Moment, asked: AgentsInput) -> Shown:
             "old": old,
             "rollout": _progress(status.rollout),
             "newest": status.revision,
+            "tombs": (await moment.ask(destroyed, Nothing()))[:TOMBS],
         }
     )
 
@@ -83,6 +87,7 @@ PAGE = Page(
         Region("agents-note", "agents/note.html"),
         Region("agents-filter", "agents/filter.html"),
         Region("agents", "agents/list.html"),
+        Region("tombs", "agents/tombs.html"),
     ),
 )
 AGENTS = Room(pages=(PAGE, NEW), actions=ACTIONS, fragments=FRAGMENTS)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from meta.model import DeployKind
-from meta.names import AgentName
+from meta.names import AgentName, ProposalId
 from reconciler.plan.rollout import Rollout
-from reconciler.views import AgentOutcome, AgentStatus, Status
+from reconciler.views import AgentOutcome, AgentStatus, Remains, Status
 from tests.api.ui.conftest import Ui
 from tests.support.fake_service import ALICE
 
@@ -34,7 +34,7 @@ async def test_what_agents_say_of_themselves_is_no_markup(ui: Ui) -> None:
     shows(ui, phase="parked", turn_reason=HOSTILE, model=HOSTILE, runtime=HOSTILE, built_with=HOSTILE)
     page = await ui.get("/agents")
     assert page.status_code == 200
-    assert "<script>alert" not in page.text and "<img" not in page.text and "49" not in page.text.split("<tbody")[1]
+    assert "<script>alert" not in page.text and "<img" not in page.text and "{{7*7}}" in page.text
     assert "<hx-partial" not in page.text and "\u202e" not in page.text
 
 
@@ -134,3 +134,18 @@ async def test_a_thousand_agents_fit_into_a_first_page(ui: Ui) -> None:
     page = await ui.get("/agents")
     assert "Page 1 of 20" in page.text
     assert len(page.content) <= 150_000
+
+
+async def test_a_destroyed_agent_says_what_it_keeps_and_comes_back_or_is_purged(ui: Ui) -> None:
+    spike = AgentName("spike")
+    ui.hive.fake.remains = [Remains(spike, 1.6e9, ProposalId(5), 1_800_000_000, 214, 1)]
+    text = (await ui.get("/agents")).text
+    assert "Home, 214 messages, 1 generation" in text and "1.8 GB" in text and "deployed/5" in text
+    assert "Purge spike?" in (await ui.get("/agents/spike/purge")).text
+    answer = await ui.post("/agents/spike/bring-back")
+    assert answer.headers["hx-redirect"] == "/deploys/spike/1"
+    assert ui.hive.fake.calls[-1] == ("spawn", "spike", "operator uid 1000")
+
+
+async def test_what_was_purged_has_no_dialog_any_more(ui: Ui) -> None:
+    assert (await ui.get("/agents/gone/purge")).status_code == 404

@@ -77,7 +77,7 @@ async def test_a_page_of_a_deploy_that_waits_leads_to_the_decision(ui: Ui) -> No
     card = ui.hive.fake.add(description=HOSTILE)
     text = (await ui.get(f"/deploys/alice/{card.id}")).text
     assert "It waits for a decision." in text and "Decide on it" in text
-    assert "<script>alert" not in text and "49" not in text.split("<main", 1)[1].split("<h2", 1)[0]
+    assert "<script>alert" not in text and "{{7*7}}" in text
 
 
 async def test_what_a_deploy_changes_is_settings_in_words_and_its_diff(ui: Ui) -> None:
