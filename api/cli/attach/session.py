@@ -15,13 +15,13 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from api.cli.attach import orders
 from api.cli.attach.editor import Editor, Entered, Left
 from api.cli.attach.feed import Back, Ended, Feed, HiveCame, LiveCame, Lost, Missing, Received
 from api.cli.attach.screen import Plain, Screen, keys
 from api.cli.attach.view import Line, Style, View
 from api.cli.client.http import Client
 from api.cli.render import turns
+from api.operations import orders
 from api.words.events import sentence
 from meta.errors import HiveError
 

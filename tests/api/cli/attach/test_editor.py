@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.cli.attach.editor import Editor, Entered, Left, last_columns, width_of
-from api.cli.attach.orders import Detach, Do, Explain, Order, Send, SetModel, ShowModel, order_of
+from api.operations.orders import Detach, Do, Explain, Order, Send, SetModel, ShowModel, order_of
 
 
 def typed(*parts: bytes) -> Editor:

@@ -1,4 +1,4 @@
-"""What a line means that is typed into `hive attach`: a message to the agent, or an order that begins with `/`."""
+"""What a line that is typed to an agent means: a message, or an order that begins with `/`."""
 
 from __future__ import annotations
 
