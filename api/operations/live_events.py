@@ -15,7 +15,6 @@ from reconciler.store.live_queue import LiveRow
 
 POSITION = "[A-Za-z0-9]{1,64}-[0-9]{1,16}"
 NEWEST = 200
-MAX_ROWS = 1000
 
 
 class LiveEventsInput(Input):
@@ -23,7 +22,7 @@ class LiveEventsInput(Input):
 
     agent: AgentField
     after: str | None = Field(None, pattern=f"^{POSITION}$", description="only events after the one with this `id`")
-    limit: int = Field(NEWEST, ge=1, le=MAX_ROWS, description="how many")
+    limit: int = Field(NEWEST, ge=1, le=AGENT_ROWS, description="how many")
 
 
 class LiveInput(Input):
