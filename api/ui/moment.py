@@ -21,9 +21,13 @@ class Moment:
     Pages that are rendered for one change share their answers, so that a hundred open pages read once.
     """
 
-    def __init__(self, call: Call, version: int, at: float, diffs: DiffViews) -> None:
+    def __init__(
+        self, call: Call, version: int, at: float, diffs: DiffViews, kept: dict[tuple[str, str], Any] | None = None
+    ) -> None:
         self._call = call
         self.diffs = diffs
+        self.kept: dict[tuple[str, str], Any] = {} if kept is None else kept
+        """What pages keep from moment to moment, because it is dear to read. Each page bounds its own."""
         self.version = version
         self.at = at
         self._answers: dict[tuple[str, str], asyncio.Future[Any]] = {}

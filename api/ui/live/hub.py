@@ -41,12 +41,14 @@ class Hub:
         self._views: dict[tuple[str, str], LiveView] = {}
         self._moment: Moment | None = None
         self._diffs = DiffViews()
+        self.kept: dict[tuple[str, str], Any] = {}
+        """What pages keep from moment to moment."""
 
     def moment(self) -> Moment:
         """Return the present moment: the last one, if nothing changed since and it is fresh."""
         now, moment = time.time(), self._moment
         if moment is None or moment.version != self._changes.version or not 0 <= now - moment.at < FRESH:
-            moment = self._moment = Moment(self._call, self._changes.version, now, self._diffs)
+            moment = self._moment = Moment(self._call, self._changes.version, now, self._diffs, self.kept)
         return moment
 
     @contextmanager
@@ -82,6 +84,11 @@ class LiveView:
         self._one = asyncio.Lock()
         self._not_before = 0.0
         self._gone = False
+
+    @property
+    def kept(self) -> dict[tuple[str, str], Any]:
+        """What pages keep from moment to moment."""
+        return self._hub.kept
 
     async def after(self, shot: Shot | None) -> Shot | None:
         """Return a shot that is newer than `shot`, once there is one. None: what the view shows does not exist.

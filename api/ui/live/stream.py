@@ -71,7 +71,12 @@ async def _events(
 
 def message(regions: Iterable[Rendered], token: str, csrf: str) -> str:
     """Return the event that puts `regions` in their places."""
-    lines = for_viewer(parts(regions), csrf).split("\n")
+    return event(parts(regions), token, csrf)
+
+
+def event(html: str, token: str, csrf: str) -> str:
+    """Return the event of parts of a page, after which the browser has what `token` names."""
+    lines = for_viewer(html, csrf).split("\n")
     return f"id: {token}\n" + "".join(f"data: {line}\n" for line in lines) + "\n"
 
 

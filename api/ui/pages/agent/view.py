@@ -1,17 +1,52 @@
-"""One agent: its turn as it happens, and all about it."""
+"""One agent: its turn as it happens, what it costs, and a message to it."""
 
 from __future__ import annotations
 
 from api.operations.lifecycle import Named
+from api.operations.live_events import live_events
+from api.operations.loose_ends import loose_ends
+from api.operations.usage import UsageInput, usage
 from api.ui.moment import Moment
 from api.ui.page import Page, Region, Room, Shown
 from api.ui.pages.agent.actions import TURN_ACTIONS
-from api.ui.pages.agent.head import HEAD, read_head
+from api.ui.pages.agent.figures import TURNS_READ, charts, ends_of
+from api.ui.pages.agent.follower import follower_of
+from api.ui.pages.agent.fragments import FRAGMENTS
+from api.ui.pages.agent.head import HEAD, Head, read_head
+from api.ui.pages.agent.say import SAY
+from api.ui.pages.agent.stream import TRANSCRIPT, live_stream
+from meta.wire.agent import GetLooseEnds
 
 
 async def view(moment: Moment, asked: Named) -> Shown:
     """Return what the page shows."""
-    return Shown({"head": await read_head(moment, asked.agent, "live")}, asked.agent)
+    head = await read_head(moment, asked.agent, "live")
+    report = await moment.ask(usage, UsageInput(agent=asked.agent, turns=TURNS_READ))
+    ends = await moment.ask(loose_ends, GetLooseEnds())
+    follower = follower_of(moment.kept, asked.agent)
+    scene = await follower.scene(lambda each: moment.ask(live_events, each))
+    limit = report.agents[0].budget.dollars if report.agents else None
+    values = {
+        "head": head,
+        "agent": asked.agent,
+        "scene": scene,
+        "cache": follower.cache,
+        "charts": charts(report.turns, moment.at, limit),
+        "ends": ends_of(asked.agent, ends),
+        "when": delivery(head),
+    }
+    return Shown(values, f"{asked.agent}, turn {scene.number}" if scene.number and head.in_turn else asked.agent)
+
+
+def delivery(head: Head) -> str:
+    """Return when a message that is sent now reaches the agent."""
+    if head.row.desired != "running":
+        return "Delivered once it is started."
+    if head.row.paused:
+        return "Delivered once it is resumed."
+    if head.in_turn:
+        return "Delivered at the next tool call."
+    return "It begins a turn." if head.badge.kind == "ok" else "Delivered once it takes turns again."
 
 
 PAGE = Page(
@@ -22,6 +57,14 @@ PAGE = Page(
     Named,
     view,
     "agent/page.html",
-    (Region("nav", "parts/navigation.html"), HEAD),
+    (
+        Region("nav", "parts/navigation.html"),
+        HEAD,
+        Region("trouble", "agent/trouble.html"),
+        TRANSCRIPT,
+        Region("hint", "agent/hint.html"),
+        Region("figures", "agent/figures.html"),
+    ),
+    stream=live_stream,
 )
-AGENT = Room(pages=(PAGE,), actions=TURN_ACTIONS)
+AGENT = Room(pages=(PAGE,), actions=(*TURN_ACTIONS, SAY), fragments=FRAGMENTS)
