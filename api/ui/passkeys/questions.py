@@ -42,7 +42,7 @@ def question_handlers(site: Site) -> tuple[HTTPRouteHandler, ...]:
         except HiveError as error:
             return failed(error)
 
-    @post(["/proposals/{id:str}/challenge", "/needs-you/proposals/{id:str}/challenge"], status_code=200)
+    @post("/proposals/{id:str}/challenge", status_code=200)
     async def approval(request: HttpRequest) -> Response[bytes]:
         """Ask for the touch that approves what the form shows."""
         return await answer(request, ChallengeInput, lambda call, asked: do(call, challenge, asked))

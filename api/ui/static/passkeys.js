@@ -1,11 +1,22 @@
-// Passkeys: a form with data-touch, data-create or data-passkey (an approval) is sent once the browser has the touch, or
-// the new passkey, that it needs. The server makes the question from the form's own fields, and checks the answer.
+// Passkeys: a form with data-touch or data-create is sent once the browser has the touch, or the new passkey, that it
+// needs. The server makes the question from the form's own fields, and checks the answer.
 (() => {
   const able = "PublicKeyCredential" in window && "parseRequestOptionsFromJSON" in PublicKeyCredential;
   const ready = new WeakSet();
 
+  // In a dialog the page's own notice cannot be seen.
+  function placeOf(form) {
+    let place = form.querySelector("[data-says]") || form.parentElement.querySelector(":scope > [data-says]");
+    if (!place && form.closest("dialog")) {
+      place = document.createElement("div");
+      place.dataset.says = "";
+      form.lastElementChild.before(place);
+    }
+    return place || document.getElementById("notice");
+  }
+
   function say(form, text, hint = "") {
-    const place = form.querySelector("[data-says]") || document.getElementById("notice");
+    const place = placeOf(form);
     if (!place) return;
     place.hidden = false;
     place.className = "fault";
@@ -46,21 +57,8 @@
       fields.credential.value = await create(asked.options);
       return;
     }
-    const asked = await question(form, form.dataset.touch ?? form.getAttribute("action").replace(/\/approve$/, "/challenge"));
-    answered(form, asked.options ? await touch(asked.options) : "");
-  }
-
-  // Another try needs another touch, so an old one is taken out.
-  function answered(form, text) {
-    const name = form.dataset.field || (form.dataset.touch === undefined ? "assertion" : "touch");
-    let field = form.elements[name];
-    if (!field && text) {
-      field = document.createElement("input");
-      field.type = "hidden";
-      field.name = name;
-      form.append(field);
-    }
-    if (field) field.value = text;
+    const asked = await question(form, form.dataset.touch);
+    fields[form.dataset.field || "touch"].value = asked.options ? await touch(asked.options) : "";
   }
 
   function words(error) {
@@ -71,6 +69,7 @@
 
   async function run(form, button) {
     form.setAttribute("aria-busy", "true");
+    for (const old of form.querySelectorAll("[data-says]")) old.hidden = true;
     try {
       await prepare(form);
       ready.add(form);
@@ -85,7 +84,7 @@
   // Before htmx: its own listeners stand at the form.
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (!["touch", "create", "passkey"].some((kind) => kind in form.dataset)) return;
+    if (!("touch" in form.dataset || "create" in form.dataset)) return;
     if (ready.delete(form)) return;
     event.preventDefault();
     event.stopImmediatePropagation();

@@ -116,3 +116,20 @@ def test_the_settings_fit_a_phone(strict: Site, open_page: Callable[[], Page]) -
     page.goto("/settings")
     assert overflow(page) == []
     assert axe(page) == []
+
+
+def test_an_approval_whose_touch_does_not_come_approves_nothing_and_says_so(
+    strict: Site, open_page: Callable[[], Page]
+) -> None:
+    page = open_page()
+    page.goto(strict.link())
+    authenticator = with_authenticator(page)
+    add(page, "for a moment")
+    expect(page.get_by_role("rowheader", name="for a moment")).to_be_visible()
+    authenticator.send("WebAuthn.disable")
+    with_authenticator(page, isUserVerified=False)
+    id = strict.lab.propose("label = 'untouched'\n")
+    page.goto("/")
+    page.get_by_role("button", name="Approve").first.click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was changed")
+    assert strict.lab.card(id)["state"] == "proposal"

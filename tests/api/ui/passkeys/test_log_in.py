@@ -78,7 +78,7 @@ async def test_a_touch_from_another_page_s_question_is_shown_as_no_login_with_a_
 @pytest.mark.parametrize(
     "path",
     [
-        "/needs-you/proposals/1/challenge",
+        "/proposals/1/challenge",
         "/settings/passkeys/new",
         "/settings/passkeys/x/challenge",
         "/settings/passkeys",

@@ -76,7 +76,7 @@ async def test_where_passkeys_approve_a_removal_asks_for_a_touch_and_only_then_h
 async def test_the_question_for_an_approval_is_about_what_the_form_has_and_of_this_session(ui: Ui) -> None:
     card = ui.hive.fake.add()
     form = {"csrf": CSRF, "seen": card.fetched_sha or "", "shown": "f" * 20, "assertion": "", "agent": card.agent}
-    question = f"/needs-you/proposals/{card.id}/challenge"
+    question = f"/proposals/{card.id}/challenge"
     assert (await ui.post(question, form)).json() == {"options": ""}, "no touch is needed"
     ui.hive.service.passkeys.required = True
     none = (await ui.post(question, form)).json()
