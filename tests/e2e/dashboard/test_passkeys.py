@@ -133,3 +133,17 @@ def test_an_approval_whose_touch_does_not_come_approves_nothing_and_says_so(
     page.get_by_role("button", name="Approve").first.click()
     expect(page.get_by_role("alert")).to_contain_text("Nothing was changed")
     assert strict.lab.card(id)["state"] == "proposal"
+
+
+def test_a_passkey_is_removed_after_a_question(strict: Site, open_page: Callable[[], Page]) -> None:
+    page = open_page()
+    page.goto(strict.link())
+    with_authenticator(page)
+    add(page, "an old phone")
+    page.get_by_role("button", name="Remove… an old phone").click()
+    dialog = page.get_by_role("dialog", name="Remove the passkey an old phone?")
+    expect(dialog.get_by_role("button", name="Keep it")).to_be_focused()
+    assert axe(page) == []
+    dialog.get_by_role("button", name="Remove", exact=True).click()
+    expect(page.locator("#notice")).to_contain_text("an old phone is removed")
+    expect(page.get_by_role("rowheader", name="an old phone")).to_have_count(0)
