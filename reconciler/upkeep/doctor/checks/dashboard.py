@@ -29,6 +29,7 @@ async def dashboard(subject: Subject) -> list[Finding]:
     origin = binding.origin if binding is not None else daemon.dashboard if daemon is not None else ""
     findings = list(_notes(subject))
     if not origin:
+        findings += _untouchable(subject)
         return findings or ok("there is none: HIVE_DASHBOARD_PORT is 0")
     if binding is not None:
         findings += [*_certificate(binding, subject.host.now()), *_proxies(subject, binding)]
@@ -45,6 +46,12 @@ def _notes(subject: Subject) -> Iterator[Finding]:
     for note in subject.daemon.notes if subject.daemon is not None else ():
         if note.startswith(ABOUT):
             yield Finding(Verdict.FAIL, note, _SEE)
+
+
+def _untouchable(subject: Subject) -> Iterator[Finding]:
+    if subject.config.dashboard_approve_by_passkey:
+        text = "approvals need the touch of a passkey, and there is no dashboard to touch one on: only root approves"
+        yield Finding(Verdict.WARN, text, "set HIVE_DASHBOARD_PORT, or unset HIVE_DASHBOARD_APPROVE_BY_PASSKEY")
 
 
 def _certificate(binding: Binding, now: float) -> Iterator[Finding]:

@@ -27,6 +27,12 @@ async def test_no_dashboard_is_fine(bare: Subject) -> None:
     await only(bare, CHECK, Verdict.OK, "there is none")
 
 
+async def test_approvals_by_a_touch_without_a_dashboard_to_touch_on_are_warned_of(bare: Subject) -> None:
+    config = settings(0, {"dashboard_approve_by_passkey": True})
+    row = await only(replace(bare, config=config), CHECK, Verdict.WARN, "only root approves")
+    assert "HIVE_DASHBOARD_PORT" in row.remedy
+
+
 async def test_a_setting_that_is_not_safe_fails_with_its_remedy(bare: Subject) -> None:
     row = await only(
         replace(bare, config=settings(others={"dashboard_address": "0.0.0.0"})), CHECK, Verdict.FAIL, "is not loopback"
