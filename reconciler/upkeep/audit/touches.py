@@ -23,8 +23,8 @@ from reconciler.store.passkeys import Passkey
 from reconciler.upkeep.audit.rules import FAULT, WARNING, Finding, Tags
 
 RULE = "touch"
-_LATE = 3_600
-"""Seconds by which the tag may be later than the touch: the build of its preview may have taken that long."""
+_LATE, _EARLY = 3_600, 300
+"""Seconds by which the tag may be later than the touch (its preview was made), or earlier (the clock was set)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def _other_card(agent: AgentName, id: int, approval: ReadTag, assertion: Asserti
         return f"was for the preview {card.shown or 'none'}, not {bound.fingerprint()}"
     if assertion.by != approval.get(tags.BY):
         return f"is of {assertion.by}, the approval of {approval.by}"
-    if how_of(trailers) != How.PASSKEY or not 0 <= approval.at - assertion.at <= _LATE:
+    if how_of(trailers) != How.PASSKEY or not -_EARLY <= approval.at - assertion.at <= _LATE:
         return "does not belong to this tag"
     return ""
 
