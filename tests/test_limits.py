@@ -9,7 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("meta", "reconciler", "harness", "api")
 LINES, PARAMETERS = 45, 8
-WIDER = {"api/cli/commands/messages.py:ask", "api/cli/commands/proposals.py:approve"}
+WIDER = {
+    "api/cli/commands/messages.py:ask",
+    "api/cli/commands/proposals.py:approve",
+    "api/cli/commands/serve.py:serve",
+}
 """A command has a parameter for each of its options."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -23,7 +23,7 @@ from api.ui.render import for_viewer
 from api.ui.site import Site
 from meta.errors import HiveError, NotFound
 
-HTML = "text/html; charset=utf-8"
+HTML = "text/html"  # Litestar adds the charset
 EVENTS = "text/event-stream"
 FOR_EVER = {"cache-control": "public, max-age=31536000, immutable"}
 NOT_KEPT = {"cache-control": "no-store"}

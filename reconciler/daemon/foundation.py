@@ -14,6 +14,7 @@ from reconciler.attention.ages import Ages
 from reconciler.attention.notifier import Notices
 from reconciler.common.tasks import Background
 from reconciler.daemon.choices import Choice
+from reconciler.events.changes import Changes
 from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker
 from reconciler.messaging.questions import Questions
@@ -21,12 +22,14 @@ from reconciler.messaging.reminders import Reminders
 from reconciler.network.operator import OperatorSettings
 from reconciler.network.requests import Requests
 from reconciler.network.way_out import WayOut
+from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.declared import DeclaredRecord
 from reconciler.observe.holds import Holds
 from reconciler.observe.links import Links
 from reconciler.observe.live import Live
 from reconciler.observe.releases import Releases
 from reconciler.observe.repos import Repos
+from reconciler.observe.roster import Roster
 from reconciler.observe.settings import DeployedSettings
 from reconciler.ports import Sockets
 from reconciler.store.cards import Cards
@@ -95,3 +98,12 @@ class Harnesses:
     holds: Holds
     live: Live
     releases: Releases
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """What is known without the database: the names of all agents, the logs of builds, and that something changed."""
+
+    roster: Roster
+    build_logs: BuildLogs
+    changes: Changes

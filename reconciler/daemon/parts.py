@@ -28,7 +28,7 @@ from reconciler.attention.notifier import notices
 from reconciler.common.reserve import Reserve
 from reconciler.common.revision import revision as hive_revision
 from reconciler.daemon.choices import lock_flake, make_backend, make_builder
-from reconciler.daemon.foundation import Harnesses, Spending, Store, Surroundings
+from reconciler.daemon.foundation import Harnesses, Reports, Spending, Store, Surroundings
 from reconciler.daemon.hints import Hints
 from reconciler.daemon.network import make_way_out
 from reconciler.daemon.service import make_service
@@ -116,7 +116,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     closing.push_async_callback(backend.close)
     await backend.open(hints)
     await observer.desired()
-    service = make_service(here, world, apply, store, spending, build_logs, roster, harnesses, changes)
+    service = make_service(here, world, apply, store, spending, harnesses, Reports(roster, build_logs, changes))
     await service.discovery.open()
     database.on_change(service.discovery.glance)
     database.on_change(changes.note)

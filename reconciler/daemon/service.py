@@ -22,15 +22,12 @@ from reconciler.attention.notifier import Notifier
 from reconciler.attention.row import Row
 from reconciler.common.revision import revision as hive_revision
 from reconciler.common.tasks import Background
-from reconciler.daemon.foundation import Harnesses, Spending, Store, Surroundings
-from reconciler.events.changes import Changes
+from reconciler.daemon.foundation import Harnesses, Reports, Spending, Store, Surroundings
 from reconciler.loop.loop import Reconciler
 from reconciler.messaging.loose_ends import LooseEnds
 from reconciler.network.answers import Answers
 from reconciler.network.way_out import WayOut
-from reconciler.observe.build_logs import BuildLogs
 from reconciler.observe.declared import DeclaredMemory
-from reconciler.observe.roster import Roster
 from reconciler.proposals.branches import Branches
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.deploys import Deploys
@@ -120,16 +117,14 @@ def make_service(
     apply: Apply,
     store: Store,
     spending: Spending,
-    logs: BuildLogs,
-    roster: Roster,
     harnesses: Harnesses,
-    changes: Changes,
+    reports: Reports,
 ) -> Service:
     """Make the loop, the commands and the queries."""
     core = _core(here, world, apply, store, spending.way_out)
-    queries = _queries(core, apply, store, spending, logs, roster)
+    queries = _queries(core, apply, store, spending, reports)
     return Service(
-        names=roster.names,
+        names=reports.roster.names,
         revision=core.revision,
         **queries,
         **_commands(here, core, store),
@@ -141,7 +136,7 @@ def make_service(
         budgets=spending.budgets,
         loose_ends=LooseEnds(store.questions, store.reminders, world.cards.pending),
         events=store.events,
-        changes=changes,
+        changes=reports.changes,
         links=world.links,
         live=harnesses.live,
         releases=harnesses.releases,
@@ -196,11 +191,10 @@ def _answers(world: World, store: Store, way_out: WayOut) -> Answers:
     )
 
 
-def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: BuildLogs, roster: Roster) -> _Queries:
-    world, loop, deploys, stale = core.world, core.loop, core.deploys, core.stale
-    facts = AttentionFacts(
-        world,
-        loop,
+def _facts(core: _Core, store: Store, spending: Spending) -> AttentionFacts:
+    return AttentionFacts(
+        core.world,
+        core.loop,
         core.discovery,
         store.questions,
         core.background,
@@ -213,11 +207,15 @@ def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: 
         store.requests,
         store.passkeys,
     )
+
+
+def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, reports: Reports) -> _Queries:
+    world, loop, deploys, stale = core.world, core.loop, core.deploys, core.stale
     status = StatusQuery(
         world,
         loop,
         stale,
-        facts,
+        _facts(core, store, spending),
         lambda: core.rollouts.current,
         core.revision,
         store.ages,
@@ -227,20 +225,21 @@ def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, logs: 
         status=status,
         plan=PlanQuery(world, loop, lambda: core.rollouts.current),
         cards=CardsQuery(world, deploys, stale),
-        diffs=DiffsQuery(world, apply, deploys, logs),
+        diffs=DiffsQuery(world, apply, deploys, reports.build_logs),
         digest=DigestQuery(store.events, world.clock),
         logs=LogsQuery(world, deploys),
         metrics=MetricsQuery(world, loop, status, core.discovery, spending.way_out),
         usage=UsageQuery(spending.records, spending.budgets, store.settings, world.clock),
-        network=_network_query(core, store, roster),
+        network=NetworkQuery(
+            world,
+            store.settings,
+            core.way_out,
+            store.requests,
+            reports.roster.names,
+            core.way_out.conditions,
+            core.way_out.notes,
+        ),
         remains=RemainsQuery(world),
-    )
-
-
-def _network_query(core: _Core, store: Store, roster: Roster) -> NetworkQuery:
-    way_out = core.way_out
-    return NetworkQuery(
-        core.world, store.settings, way_out, store.requests, roster.names, way_out.conditions, way_out.notes
     )
 
 

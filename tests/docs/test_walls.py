@@ -170,6 +170,7 @@ NO_PARSERS = {
     "api/ui/assets.py": "packs files of its own package; it unpacks nothing",
     "meta/agent_toml/changes.py": "reads back lists that meta/agent_toml/settings.py wrote",
     "meta/agent_toml/no_effect.py": "reads back lists that meta/agent_toml/settings.py wrote",
+    "api/ui/pages/needs_you/settings.py": "reads back lists that meta/agent_toml/settings.py wrote",
     "harness/prompts/permissions.py": "reads a file of its own package",
     "reconciler/upkeep/backups/packing.py": "writes archives; what it reads is on the page below Files",
 }

@@ -46,6 +46,21 @@ ReasonOption = Annotated[
     str, typer.Option("--reason", "-m", metavar="TEXT", help="the reason; kept in the tag denied/ID or failed/ID")
 ]
 
+SeenOption = Annotated[
+    str | None, typer.Option("--sha", metavar="COMMIT", help="the commit that you saw; any other is refused")
+]
+ShownOption = Annotated[
+    str | None,
+    typer.Option("--shown", metavar="FINGERPRINT", help="the preview that you saw, from the last line of `hive diff`"),
+]
+UnseenOption = Annotated[
+    bool, typer.Option("--unseen", help="approve also what `hive diff` does not show; else hive asks, or refuses")
+]
+WithoutPasskeyOption = Annotated[
+    bool,
+    typer.Option("--without-passkey", help="root only, and recorded: approve where a touch of a passkey is needed"),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
@@ -183,22 +198,10 @@ def propose(
 def approve(
     client: Client,
     ids: PendingIds,
-    sha: Annotated[
-        str | None, typer.Option("--sha", metavar="COMMIT", help="the commit that you saw; any other is refused")
-    ] = None,
-    shown: Annotated[
-        str | None,
-        typer.Option(
-            "--shown", metavar="FINGERPRINT", help="the preview that you saw, from the last line of `hive diff`"
-        ),
-    ] = None,
-    unseen: Annotated[
-        bool, typer.Option("--unseen", help="approve also what `hive diff` does not show; else hive asks, or refuses")
-    ] = False,
-    without_passkey: Annotated[
-        bool,
-        typer.Option("--without-passkey", help="root only, and recorded: approve where a touch of a passkey is needed"),
-    ] = False,
+    sha: SeenOption = None,
+    shown: ShownOption = None,
+    unseen: UnseenOption = False,
+    without_passkey: WithoutPasskeyOption = False,
     agent: OwnerOption = None,
     wait: WaitOption = False,
     timeout: TimeoutOption = WAIT_SECONDS,

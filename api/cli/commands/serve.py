@@ -37,6 +37,20 @@ class BuilderName(StrEnum):
     NIX = "nix"
 
 
+BackendOption = Annotated[BackendName, typer.Option("--backend", envvar="HIVE_BACKEND", help="how containers run")]
+BuilderOption = Annotated[BuilderName, typer.Option("--builder", envvar="HIVE_BUILDER", help="how commits are built")]
+UnsafeOption = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe-no-isolation",
+        help="run agents without bubblewrap, if it does not work here (HIVE_ISOLATION=unsafe-none): "
+        "they can read all that the daemon's user can read",
+    ),
+]
+ProxyOption = Annotated[bool, typer.Option("--behind-proxy", help="a reverse proxy does TLS for the dashboard")]
+OnceOption = Annotated[bool, typer.Option("--once", help="reconcile until there is nothing left to do, then exit")]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     examples = ("hive serve", "hive serve --state /var/lib/hyperhive --runtime /run/hyperhive", "hive serve --once")
@@ -47,26 +61,11 @@ def serve(
     ctx: typer.Context,
     state: StateOption = None,
     runtime: RuntimeOption = None,
-    backend: Annotated[
-        BackendName, typer.Option("--backend", envvar="HIVE_BACKEND", help="how containers run")
-    ] = BackendName.LOCAL,
-    builder: Annotated[
-        BuilderName, typer.Option("--builder", envvar="HIVE_BUILDER", help="how commits are built")
-    ] = BuilderName.PLAIN,
-    unsafe: Annotated[
-        bool,
-        typer.Option(
-            "--unsafe-no-isolation",
-            help="run agents without bubblewrap, if it does not work here (HIVE_ISOLATION=unsafe-none): "
-            "they can read all that the daemon's user can read",
-        ),
-    ] = False,
-    behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="a reverse proxy does TLS for the dashboard")
-    ] = False,
-    once: Annotated[
-        bool, typer.Option("--once", help="reconcile until there is nothing left to do, then exit")
-    ] = False,
+    backend: BackendOption = BackendName.LOCAL,
+    builder: BuilderOption = BuilderName.PLAIN,
+    unsafe: UnsafeOption = False,
+    behind_proxy: ProxyOption = False,
+    once: OnceOption = False,
     timeout: TimeoutOption = WAIT_SECONDS,
 ) -> None:
     """Run the daemon in the foreground. Agents keep running when it ends; the next daemon finds them again.

@@ -93,8 +93,8 @@ class LiveView:
     async def after(self, shot: Shot | None) -> Shot | None:
         """Return a shot that is newer than `shot`, once there is one. None: what the view shows does not exist.
 
-        A call may be cancelled at any time: the next one goes on. Somebody who comes while others wait for a change gets
-        at once what they have.
+        A call may be cancelled at any time: the next one goes on. Who comes while others wait for a change gets at once
+        what they have.
         """
         if self._shot is not shot and self._shot is not None and self._hub.is_current(self._shot.version):
             return self._shot

@@ -9,6 +9,7 @@ from tests.api.ui.conftest import CSRF, Ui
 async def test_a_page_has_the_login_s_own_token_in_its_forms(ui: Ui) -> None:
     page = await ui.get("/agents")
     assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert f'name="csrf" value="{CSRF}"' in page.text
 
 
