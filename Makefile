@@ -72,7 +72,8 @@ test-full: test-prerequisites lint assets claude codex gemini opencode ## the sa
 FLOORS := tests/meta/wire tests/meta/git/test_repo.py tests/meta/git/test_packs.py tests/reconciler/store tests/reconciler/telemetry \
   tests/reconciler/proposals/test_watch.py tests/reconciler/backends/nixos/test_bus.py tests/api/daemon/test_logs.py \
   tests/api/http/test_app.py tests/api/http/test_metrics.py tests/api/http/test_openapi.py tests/api/mcp/test_http.py \
-  tests/api/mcp/test_schema.py tests/api/cli/test_commands.py tests/api/cli/test_empty_paths.py
+  tests/api/mcp/test_schema.py tests/api/ui/test_answers.py tests/api/ui/diff tests/reconciler/access \
+  tests/api/cli/test_commands.py tests/api/cli/test_empty_paths.py
 test-floors: test-prerequisites setup ## the tests of each dependency with the oldest versions that hive allows
 	@sh tests/support/floors.sh $(BIN)/python $(FLOORS)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.bench import (
     broker,
     command,
+    dashboard,
     dashboard_diff,
     deploy,
     discovery,
@@ -51,6 +52,7 @@ MEASURES = (
     upgrade.measure,
     migration.measure,
     scale.measure,
+    dashboard.measure,
     old.measure,
 )
 

@@ -22,11 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.daemon.agent_sockets import AgentSockets
+from meta.config import Config
+from meta.git.message import encode
 from meta.layout import Layout
+from meta.model import AgentEntry, ContainerSettings, Role
 from meta.names import AgentName
 from reconciler.daemon.choices import choose
 from reconciler.daemon.daemon import Daemon
-from tests.bench import scale
 from tests.bench.dashboard_browser import trace
 from tests.bench.figure import Figure, figure, percentile
 from tests.bench.idle import usage
@@ -34,9 +36,11 @@ from tests.support.lab import Lab, discard
 from tests.support.site import Site, dashboard_settings
 
 SETTINGS = {"HIVE_RESYNC": "3600", "HIVE_HEALTH_STABLE": "0", "HIVE_FIXED_UIDS": "false", "HIVE_HEALTH_DEADLINE": "600"}
+CONFIG = Config.model_validate({"resync": 3600.0, "health_stable": 0.0, "fixed_uids": False})
+RANGE = 65_536
 SENDERS = 8
 DECIDED = 10
-"""Agents of which the approvals are. They are spawned; the others are copies, which no deploy can change."""
+"""Agents of which the approvals are, before the others are made: those are copies, which no deploy can change."""
 FETCHES = 20
 WATCHERS = 100
 PUSHES = 20
@@ -81,16 +85,19 @@ def large_hive(counts: Counts) -> Iterator[Site]:
     directory.mkdir(mode=0o755)
     lab = Lab(directory, {**SETTINGS, **dashboard_settings()}, backend="fake")
     try:
+        lab.start()
+        spawned = [f"b{number}" for number in range(DECIDED)]
+        lab.spawn(*spawned)
+        with ThreadPoolExecutor(SENDERS) as pool:
+            list(pool.map(lambda name: _approve(lab, name, counts.approvals // DECIDED), spawned))
+        lab.stop()
         asyncio.run(_populate(lab.layout, counts.agents))
         lab.start()
         lab.settle()
-        spawned = [f"b{number}" for number in range(DECIDED)]
-        lab.spawn(*spawned)
         site = Site(lab)
         site.ready()
         with ThreadPoolExecutor(SENDERS) as pool:
             list(pool.map(lambda part: _send(lab, part, counts), range(SENDERS)))
-            list(pool.map(lambda name: _approve(lab, name, counts.approvals // DECIDED), spawned))
         lab.settle()
         yield site
     finally:
@@ -99,19 +106,28 @@ def large_hive(counts: Counts) -> Iterator[Site]:
 
 
 async def _populate(layout: Layout, size: int) -> None:
-    """Write a hive with `size` agents, as the bench of sizes makes it."""
+    """Add agents to the hive, in one commit of meta: spawning a thousand would be most of the bench."""
     logging.getLogger("reconciler").setLevel(logging.ERROR)
     serving = asyncio.get_running_loop().create_future()
-    sockets = AgentSockets(layout, scale.CONFIG, serving)
-    daemon = await Daemon.open(layout, scale.CONFIG, sockets, choose("fake", "plain"))
+    sockets = AgentSockets(layout, CONFIG, serving)
+    daemon = await Daemon.open(layout, CONFIG, sockets, choose("fake", "plain"))
     serving.set_result(daemon.service)
+    first = AgentName("a0")
     try:
-        await scale.populate(daemon, layout, size)
-        first = AgentName("a0")
-        for number in range(1, size):  # the bench of sizes leaves them half a copy
-            for folder in (layout.proposed, layout.push_repo):
-                shutil.rmtree(folder(AgentName(f"a{number}")), ignore_errors=True)
-                shutil.copytree(folder(first), folder(AgentName(f"a{number}")), symlinks=True, copy_function=os.link)
+        await daemon.service.spawns.begin(first, "bench")
+        assert await daemon.service.loop.settled(first, 60)
+        entries = dict(daemon.world.observer.known().agents)
+        for number in range(1, size):
+            name = AgentName(f"a{number}")
+            for folder in (layout.applied, layout.proposed, layout.push_repo):
+                shutil.copytree(folder(first), folder(name), symlinks=True)
+            settings = ContainerSettings(Role.AGENT, CONFIG.uid_start + RANGE * (number + 1_000))
+            entries[name] = AgentEntry(entries[first].pin, settings)
+        await daemon.world.meta.main.commit(
+            lambda view: (entries, dict(view.desired.tombstones)), encode("populate"), 1
+        )
+        await daemon.service.loop.sweep()
+        assert await daemon.service.loop.settled(None, 600)
     finally:
         await daemon.close()
         await sockets.close_all()
