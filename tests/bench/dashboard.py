@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gzip
 import http.client
+import itertools
 import logging
 import os
 import shutil
@@ -51,6 +52,8 @@ LOAD = 50.0
 IDLE = 20.0
 DEADLINE = 60.0
 """Seconds that the pages may take to open."""
+
+_TURNS = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +187,8 @@ def fetch(site: Site, path: str, count: int) -> tuple[list[bytes], list[float]]:
 
 
 def change(site: Site, text: str) -> None:
-    """Do what changes what the pages show: an agent writes to the operator."""
-    answer = site.lab.ask("a0", cmd="send", to="operator", body=text)
+    """Do what changes what the pages show: an agent writes to the operator. Each agent may do that 300 times."""
+    answer = site.lab.ask(f"a{next(_TURNS) % 100}", cmd="send", to="operator", body=text)
     assert answer == {"kind": "ok"}, answer
 
 
