@@ -19,12 +19,15 @@ from api.ui.pages.needs_you.under_way import AGAIN, read_under_way
 from reconciler.attention.row import Attention, Severity
 
 KEY_MOST = 600
+ROWS_MOST = 100
+"""Rows of the list at once. The others are one link away: a phone at night gets a small page."""
 
 
 class ListInput(Input):
-    """How the list is shown: which row stands open besides the first ones, and diffs side by side."""
+    """How the list is shown: which row stands open besides the first ones, diffs side by side, and the whole list."""
 
     row: str = Field("", max_length=KEY_MOST)
+    all: bool = False
     split: bool = False
 
 
@@ -38,9 +41,10 @@ class RowInput(Input):
 async def view(moment: Moment, asked: ListInput) -> Shown:
     """Return the list, with the bodies of the rows that stand open."""
     listed = await moment.ask(attention, Nothing())
-    shown = items(listed.rows, asked=asked.row, split=asked.split)
+    rows = [row for place, row in enumerate(listed.rows) if asked.all or place < ROWS_MOST or row.key == asked.row]
+    shown = items(rows, asked=asked.row, split=asked.split)
     bodies: dict[str, Body] = {}
-    for row, item in zip(listed.rows, shown, strict=True):
+    for row, item in zip(rows, shown, strict=True):
         if item.open:
             bodies[item.key] = await read_body(moment, row, split=asked.split)
     flying = await read_under_way(moment)
@@ -51,6 +55,7 @@ async def view(moment: Moment, asked: ListInput) -> Shown:
             "bodies": bodies,
             "of": {key: state_of(body) for key, body in bodies.items()},
             "left_out": listed.left_out,
+            "folded": len(listed.rows) - len(rows),
             "notes": listed.notes,
             "due": sum(listed.counts.values()),
             "urgent": _urgent(listed),

@@ -92,6 +92,14 @@ async def test_a_row_beyond_the_first_loads_its_body_when_it_is_opened(card: Ui)
     assert "third" in (await card.get(f"/?row={quote('proposal:alice:3')}")).text
 
 
+async def test_a_long_list_is_a_small_page_with_a_link_to_the_rest(card: Ui) -> None:
+    card.hive.fake.attention_rows = [_row("dead-letter", str(id), "x" * 300) for id in range(200)]
+    short, whole = (await card.get("/")).text, (await card.get("/?all=1")).text
+    assert len(short) < 150_000
+    assert [text.count('<li class="item') for text in (short, whole)] == [100, 200]
+    assert "100 more things" in short
+
+
 async def test_a_denial_carries_its_reason(card: Ui) -> None:
     await card.post("/needs-you/proposals/1/deny", {"agent": "alice", "reason": "not tonight"})
     assert card.hive.fake.calls == [("deny", 1, "operator uid 1000", "not tonight")]
