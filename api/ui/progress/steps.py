@@ -113,8 +113,13 @@ def last_lines(text: str) -> tuple[str, ...]:
 
 def steady(reason: str) -> str:
     """Return the reason of a plan as a sentence without the seconds that are left: those change all the time."""
-    text = _SECONDS_LEFT.sub("", reason)
-    return f"{text[:1].upper()}{text[1:REASON].rstrip('.')}" if text else ""
+    return capital(_SECONDS_LEFT.sub("", reason)[:REASON].rstrip("."))
+
+
+def capital(text: str) -> str:
+    """Return a text with a capital first letter, unless it begins with a name such as `agent.toml`."""
+    first = text.partition(" ")[0].rstrip(":,;")
+    return f"{text[:1].upper()}{text[1:]}" if first.isalpha() else text
 
 
 def _present(facts: Facts) -> str:

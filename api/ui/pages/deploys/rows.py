@@ -6,7 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from api.ui.progress.facts import Facts
-from api.ui.progress.steps import BACK, BAD, DONE, DRAIN, GATE, SWITCH, Step, current, first_line, how_far, steps_of
+from api.ui.progress.steps import (
+    BACK,
+    BAD,
+    DONE,
+    DRAIN,
+    GATE,
+    SWITCH,
+    Step,
+    capital,
+    current,
+    first_line,
+    how_far,
+    steps_of,
+)
 from meta.model import DeployKind
 from meta.names import MANAGER, AgentName
 from reconciler.views import Card, LogRow
@@ -27,6 +40,8 @@ _ACTIONS = {
     "destroy": "destroyed",
     "forget": "forgotten",
     "adopt": "adopted",
+    "migrate": "migrated",
+    "create": "made meta",
     "edit": "edited by hand",
 }
 
@@ -104,11 +119,6 @@ def deploy_of(facts: Facts, agents: Iterable[AgentName]) -> DeployView:
     )
 
 
-def capital(text: str) -> str:
-    """Return a text with a capital first letter: reasons begin small."""
-    return f"{text[:1].upper()}{text[1:]}"
-
-
 def title_of(card: Card) -> str:
     """Return what a deploy is in one line: the first line of its description."""
     text = (card.description or "").strip().partition("\n")[0]
@@ -146,7 +156,7 @@ def _entry(row: LogRow, words: Mapping[tuple[str, int], str]) -> Entry:
         word=_ACTIONS.get(row.action, row.action)[:TITLE],
         agent=row.agent or "",
         id=row.id,
-        title=title or ("" if named else row.subject[:TITLE]),
+        title=title or ("" if row.agent else row.subject[:TITLE]),
         by=row.by or "",
         commit=(row.sha or "")[:12],
         generation=(row.generation or "")[:12],

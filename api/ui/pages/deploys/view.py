@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,15 +21,16 @@ from api.ui.pages.needs_you.system import system_of
 from api.ui.progress.facts import UNDER_WAY
 from api.ui.progress.read import facts_of
 from api.ui.progress.steps import BUILD, RUN, current
-from meta.errors import HiveError
+from meta.errors import HiveError, NotFound
+from meta.names import AgentName, ProposalId
 from reconciler.views import Card
 
 PAGE_ROWS = 50
 """Lines of the log on one page."""
 PAGES = 20
 """Pages of the log: the operation returns 1,000 lines at most."""
-CARDS = 500
-"""Cards among which deploys under way and failures are looked for."""
+CARDS = 60
+"""The newest cards: the log has their titles, and failures are looked for among them. Each costs a look at its repo."""
 UNDER_WAY_MOST = 20
 """Deploys under way that are shown with their steps."""
 BUILD_AGAIN = 1.0
@@ -66,9 +68,8 @@ class Log:
 async def view(moment: Moment, asked: DeploysInput) -> Shown:
     """Return what is under way, what failed, and one page of the log."""
     cards = await moment.ask(pending, PendingInput(all=True, limit=CARDS))
-    going = [card for card in cards if card.state in UNDER_WAY]
-    failed = open_failures(cards, moment.at)
-    shown = [await _deploy(moment, card) for card in [*reversed(going[-UNDER_WAY_MOST:]), *failed]]
+    going, hidden = await _under_way(moment, cards)
+    shown = [await _deploy(moment, card) for card in [*going, *open_failures(cards, moment.at)]]
     wanted = min(asked.page * PAGE_ROWS + 1, 1_000)
     rows = (await moment.ask(log, LogInput(limit=wanted)))[(asked.page - 1) * PAGE_ROWS :]
     more = len(rows) > PAGE_ROWS and asked.page < PAGES
@@ -80,7 +81,7 @@ async def view(moment: Moment, asked: DeploysInput) -> Shown:
     )
     values = {
         "going": [deploy for deploy in shown if deploy.under_way],
-        "hidden": max(0, len(going) - UNDER_WAY_MOST),
+        "hidden": hidden,
         "failed": [deploy for deploy in shown if deploy.failed],
         "log": page,
     }
@@ -89,7 +90,7 @@ async def view(moment: Moment, asked: DeploysInput) -> Shown:
 
 async def view_one(moment: Moment, asked: DeployInput) -> Shown:
     """Return one deploy. Raise NotFound."""
-    card = await moment.ask(proposal, ProposalInput(id=asked.id, agent=asked.agent))
+    card = await _card(moment, asked.agent, asked.id)
     shown = await _deploy(moment, card)
     title = f"{shown.agent} {shown.id}: {shown.title}"
     return Shown({"deploy": shown, "card": card, "layout": asked.layout}, title, _again([shown]))
@@ -112,6 +113,26 @@ async def view_changes(moment: Moment, asked: ChangesInput) -> Shown:
             "system": system_of(found.system),
         }
     )
+
+
+async def _under_way(moment: Moment, cards: list[Card]) -> tuple[list[Card], int]:
+    """Return the deploys under way, oldest first, and how many more there are.
+
+    The status has the one in flight of each agent. Further ones, which wait for that, are looked for among `cards`.
+    """
+    status = await moment.ask(overview, Nothing())
+    known = {(card.agent, card.id): card for card in cards if card.state in UNDER_WAY}
+    flying = [(agent.agent, agent.in_flight) for agent in status.agents if agent.in_flight is not None]
+    wanted = sorted({*known, *flying}, key=lambda each: (each[1], each[0]))
+    found: list[Card] = []
+    for agent, id in wanted[:UNDER_WAY_MOST]:
+        with contextlib.suppress(NotFound):  # it was destroyed meanwhile
+            found.append(known[agent, id] if (agent, id) in known else await _card(moment, agent, id))
+    return [card for card in found if card.state in UNDER_WAY], max(0, len(wanted) - UNDER_WAY_MOST)
+
+
+async def _card(moment: Moment, agent: AgentName, id: ProposalId) -> Card:
+    return await moment.ask(proposal, ProposalInput(id=id, agent=agent))
 
 
 async def _deploy(moment: Moment, card: Card) -> DeployView:

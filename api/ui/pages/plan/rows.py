@@ -72,6 +72,8 @@ def plan_view(rows: Iterable[PlanRow], agents: Iterable[AgentStatus]) -> PlanVie
     badges: dict[str, str] = {agent.agent: badge_of(agent).kind for agent in agents}
     groups: tuple[list[Next], list[Next], list[Next]] = ([], [], [])
     for row in rows:
+        if row.phase == "absent":
+            continue  # a destroyed agent
         groups[0 if not row.idle else 1 if row.remedy or row.conditions else 2].append(_next(row, badges))
     hidden = sum(max(0, len(group) - ROWS_MOST) for group in groups)
     works, waits, rest = (tuple(group[:ROWS_MOST]) for group in groups)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from meta.names import ProposalId
-from reconciler.views import Card, LogRow, PlanRow
+from reconciler.views import Card, LogRow, PlanRow, Status
 from tests.api.ui.conftest import Ui
 from tests.support.fake_service import ALICE, NOW
 
@@ -34,6 +34,20 @@ async def test_a_deploy_under_way_has_its_steps_with_the_end_of_the_build_s_log(
     assert "line 29" in text and "line 3 " not in text
     assert "<script>alert" not in text and "<img" not in text
     assert 'id="step-alice-1-build"' in text
+
+
+async def test_a_deploy_that_is_older_than_many_cards_is_under_way_all_the_same(ui: Ui) -> None:
+    card, real = under_way(ui), ui.hive.fake.status
+
+    async def cards(agent: object = None, limit: int = 50) -> list[Card]:
+        return []
+
+    async def status() -> Status:
+        found = await real()
+        return replace(found, agents=tuple(replace(agent, in_flight=card.id) for agent in found.agents[:1]))
+
+    ui.hive.fake.cards, ui.hive.fake.status = cards, status  # type: ignore[method-assign]
+    assert "alice 1: importer 0.9.2" in (await ui.get("/deploys")).text
 
 
 async def test_a_deploy_under_way_can_be_cancelled_with_a_reason(ui: Ui) -> None:

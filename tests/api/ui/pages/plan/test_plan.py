@@ -19,6 +19,7 @@ def test_every_step_of_the_plan_has_words() -> None:
 def test_what_hive_works_on_stands_before_what_it_leaves_to_a_person() -> None:
     rows = [
         PlanRow(AgentName("a"), "running", "none", "as desired"),
+        PlanRow(AgentName("gone"), "absent", "none", "not an agent"),
         PlanRow(AgentName("b"), "failed", "none", "it ended", conditions=("failed: it ended",), remedy="`hive logs b`"),
         PlanRow(AgentName("c"), "draining", "drain", "12 replaces what runs", ProposalId(12), 9.0),
     ]
