@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from api.ui.diff.view import FileView, file_view
 from api.ui.transcript.items import Call, Item, Remark, Say, Thought, Turn
-from api.ui.transcript.tools import NAME_MOST, Outcome, argument, arguments, edits, line, outcome
+from api.ui.transcript.tools import COMPARED, NAME_MOST, PARSE_MOST, Outcome, argument, arguments, edits, line, outcome
 from api.ui.transcript.words import SHOWN, Block, beginning, blocks, summary
 from meta.text import show_invisible
 
@@ -195,7 +195,11 @@ def _call(call: Call, inline: bool) -> CallView:
 
 def call_body(call: Call, most: int = WHOLE) -> Body:
     """Return the inside of a call. Of a longer output the end is shown."""
-    files = tuple(file_view(each, f"d-{call.key}-{number}") for number, each in enumerate(edits(call)) if each.hunks)
+    files = tuple(
+        file_view(each, f"d-{call.key}-{number}")
+        for number, each in enumerate(edits(call, COMPARED if most < WHOLE else PARSE_MOST))
+        if each.hunks
+    )
     given = _given(call)
     output = call.output.rstrip("\n")
     return Body(

@@ -21,7 +21,10 @@ ARGUMENT_MOST = 240
 NAME_MOST = 60
 EDITS_MOST = 20
 """Edits of one call that are shown as diffs."""
-PARSE_MOST = 2**18
+PARSE_MOST = 2**17
+"""Characters of arguments that are read. The harness cuts an event at 64 KiB."""
+COMPARED = 8_000
+"""Characters of the two texts of an edit up to which a page compares them at once; longer ones when it is opened."""
 MINUS = "\u2212"
 _FIRST = ("command", "file_path", "notebook_path", "pattern", "query", "url", "path", "description", "prompt")
 """Arguments that say best what a call is about, in this order."""
@@ -91,8 +94,8 @@ def _lines(output: str) -> str:
     return "no output" if not count else "1 line" if count == 1 else f"{count:,} lines"
 
 
-def edits(call: Call) -> tuple[FileDiff, ...]:
-    """Return the changes of files that a call makes, () if it is no edit or failed."""
+def edits(call: Call, most: int = COMPARED) -> tuple[FileDiff, ...]:
+    """Return the changes of files that a call makes, () if it is no edit, failed, or is longer than `most`."""
     if call.failed or not call.arguments:
         return ()
     given = arguments(call)
@@ -104,6 +107,8 @@ def edits(call: Call) -> tuple[FileDiff, ...]:
     found = [pair for pair in pairs if pair is not None]
     if not found and call.name.lower().startswith("write") and isinstance(given.get("content"), str):
         return (edit_diff(path, None, given["content"]),)
+    if sum(len(old) + len(new) for old, new in found) > most:
+        return ()
     return tuple(edit_diff(path, old, new) for old, new in found)
 
 

@@ -91,11 +91,11 @@ class Follower:
         return await self.read(ask, lambda transcript: scene(transcript.turns, self._first, self.cache.view))
 
     async def read(self, ask: Ask, look: Callable[[Transcript], T]) -> T:
-        """Return what `look` makes of the whole transcript."""
+        """Return what `look`, in a thread, makes of the whole transcript."""
         async with self._lock:
             if not self._runs:
                 await self._catch_up(ask)
-            return look(self._transcript)
+            return await asyncio.to_thread(look, self._transcript)
 
     async def whole(self) -> tuple[int, Scene]:
         """Return the scene, and the number of the batch up to which it has all."""
