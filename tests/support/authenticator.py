@@ -35,13 +35,18 @@ class SoftKey:
         """Return its id as hive has it."""
         return b64(self.id)
 
+    @property
+    def public(self) -> bytes:
+        """Return the public key, as COSE."""
+        numbers = self.private.public_key().public_numbers()
+        key = {1: 2, 3: -7, -1: 1, -2: numbers.x.to_bytes(32, "big"), -3: numbers.y.to_bytes(32, "big")}
+        return cbor2.dumps(key)
+
     def create(self, options: str) -> str:
         """Return the credential for `navigator.credentials.create(options)`, as JSON."""
         asked = json.loads(options)
-        numbers = self.private.public_key().public_numbers()
-        key = {1: 2, 3: -7, -1: 1, -2: numbers.x.to_bytes(32, "big"), -3: numbers.y.to_bytes(32, "big")}
         data = self._data(asked["rp"]["id"], ATTESTED) + bytes(16) + len(self.id).to_bytes(2, "big") + self.id
-        attestation = cbor2.dumps({"fmt": "none", "attStmt": {}, "authData": data + cbor2.dumps(key)})
+        attestation = cbor2.dumps({"fmt": "none", "attStmt": {}, "authData": data + self.public})
         client = self._client("webauthn.create", asked["challenge"])
         return self._credential({"clientDataJSON": b64(client), "attestationObject": b64(attestation)})
 
