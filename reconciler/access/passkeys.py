@@ -134,10 +134,18 @@ class Passkeys:
         return await asyncio.to_thread(registration.request_options, self._site, made.challenge)
 
     async def log_in(self, credential: str) -> Passkey:
-        """Return the passkey of a valid touch: its owner has logged in. Raise Refused."""
+        """Return the passkey of a valid touch: its owner has logged in. Raise Refused.
+
+        Nobody gets in so whom a proxy logs in: the proxy knows who may come, and a passkey outlives that.
+        """
         touch = await asyncio.to_thread(read_touch, credential)
         waiting = self._challenges.take(touch.challenge, "", LOG_IN)
-        return await self._verify(touch, waiting)
+        passkey = await self._verify(touch, waiting)
+        if passkey.user:
+            raise Refused(
+                f"{passkey.owner} logs in at the reverse proxy", "come by the proxy; the passkey approves there"
+            )
+        return passkey
 
     # approve
     async def ask_approval(self, holder: Holder, card: ApprovalCard) -> str:

@@ -65,6 +65,14 @@ async def test_who_made_a_passkey_logs_in_with_it_without_a_name(passkeys: Passk
     assert await events(db) == [("passkey_added", "operator uid 1000")]
 
 
+async def test_a_user_of_a_proxy_logs_in_there_and_not_by_a_passkey(passkeys: Passkeys) -> None:
+    key = SoftKey()
+    await add(passkeys, BEN, key)
+    options = await passkeys.login_options()
+    with pytest.raises(Refused, match="operator ben logs in at the reverse proxy"):
+        await passkeys.log_in(key.touch(options))
+
+
 async def test_a_login_asks_for_any_passkey_and_names_none(passkeys: Passkeys) -> None:
     await add(passkeys, ANNA, SoftKey())
     options = json.loads(await passkeys.login_options())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from api.operations.base import Call, Nothing
 from api.operations.dashboard import (
     SessionInput,
@@ -21,6 +23,7 @@ from api.ui.acting import do
 from api.ui.moment import Moment
 from api.ui.page import Action, Done, Page, Region, Room, Shown
 from api.ui.pages.settings.browsers import in_words
+from api.words.users import with_names
 
 LOOK = 60.0
 """Seconds after which the page is read again: the use of a session is no change that is reported."""
@@ -30,8 +33,15 @@ async def view(moment: Moment, _asked: Nothing) -> Shown:
     """Return what the page shows. It is the same for all who look."""
     keys = await moment.ask(passkeys, Nothing())
     sessions = await moment.ask(dashboard_sessions, Nothing())
-    values = {"passkeys": keys.passkeys, "by_passkey": keys.approvals, "sessions": sessions, "in_words": in_words}
-    return Shown(values, again=LOOK)
+    owners = {*(each.owner for each in keys.passkeys), *(each.by for each in sessions)}
+    people = await asyncio.to_thread(lambda: {owner: _person(owner) for owner in owners})
+    values = {"passkeys": keys.passkeys, "by_passkey": keys.approvals, "sessions": sessions, "people": people}
+    return Shown({**values, "in_words": in_words}, again=LOOK)
+
+
+def _person(owner: str) -> str:
+    """Return an operator for people: "ada (uid 1000)". It asks the host's user database, which may block."""
+    return with_names(owner).removeprefix("operator ")
 
 
 async def end(call: Call, asked: SessionInput) -> Done:

@@ -38,7 +38,7 @@ async def test_a_passkey_is_added_listed_and_removed(ui: Ui) -> None:
     key = await add(ui, "anna's phone")
     page = (await ui.get("/settings")).text
     assert "anna&#39;s phone" in page
-    assert "operator uid 1000" in page
+    assert "uid 1000" in page
     assert f'id="passkey-{key.name}"' in page
     answer = await ui.post(f"/settings/passkeys/{key.name}/remove", {"csrf": CSRF, "touch": ""})
     assert "is removed" in answer.text
