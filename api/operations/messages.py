@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from textwrap import indent
+from typing import Literal
 
 from pydantic import Field
 
@@ -26,12 +27,15 @@ from meta.names import ALL, AgentName, agent_name
 from meta.wire import agent as wire
 from meta.wire.common import I64, U64, InboxRow, Sender, Wire
 from meta.wire.limits import BODY_BYTES, WAIT_MOST
+from reconciler.messaging.broker import MessageFilter, MessagePage, MessageRow
 from reconciler.observe.links import Links
 
 INDENT = "    "
 """The indentation of a body. Only hive's own text is not indented, so no body can pass for another message."""
 WAIT_DEFAULT = 30
 RECENT_MOST = 1000
+NAME_MOST = 100
+"""Characters of a sender's name: an agent's, `operator`, `system`, or `wake:` with a label."""
 
 
 class SendInput(Input):
@@ -56,6 +60,23 @@ class Newest(Input):
 
     limit: U64 = Field(50, description=f"how many; never more than {RECENT_MOST}")
     unread: bool = Field(False, description="only those that are not read")
+
+
+class AllMessagesInput(Input):
+    """Which messages of all inboxes."""
+
+    agent: str | None = Field(None, max_length=NAME_MOST, description="only those from or to it")
+    peer: str | None = Field(None, max_length=NAME_MOST, description="of these only those from or to this one too")
+    state: Literal["waiting", "in-flight", "done", "dead"] | None = Field(None, description="only those in this state")
+    search: str = Field("", max_length=200, description="only those with these words, in upper or lower case (ASCII)")
+    before: int | None = Field(None, ge=0, le=2**63 - 1, description="only those with a smaller id")
+    limit: int = Field(50, ge=1, le=RECENT_MOST, description="how many")
+
+
+class MessageInput(Input):
+    """One message."""
+
+    id: I64
 
 
 class MarkReadInput(Input):
@@ -143,10 +164,10 @@ async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.Empt
     links.legacy(agent)
     if links.draining(agent) or not await _is_free(links, agent, wait):
         return wire.EmptyResponse()
-    message = await broker.recv(agent, wait, _launch(call), hold=True)  # a drain interrupts it
-    if message is None:
+    taken = await broker.recv(agent, wait, _launch(call), hold=True)  # a drain interrupts it
+    if taken is None:
         return wire.EmptyResponse()
-    id = message.id
+    id = taken.id
 
     async def written(sent: bool) -> None:
         if sent:
@@ -155,7 +176,7 @@ async def recv(call: Call, asked: wire.Recv) -> wire.MessageResponse | wire.Empt
             await broker.release(agent, id)
 
     call.after.append(written)
-    return wire.MessageResponse(sender=message.sender, body=message.body, id=id, redelivered=message.redelivered)
+    return wire.MessageResponse(sender=taken.sender, body=taken.body, id=id, redelivered=taken.redelivered)
 
 
 async def _is_free(links: Links, agent: AgentName, seconds: float) -> bool:
@@ -181,6 +202,19 @@ async def recent(call: Call, asked: Newest) -> list[Listed]:
     """List the newest messages to the caller, newest first, without taking them."""
     rows = await call.service.broker.recent(call.name, min(asked.limit, RECENT_MOST), only_unread=asked.unread)
     return [Listed(id=row.id, sender=row.sender, body=row.body, at=int(row.at), unread=row.unread) for row in rows]
+
+
+@operation("all_messages", OPERATORS, READS, routes=(Route("GET", "/api/all-messages"),))
+async def all_messages(call: Call, asked: AllMessagesInput) -> MessagePage:
+    """List the messages of all inboxes, newest first, with the beginnings of their bodies, without taking them."""
+    wanted = MessageFilter(asked.agent or None, asked.peer or None, asked.state, asked.search, asked.before)
+    return await call.service.broker.page(wanted, asked.limit)
+
+
+@operation("message", OPERATORS, READS, routes=(Route("GET", "/api/all-messages/{id}"),))
+async def message(call: Call, asked: MessageInput) -> MessageRow:
+    """Return one message of any inbox, whole, without taking it."""
+    return await call.service.broker.get(asked.id)
 
 
 @operation("mark_read", OPERATORS, CHANGES, routes=(Route("POST", "/api/messages/read"),))
@@ -239,4 +273,17 @@ async def whoami(call: Call, _asked: wire.Whoami) -> wire.WhoamiResponse:
     return wire.WhoamiResponse(name=call.name, role=role, hyperhive_rev=call.service.revision or None)
 
 
-MESSAGES = (send, recv, status, recent, mark_read, ack_turn, requeue_inflight, operator_msg, wake, whoami)
+MESSAGES = (
+    send,
+    recv,
+    status,
+    recent,
+    all_messages,
+    message,
+    mark_read,
+    ack_turn,
+    requeue_inflight,
+    operator_msg,
+    wake,
+    whoami,
+)

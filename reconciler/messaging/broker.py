@@ -22,10 +22,11 @@ from reconciler.messaging.counters import Counters, NoCounters
 from reconciler.messaging.receivers import Receivers
 from reconciler.store.connection import Transaction
 from reconciler.store.database import Database
-from reconciler.store.messages import lists, rows
+from reconciler.store.messages import lists, rows, search
 from reconciler.store.messages.attempts import AttemptLimit, Ended, Ending, bury_all, fail, release, requeue
 from reconciler.store.messages.quota import Quota
 from reconciler.store.messages.rows import NewMessage
+from reconciler.store.messages.search import MessageFilter, MessagePage, MessageRow
 from reconciler.store.messages.text import (
     UNVERIFIED,
     WAKE,
@@ -39,7 +40,18 @@ from reconciler.store.messages.text import (
     check_mark,
 )
 
-__all__ = ["ALL", "OPERATOR", "Broker", "DeadLetter", "Delivery", "InboxMessage", "Quota"]
+__all__ = [
+    "ALL",
+    "OPERATOR",
+    "Broker",
+    "DeadLetter",
+    "Delivery",
+    "InboxMessage",
+    "MessageFilter",
+    "MessagePage",
+    "MessageRow",
+    "Quota",
+]
 
 
 DEFAULT_QUOTA = Quota()
@@ -327,6 +339,17 @@ class Broker:
         """
         query = partial(lists.recent, recipient=agent, limit=max(0, limit), only_unread=only_unread)
         return await self._db.read(query)
+
+    async def page(self, wanted: MessageFilter, limit: int) -> MessagePage:
+        """Return at most `limit` messages of all inboxes, newest first. Change nothing."""
+        return await self._db.read(partial(search.page, wanted=wanted, limit=limit))
+
+    async def get(self, id: int) -> MessageRow:
+        """Return one message of any inbox, whole. Raise NotFound."""
+        message = await self._db.read(partial(search.get, id=id))
+        if message is None:
+            raise NotFound(f"there is no message {id}", "an inbox keeps its newest 1,000 done messages, for 30 days")
+        return message
 
     async def mark_read(self, up_to: int) -> int:
         """Mark the operator's messages up to and including this id as done. Return how many were new."""

@@ -14,10 +14,10 @@ from api.cli.client.exit_codes import Code, Interrupted
 from api.cli.client.http import Client, Row
 from api.cli.client.patience import LOST, Patience
 from api.cli.command import AgentArgument, JsonOption, YesOption, command, count_of
-from api.cli.render import console, messages
+from api.cli.render import console
 from api.cli.terminal.confirm import confirm
 from api.cli.terminal.streams import read_stdin
-from api.words import times
+from api.words import messages, times
 from api.words.times import moment, span
 from meta.errors import BadInput
 from meta.names import ALL, OPERATOR, agent_name

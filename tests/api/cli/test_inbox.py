@@ -53,3 +53,15 @@ for body in ({}, {"up_to": 1, "ids": [1]}):
     except BadInput as error:
         print(error.summary)
 """
+
+
+async def test_messages_lists_all_inboxes_and_says_how_to_see_older_ones(hive: Hive) -> None:
+    broker = hive.fake.broker
+    ids = [await broker.send("alice", "manager", f"m{number}\x1b[2J") for number in range(3)]
+    code, out, progress = await hive.hive("messages", "-n", "2")
+    assert (code, "m0" in out, out.index("m1") < out.index("m2"), "\x1b" in out) == (0, False, True, False)
+    assert "alice to manager  waiting" in out
+    assert f"--before {ids[1]}" in progress
+    assert "m0" in (await hive.hive("messages", "--before", str(ids[1])))[1]
+    assert (await hive.hive("messages", "--search", "nothing"))[1] == "no message\n"
+    assert json.loads((await hive.hive("messages", str(ids[0]), "--json"))[1])["body"] == "m0\x1b[2J"

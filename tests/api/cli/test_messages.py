@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from api.cli.render.messages import SENTENCES, text
 from api.cli.render.status import waiting
+from api.words.messages import SENTENCES, text
 from meta.wire.codec import encode
 from meta.wire.common import ApprovalStatus
 from meta.wire.events import (

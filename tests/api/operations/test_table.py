@@ -114,6 +114,8 @@ EXAMPLES: dict[str, Json] = {
     "recv": {"wait_seconds": 0},
     "status": {},
     "recent": {"limit": 3},
+    "all_messages": {"agent": "alice", "state": "waiting", "search": "x", "limit": 3},
+    "message": {"id": 1},
     "mark_read": {"up_to": 9},
     "ack_turn": {},
     "requeue_inflight": {},

@@ -17,8 +17,12 @@ Data = dict[str, Any]
 
 def text(row: Data) -> str:
     """Return the body of an inbox row for people."""
-    body = str(row["body"])
-    if row["from"] != SYSTEM:
+    return readable(row["from"], str(row["body"]))
+
+
+def readable(sender: str, body: str) -> str:
+    """Return the body of a message from `sender` for people."""
+    if sender != SYSTEM:
         return body
     try:
         event = json.loads(body)
