@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("meta", "reconciler", "harness", "api")
 LINES, PARAMETERS = 45, 8
 WIDER = {
+    "api/cli/commands/conversations.py:messages",
     "api/cli/commands/messages.py:ask",
     "api/cli/commands/proposals.py:approve",
     "api/cli/commands/serve.py:serve",

@@ -41,6 +41,8 @@ REVERSIBLE = {
     "logout": "`hive login` undoes it",
     "remove_passkey": "one passkey that was named; its owner adds it again, and what it approved stays valid",
     "network_revoke": "`hive network allow` undoes it",
+    "revoke_dashboard_session": "`hive dashboard` logs the browser in again",
+    "revoke_dashboard_sessions": "`hive dashboard` logs each browser in again",
     "turn_cancel": "the turn of one agent that was named; `hive send` asks for it again",
     "turn_new_session": "of one agent that was named; its notes and the files of the conversation stay",
 }

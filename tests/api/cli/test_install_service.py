@@ -42,7 +42,7 @@ def value_of(text: str) -> str | tuple[str, ...]:
         return tuple(re.findall(r'"([^"]*)"', text))
     if text.startswith("if "):
         return text.rpartition("else ")[2].strip('"')  # that of backend local
-    if " + lib.optionalString needsNetwork " in text:  # as backend local does
+    if " + lib.optionalString (needsNetwork " in text:  # as backend local does
         return "".join(re.findall(r'"([^"]*)"', text))
     return text.strip('"')
 

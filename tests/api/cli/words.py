@@ -27,6 +27,7 @@ OF = {
     "restart": ("alice",),
     "cp": ("alice:state/x", "/tmp"),
     "network deny": ("alice", "3"),
+    "dashboard revoke": ("3",),
 }
 """Commands whose words do not follow from their arguments."""
 MORE = {
