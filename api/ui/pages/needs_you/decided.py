@@ -11,7 +11,7 @@ from reconciler.views import Event
 
 SECONDS = 600.0
 """Seconds for which a decision is shown."""
-MOST = 5
+MOST = 3
 """Decisions that are shown: the newest."""
 READ = 60
 """Events that are read for that."""
@@ -51,10 +51,15 @@ def _by(event: Event, key: str = "by") -> Piece:
     return Piece(_word(event, key) or "somebody", "b")
 
 
+def _is_spawn(event: Event) -> bool:
+    return event.data.get("kind") == "spawn"
+
+
 def _proposal(verb: str, key: str = "by") -> Words:
     def words(event: Event) -> Iterator[Piece]:
         yield _by(event, key)
-        yield Piece(f" {verb} proposal {_word(event, 'id')} of ")
+        what = "the spawn" if _is_spawn(event) else f"proposal {_word(event, 'id')}"
+        yield Piece(f" {verb} {what} of ")
         yield Piece(event.agent or "", "b")
         if verb == "denied" and (note := _word(event, "note", 160)):
             yield Piece(f": {note}")
@@ -87,7 +92,7 @@ def _host(verb: str) -> Words:
 
 def _deploy(words_after: str) -> Words:
     def words(event: Event) -> Iterator[Piece]:
-        yield Piece(f"Deploy {_word(event, 'id')} of ")
+        yield Piece("The spawn of " if _is_spawn(event) else f"Deploy {_word(event, 'id')} of ")
         yield Piece(event.agent or "", "b")
         yield Piece(words_after)
 
@@ -100,8 +105,8 @@ _WORDS: Mapping[str, Words] = {
     "question_answered": _question,
     "network_allowed": _host("allowed"),
     "network_denied": _host("refused"),
-    "deploy_succeeded": _deploy(" is done: it runs"),
-    "deploy_failed": _deploy(" failed: it runs what it ran before"),
+    "deploy_succeeded": _deploy(" is done"),
+    "deploy_failed": _deploy(" failed"),
 }
 _CSS: Mapping[str, str] = {"deploy_succeeded": "ok", "deploy_failed": "bad"}
 

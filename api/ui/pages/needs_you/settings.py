@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from meta.agent_toml.changes import MORE
 
 _LABELS: Mapping[str, str] = {
+    "label": "Label",
     "model": "Model",
     "effort": "Effort",
     "runtime": "Runtime",
@@ -19,10 +20,10 @@ _LABELS: Mapping[str, str] = {
     "network.allow": "Rules for hosts",
     "permissions.allow": "Tools allowed",
     "permissions.deny": "Tools denied",
-    "budget.dollars": "Dollars a day",
-    "budget.tokens": "Tokens a day",
-    "budget.turns": "Turns a day",
-    "limits.turn_seconds": "Longest turn, s",
+    "budget.dollars": "Budget",
+    "budget.tokens": "Budget",
+    "budget.turns": "Budget",
+    "limits.turn_seconds": "Longest turn",
     "role": "Role",
     "prompt": "Prompt",
 }
@@ -85,7 +86,7 @@ def _once(rows: Sequence[Setting]) -> Iterator[Setting]:
 
 
 def _host(rule: str) -> str:
-    return rule.removesuffix(":443")
+    return rule.partition(" (")[0].removesuffix(":443")
 
 
 def _row(key: str, before: str, after: str, word: str, more: bool) -> Setting:

@@ -20,7 +20,7 @@ def _row(key: str, kind: str, severity: Severity = Severity.NORMAL, detail: str 
     return Row(key, kind, severity, ALICE, NOW, f"{kind} of alice waits", detail, "hive x")
 
 
-def _event(kind: str, at: float = NOW - 5, **data: object) -> Event:
+def _event(kind: str, at: float = NOW - 5, /, **data: object) -> Event:
     return Event("uuid-12", at, kind, "bob", data)
 
 
@@ -63,6 +63,11 @@ def test_a_decision_is_shown_for_some_minutes_with_by_whom() -> None:
     (shown,) = decisions([denied], NOW)
     assert _text(shown.words) == "operator anna denied proposal 6 of bob: not tonight"
     assert decisions([denied], NOW + SECONDS) == ()
+
+
+def test_a_spawn_is_named_without_its_number() -> None:
+    (shown,) = decisions([_event("proposal_approved", id=0, kind="spawn", approved_by="anna")], NOW)
+    assert _text(shown.words) == "anna approved the spawn of bob"
 
 
 def test_the_newest_decisions_are_first_and_few() -> None:
