@@ -325,12 +325,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class SettingsText:
-    """agent.toml of one commit. `base` is the agent's newest deployed commit, the parent of an edit."""
+    """agent.toml of one commit. `base` is the agent's newest deployed commit, the parent of an edit.
+
+    `module` is agent.nix of the commit, "" if it has none; what is no UTF-8 in it is replaced.
+    """
 
     agent: AgentName
     base: str
     sha: str
     text: str
+    module: str = ""
 
 
 @dataclass(frozen=True, slots=True)

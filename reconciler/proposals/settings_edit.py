@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from meta.agent_toml.settings import SETTINGS_FILE
 from meta.applied.pinning import Pinning
 from meta.applied.source import Source, SourceKind
-from meta.errors import BadInput, Conflict, Occupied
+from meta.desired.declared_files import NIX_FILE
+from meta.errors import BadInput, Conflict, NotFound, Occupied
 from meta.model import Deploy, DeployKind, TagState
-from meta.names import AgentName, ProposalId, commit_id
+from meta.names import AgentName, ProposalId, Sha, commit_id
 from meta.proposed.settings import read_settings
 from reconciler.network.check import check_reach
 from reconciler.proposals.commands import Proposals
@@ -38,17 +39,25 @@ class SettingsEdit:
         self._proposing = asyncio.Lock()
 
     async def text(self, agent: AgentName, at: str | None = None) -> SettingsText:
-        """Return agent.toml as it is deployed, or as it is in the id or commit `at`."""
+        """Return agent.toml as it is deployed, or as it is in the id or commit `at`, with agent.nix beside it."""
         await self._deploys.entry(agent)
         deploys, main = await self._deploys.of(agent), await self._deploys.main(agent)
         sha = await self._deploys.resolve(agent, deploys, at) if at else main
         text = await self._world.applied(agent).read(sha, SETTINGS_FILE)
+        module = await self._module(agent, sha)
         try:
-            return SettingsText(agent=agent, base=main, sha=sha, text=text.decode())
+            return SettingsText(agent=agent, base=main, sha=sha, text=text.decode(), module=module)
         except UnicodeDecodeError as error:
             raise BadInput(
                 f"{SETTINGS_FILE} of {sha[:12]} is not UTF-8", "mend it in a clone, and push that"
             ) from error
+
+    async def _module(self, agent: AgentName, sha: Sha) -> str:
+        """Return agent.nix of a commit, "" if there is none."""
+        try:
+            return (await self._world.applied(agent).read(sha, NIX_FILE)).decode(errors="replace")
+        except NotFound:
+            return ""
 
     async def propose(
         self,

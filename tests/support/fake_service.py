@@ -127,6 +127,7 @@ class FakeService:
                 "question:1", "question", Severity.NORMAL, ALICE, NOW(), "question 1", "why \\u001b", "hive questions 1"
             )
         ]
+        self.texts: dict[str | None, SettingsText] = {}
         self.calls: list[tuple[object, ...]] = []
         self.asked = asyncio.Event()
         self.network = FakeNetwork(self.known, self.record)
@@ -538,7 +539,7 @@ class FakeService:
 
     async def settings(self, agent: AgentName, at: str | None = None) -> SettingsText:
         self.known(agent)
-        return SettingsText(agent, "0" * 40, SHA, 'label = "old"\n')
+        return self.texts.get(at, SettingsText(agent, "0" * 40, SHA, 'label = "old"\n'))
 
     async def propose_settings(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api.ui.page import Room
 from api.ui.pages.agent.view import AGENT
+from api.ui.pages.agent_tabs.view import AGENT_TABS
 from api.ui.pages.agents.view import AGENTS
 from api.ui.pages.deploys.view import DEPLOYS
 from api.ui.pages.diff.view import DIFF
@@ -19,6 +20,7 @@ ROOMS: tuple[Room, ...] = (
     NEEDS_YOU,
     AGENTS,
     AGENT,
+    AGENT_TABS,
     MESSAGES,
     QUESTIONS,
     DEPLOYS,

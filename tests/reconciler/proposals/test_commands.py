@@ -10,7 +10,7 @@ import pytest
 
 from meta.errors import BadInput, Conflict, NotFound
 from meta.model import Deploy, TagState
-from meta.names import MANAGER, AgentName, ProposalId
+from meta.names import MANAGER, AgentName, ProposalId, Sha
 from reconciler.daemon.daemon import Daemon
 from reconciler.proposals.staleness import Stale
 from reconciler.queries.cards import CardsQuery
@@ -103,3 +103,10 @@ async def test_an_id_that_is_not_there_is_reported_with_where_to_look(
         with pytest.raises(NotFound) as caught:
             await request
         assert caught.value.describe() == words
+
+
+async def test_the_settings_of_a_commit_have_its_module_beside_them(daemon: Daemon) -> None:
+    id = await proposed(daemon)
+    shown = await daemon.service.settings.text(ALICE, str(id))
+    assert shown.text == 'label = "new"\n'
+    assert shown.module == (await daemon.world.applied(ALICE).read(Sha(shown.sha), "agent.nix")).decode()
