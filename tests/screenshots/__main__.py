@@ -20,9 +20,11 @@ from tests.support.browser import SIZES, Complaints, Scheme, Size, axe, launch, 
 from tests.support.site import Site, page_paths
 
 OUT = Path("build/screenshots")
-WIDE = ("needs-you", "agent")
+WIDE = ("approval", "agent")
 """Pages that are also shown on a wide screen."""
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+TALLEST = 4_000
+"""Pixels of a picture, at most."""
 REST = 700.0
 """Milliseconds until a page has its first push and its charts."""
 
@@ -38,10 +40,17 @@ def shoot(browser: Browser, site: Site, name: str, path: str, size: Size, scheme
         page = context.new_page()
         page.goto(path)
         page.wait_for_timeout(REST)
-        page.screenshot(path=OUT / f"{name}-{SIZES[size][0]}-{scheme}.png", full_page=size != "wide")
+        page.set_viewport_size({"width": SIZES[size][0], "height": height_of(page, size)})
+        page.screenshot(path=OUT / f"{name}-{SIZES[size][0]}-{scheme}.png")
         yield from found(page, complaints)
     finally:
         context.close()
+
+
+def height_of(page: Page, size: Size) -> int:
+    """Return the height of a window that shows the whole page: what sticks to its edges then hides nothing."""
+    height = int(page.evaluate("() => document.documentElement.scrollHeight"))
+    return max(SIZES[size][1], min(height, TALLEST))
 
 
 def found(page: Page, complaints: Complaints) -> Iterator[str]:
@@ -55,10 +64,12 @@ def main(names: list[str]) -> int:
     """Make all pictures."""
     OUT.mkdir(parents=True, exist_ok=True)
     wrong = 0
-    with orchard() as (site, agent, deploy), sync_playwright() as playwright:
+    with orchard() as made, sync_playwright() as playwright:
+        site = made.site
         site.ready()
         browser = launch(playwright)
-        paths = {**page_paths(agent, deploy), "agent": "/agents/alice"}
+        paths = page_paths("alice", ("bob", made.deploy))
+        paths["approval"] = f"/?row=proposal:carol:{made.proposal}"
         for (name, path), size, scheme in itertools.product(paths.items(), SIZES, SCHEMES):
             if (names and name not in names) or (size == "wide" and name not in WIDE):
                 continue

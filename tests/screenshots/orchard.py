@@ -12,6 +12,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,18 @@ SETTINGS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Orchard:
+    """The dashboard, the id of bob's deploy that waits for his turn, and that of carol's proposal."""
+
+    site: Site
+    deploy: int
+    proposal: int
+
+
 @contextlib.contextmanager
-def orchard() -> Iterator[tuple[Site, str, int]]:
-    """Yield the dashboard of that hive once everything has happened, and the agent and id of the deploy that waits."""
+def orchard() -> Iterator[Orchard]:
+    """Yield the dashboard of that hive once everything has happened."""
     with (
         FakeMessages() as model,
         fresh_lab("orchard", {**SETTINGS, **dashboard_settings()}, tiny=False) as lab,
@@ -54,7 +64,7 @@ def orchard() -> Iterator[tuple[Site, str, int]]:
         day.begin()
         day.have_trouble()
         day.work()
-        yield Site(lab), "bob", day.decide()
+        yield Orchard(Site(lab), *day.decide())
 
 
 class Day:
@@ -122,10 +132,10 @@ class Day:
         for sender, body in words.FOR_OPERATOR:
             self._say(sender, "operator", body)
 
-    def decide(self) -> int:
+    def decide(self) -> tuple[int, int]:
         """Begin the turns that are still going on in the pictures, a deploy that waits for one, and a proposal.
 
-        Return the id of the deploy.
+        Return the id of bob's deploy and that of carol's proposal.
         """
         lab = self._lab
         self._say("manager", "alice", words.LONG_TURN)
@@ -135,11 +145,11 @@ class Day:
                 lab.until(partial(self._began, text), LONG)
         draining = self._propose("bob", *words.NEXT)
         lab.post(f"/api/proposals/{draining}/approve")
-        self._propose("carol", *words.PENDING)
+        pending = self._propose("carol", *words.PENDING)
         self._propose("release", *words.SMALL)
         if HAS_CLAUDE:
             lab.until(lambda: lab.agent("bob")["phase"] == "draining" or None, LONG)
-        return draining
+        return draining, pending
 
     def _began(self, text: str) -> bool:
         """Return True once the model was asked in the turn that a message with this text began."""

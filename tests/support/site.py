@@ -15,10 +15,12 @@ NAME = "orchard"
 """The name of the hive in its pages."""
 
 
-def page_paths(agent: str, deploy: int) -> dict[str, str]:
-    """Return the path of each page by its name; those of an agent and of a deploy for these."""
-    pages = [page for room in ROOMS for page in room.pages]
-    return {page.name: page.path.replace("{agent}", agent).replace("{id}", str(deploy)) for page in pages}
+def page_paths(agent: str, deploy: tuple[str, int]) -> dict[str, str]:
+    """Return the path of each page by its name: those of an agent for `agent`, that of a deploy for this one's."""
+    paths = {page.name: page.path for room in ROOMS for page in room.pages}
+    whose, id = deploy
+    chosen = {name: path.replace("{agent}", whose if "{id}" in path else agent) for name, path in paths.items()}
+    return {name: path.replace("{id}", str(id)) for name, path in chosen.items()}
 
 
 def dashboard_settings() -> dict[str, str]:

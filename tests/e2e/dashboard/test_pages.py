@@ -8,7 +8,7 @@ from tests.e2e.dashboard.conftest import Visit
 from tests.support.browser import Scheme, Size, axe, overflow
 from tests.support.site import page_paths
 
-PATHS = page_paths("alice", 0)
+PATHS = page_paths("alice", ("alice", 0))
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("desk", "light"), ("phone", "dark")])
