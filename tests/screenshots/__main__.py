@@ -1,5 +1,6 @@
 """`make screenshots`: every page of the dashboard in both themes and in the widths of a phone and a desk, in build/.
 
+    python -m tests.screenshots docs           the six of docs/images, which README shows
     python -m tests.screenshots [NAME...]      only these pages: needs-you agents agent deploys deploy ...
 
 Two pages are also shown on a wide screen. It prints what axe-core finds, and what makes a page scroll sideways; with
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.screenshots.orchard import orchard
+from tests.screenshots.orchard import Orchard, orchard
 from tests.support.browser import SIZES, Complaints, Scheme, Size, axe, launch, overflow, shape
 from tests.support.site import Site, page_paths
 
@@ -23,6 +24,16 @@ OUT = Path("build/screenshots")
 WIDE = ("approval", "agent")
 """Pages that are also shown on a wide screen."""
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+DOCS = Path("docs/images")
+CHOSEN: tuple[tuple[str, Size, Scheme], ...] = (
+    ("needs-you", "desk", "light"),
+    ("approval", "desk", "light"),
+    ("agents", "desk", "dark"),
+    ("agent", "desk", "dark"),
+    ("deploy", "desk", "light"),
+    ("approval", "phone", "dark"),
+)
+"""The pictures of the docs: what the window shows, at the card for an approval."""
 TALLEST = 4_000
 """Pixels of a picture, at most."""
 REST = 700.0
@@ -60,20 +71,39 @@ def found(page: Page, complaints: Complaints) -> Iterator[str]:
     yield from axe(page)
 
 
+def show(browser: Browser, made: Orchard, name: str, path: str, size: Size, scheme: Scheme) -> None:
+    """Write a picture of the docs."""
+    context = browser.new_context(base_url=made.site.origin, **shape(size, scheme))
+    cookie, value = made.site.cookie
+    context.add_cookies([{"name": cookie, "value": value, "url": made.site.origin}])
+    page = context.new_page()
+    page.goto(path)
+    page.wait_for_timeout(REST)
+    if name == "approval":
+        page.locator(f"[id='row-proposal:carol:{made.proposal}']").evaluate("one => one.scrollIntoView()")
+        page.wait_for_timeout(REST)
+    page.screenshot(path=DOCS / f"{name}-{size}.png")
+    context.close()
+
+
 def main(names: list[str]) -> int:
     """Make all pictures."""
-    OUT.mkdir(parents=True, exist_ok=True)
     wrong = 0
     with orchard() as made, sync_playwright() as playwright:
-        site = made.site
-        site.ready()
+        made.site.ready()
         browser = launch(playwright)
         paths = page_paths("alice", ("bob", made.deploy))
         paths["approval"] = f"/?row=proposal:carol:{made.proposal}"
+        if names == ["docs"]:
+            DOCS.mkdir(parents=True, exist_ok=True)
+            for name, size, scheme in CHOSEN:
+                show(browser, made, name, paths[name], size, scheme)
+            return 0
+        OUT.mkdir(parents=True, exist_ok=True)
         for (name, path), size, scheme in itertools.product(paths.items(), SIZES, SCHEMES):
             if (names and name not in names) or (size == "wide" and name not in WIDE):
                 continue
-            for line in shoot(browser, site, name, path, size, scheme):
+            for line in shoot(browser, made.site, name, path, size, scheme):
                 wrong += 1
                 print(f"{name} {size} {scheme}: {line}", flush=True)  # noqa: T201
         browser.close()

@@ -138,6 +138,8 @@ class Day:
         Return the id of bob's deploy and that of carol's proposal.
         """
         lab = self._lab
+        for name in ("alice", "bob"):  # a message during a turn would become a part of that one
+            lab.until(partial(self._rests, name), LONG)
         self._say("manager", "alice", words.LONG_TURN)
         self._say("manager", "bob", words.OTHER_TURN)
         if HAS_CLAUDE:
@@ -150,6 +152,11 @@ class Day:
         if HAS_CLAUDE:
             lab.until(lambda: lab.agent("bob")["phase"] == "draining" or None, LONG)
         return draining, pending
+
+    def _rests(self, name: str) -> bool:
+        """Return True once the agent has read everything and is between two turns."""
+        row = self._lab.agent(name)
+        return bool(row["turn"] == "idle" and not row["unread"])
 
     def _began(self, text: str) -> bool:
         """Return True once the model was asked in the turn that a message with this text began."""
