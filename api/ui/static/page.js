@@ -1,9 +1,28 @@
 // What every page does beside htmx: a form that succeeded closes its dialog and is emptied, one that failed keeps all.
 (() => {
+  // What went wrong with a form in a dialog stands in the dialog: nobody reads the page behind it.
+  function tell(form, text) {
+    const notice = new DOMParser().parseFromString(text, "text/html").getElementById("notice");
+    if (!notice || !form.closest("dialog[open]")) return;
+    let place = form.querySelector("[data-says]");
+    if (!place) {
+      place = document.createElement("div");
+      place.dataset.says = "";
+      form.querySelector(":scope > .row:last-of-type")?.before(place);
+    }
+    place.hidden = false;
+    place.className = "fault";
+    place.setAttribute("role", "alert");
+    place.replaceChildren(...notice.childNodes);
+  }
+
   document.addEventListener("htmx:after:request", (event) => {
     const form = event.target.closest?.("form");
     const status = event.detail.ctx?.response?.status ?? 0;
-    if (!form || status < 200 || status >= 300) return;
+    if (!form) return;
+    if (status >= 400) return tell(form, event.detail.ctx.text ?? "");
+    if (status < 200 || status >= 300) return;
+    form.querySelector("[data-says]")?.replaceChildren();
     form.closest("dialog")?.close();
     if (form.dataset.clear !== undefined) form.reset();
     form.closest("details.menu")?.removeAttribute("open");

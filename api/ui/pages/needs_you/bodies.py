@@ -14,7 +14,8 @@ from api.operations.proposals import ProposalInput, proposal
 from api.operations.questions import QuestionInput, question
 from api.operations.views import overview
 from api.ui.moment import Moment
-from api.ui.pages.needs_you.card import read_proposal
+from api.ui.pages.needs_you.card import ProposalBody, read_proposal
+from api.ui.pages.needs_you.checks import RUN
 from api.ui.pieces import Piece, prose
 from api.ui.progress.read import facts_of
 from api.ui.progress.steps import Step, steps_of
@@ -161,6 +162,11 @@ async def _login(moment: Moment, row: Row) -> Body:
     if agent is None:
         raise NotFound(f"there is no agent {row.agent}", "look at the list again")
     return LoginBody(agent, prose(row.detail))
+
+
+def is_under_way(body: Body) -> bool:
+    """Return True while a check of a proposal goes on: its end is no change that anybody reports."""
+    return isinstance(body, ProposalBody) and any(check.result == RUN for check in body.checks)
 
 
 def state_of(body: Body) -> str:

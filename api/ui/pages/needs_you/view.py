@@ -10,7 +10,7 @@ from api.operations.views import EventsInput, events
 from api.ui.moment import Moment
 from api.ui.page import Fragment, Page, Region, Room, Shown
 from api.ui.pages.needs_you.acting import ACTIONS
-from api.ui.pages.needs_you.bodies import Body, read_body, state_of
+from api.ui.pages.needs_you.bodies import Body, is_under_way, read_body, state_of
 from api.ui.pages.needs_you.decided import KINDS, READ, Decision, decisions
 from api.ui.pages.needs_you.logging_in import LOGGING_IN
 from api.ui.pages.needs_you.news import NEWS
@@ -62,7 +62,7 @@ async def view(moment: Moment, asked: ListInput) -> Shown:
             "decided": await _decided(moment),
             "split": asked.split,
         },
-        again=AGAIN if flying else None,
+        again=AGAIN if flying or any(map(is_under_way, bodies.values())) else None,
     )
 
 

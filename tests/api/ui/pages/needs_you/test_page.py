@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
+from api.ui.pages.needs_you.under_way import AGAIN
+from api.ui.pages.needs_you.view import ListInput, view
 from meta.names import AgentName
 from reconciler.attention.row import Row, Severity
 from tests.api.ui.conftest import CSRF, Ui
@@ -131,6 +133,14 @@ async def test_a_deploy_that_failed_says_why_what_was_lost_and_the_way_on(ui: Ui
     assert "Nothing was lost" in body
     await ui.post("/needs-you/proposals/1/retry", {"agent": "alice"})
     assert ui.hive.fake.calls == [("retry", 1, "operator uid 1000")]
+
+
+async def test_a_page_with_a_preview_under_way_is_read_again_soon(card: Ui) -> None:
+    fake, asked = card.hive.fake, ListInput()
+    assert (await view(card.site.hub.moment(), asked)).again is None
+    fake.diffs[1] = replace(await fake.diff(1), previews=True)  # type: ignore[arg-type]
+    fake.changes.note()
+    assert (await view(card.site.hub.moment(), asked)).again == AGAIN
 
 
 async def test_a_body_changes_its_digest_with_what_it_shows(card: Ui) -> None:
