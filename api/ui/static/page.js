@@ -28,6 +28,15 @@
     form.closest("details.menu")?.removeAttribute("open");
   });
 
+  // What went wrong stands in the way until somebody has read it.
+  document.addEventListener("click", (event) => {
+    const place = event.target.closest?.("[data-close]")?.closest("#notice, [data-says]");
+    if (!place) return;
+    place.className = "";
+    place.removeAttribute("role");
+    place.replaceChildren();
+  });
+
   // A menu closes when something else is used.
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details.menu[open]")) {
