@@ -75,13 +75,15 @@
     next.scrollIntoView({ block: "nearest" });
   }
 
-  // The row that has the focus, else the first one. A row that is folded is opened first: nobody decides unseen.
+  // The row that has the focus, else the first one. Nobody decides unseen: one that is folded is opened first, and one
+  // without the focus gets it before it is approved.
   function decide(key) {
     const row = current() ?? rows().find((each) => each.querySelector(`[data-key=${key}]`)) ?? rows()[0];
     if (!row) return;
-    if (!row.open) {
+    if (!row.open || (key === "a" && row !== current())) {
       row.open = true;
       row.querySelector("summary").focus();
+      row.scrollIntoView({ block: "nearest" });
       return;
     }
     row.querySelector(`[data-key=${key}]`)?.click();
