@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from api.ui.numbers import percent
 from api.ui.pages.agent.head import Spent, spent_of
 from api.ui.pages.agent.state import badge_of
 from api.ui.progress.steps import steady
@@ -28,7 +29,8 @@ _RESTS = frozenset({"stopped", "paused", "absent"})
 class Row:
     """One agent. `badge` is the class of its phase. `now` says what it does, `small` and `small_at` its turn.
 
-    `spent` is what today cost beside the budget, `verb` the action beside the menu.
+    `spent` is what today took beside the budget, `dollars` its cost, `limit` the budget behind that.
+    `verb` is the action beside the menu.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Row:
     old: str
     unread: int
     spent: Spent
+    dollars: float
+    limit: str
     tokens: int
     restarts: int
     verb: str
@@ -97,11 +101,21 @@ def row_of(agent: AgentStatus, usage: AgentUsage | None) -> Row:
         old=agent.built_with or "",
         unread=agent.unread,
         spent=spent,
+        dollars=today.dollars or 0.0,
+        limit=_limit(spent),
         tokens=today.tokens or 0,
         restarts=agent.crashes,
         verb=_verb(agent),
         disagrees=agent.phase == "disagrees",
     )
+
+
+def _limit(spent: Spent) -> str:
+    """Return the limit that is nearest as it stands behind the dollars of today."""
+    used, of, whole = spent.words.partition(" of ")
+    if not of:
+        return ""
+    return f"of {whole}" if used.startswith("$") else f"{percent(spent.part, spent.whole)} % of its {whole.split()[-1]}"
 
 
 def group_of(agent: AgentStatus, badge: str) -> str:
@@ -123,7 +137,7 @@ def doing(agent: AgentStatus) -> str:
         reason = "its budget is used up" if agent.phase == "over-budget" else agent.turn_reason or agent.reason
         return steady(reason)
     if agent.phase in GIVEN_UP or agent.phase not in UP | _RESTS:
-        return steady(agent.reason)
+        return steady(agent.reason.partition("; `")[0])  # the button is the command
     if agent.phase == "stopped":
         return "Stopped as asked"
     if agent.phase == "paused":

@@ -51,7 +51,7 @@ class Next:
     phase: str
     badge: str
     step: str
-    why: str
+    why: tuple[Piece, ...]
     more: tuple[tuple[Piece, ...], ...]
     until: float | None
     deploy: int | None
@@ -86,7 +86,7 @@ def _next(row: PlanRow, badges: Mapping[str, str]) -> Next:
         phase=row.phase,
         badge=badges.get(row.agent, "off"),
         step=STEPS.get(row.step, row.step),
-        why=steady(row.reason),
+        why=prose(steady(row.reason)),
         more=tuple(prose(text[:REASON]) for text in _more(row)),
         until=row.until,
         deploy=row.deploy,

@@ -9,7 +9,7 @@ import pytest
 from api.ui.pages.agents.rows import CARE, IDLE, STOPPED, WORKING, fleet, row_of
 from meta.names import AgentName, ProposalId
 from reconciler.plan.phases import PHASES
-from reconciler.views import AgentStatus
+from reconciler.views import AgentStatus, AgentUsage, BudgetUse
 
 ALICE = AgentName("alice")
 IS = AgentStatus(ALICE, "agent", "running", 1.7e9, "idle", "running", "a" * 20, "1" * 40, None, None, (), 7, 0, 0)
@@ -55,6 +55,26 @@ def test_the_words_of_a_gate_stay_the_same_while_its_seconds_run() -> None:
 
 def test_an_idle_agent_says_which_proposal_of_it_waits() -> None:
     assert row_of(replace(IS, pending=(ProposalId(7),)), None).now == "Idle; proposal 7 waits for you"
+
+
+@pytest.mark.parametrize(
+    ("today", "budget", "limit"),
+    [
+        (BudgetUse(1, 100, 3.12), BudgetUse(dollars=10.0), "of $10"),
+        (BudgetUse(9, 100, 1.0), BudgetUse(turns=10, dollars=4.0), "90 % of its turns"),
+        (BudgetUse(9, 100, 1.0), BudgetUse(), ""),
+    ],
+)
+def test_the_cost_of_today_stands_before_the_limit_that_is_nearest(
+    today: BudgetUse, budget: BudgetUse, limit: str
+) -> None:
+    row = row_of(IS, AgentUsage(ALICE, [], budget, today))
+    assert (row.dollars, row.limit) == (today.dollars, limit)
+
+
+def test_an_agent_that_was_given_up_has_the_reason_without_the_command_of_its_button() -> None:
+    row = row_of(replace(IS, phase="failed", reason="crashed 3 times in a row; `hive restart alice` tries again"), None)
+    assert row.now == "Crashed 3 times in a row"
 
 
 def test_a_page_has_fifty_agents_and_a_page_that_is_not_there_is_the_last() -> None:
