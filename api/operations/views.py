@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -96,6 +97,7 @@ class EventsInput(Input):
     agent: AgentField | None = Field(None, description="only events of this agent")
     kind: str | None = Field(None, description="only events of this kind, or of these, divided by commas")
     since: float | None = Field(None, ge=0, le=MAX_TIME, description="only events from this time on, in Unix seconds")
+    until: float | None = Field(None, ge=0, le=MAX_TIME, description="only events up to this time, in Unix seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +274,8 @@ def _wanted(asked: EventsInput) -> Filter:
     kinds = frozenset((asked.kind or "").split(",")) - {""}
     for unknown in sorted(kinds - set(EVENT_KINDS)):
         raise BadInput(f"{unknown[:60]!r} is not a kind of event", f"the kinds are {', '.join(sorted(EVENT_KINDS))}")
-    return Filter(asked.agent, kinds, asked.since or 0.0)
+    until = math.inf if asked.until is None else asked.until
+    return Filter(asked.agent, kinds, asked.since or 0.0, until)
 
 
 VIEWS = (overview, state, agents, destroyed, plan, log, get_logs, wait, events, digest)

@@ -13,6 +13,8 @@ from reconciler.views import Card, Event
 
 BEFORE = 5.0
 """Seconds before an id was asked for from which its events are read: clocks of tags are whole seconds."""
+AFTER = 900.0
+"""Seconds after an id ended for which its events are read: until what ran before runs again."""
 EVENTS = 200
 
 
@@ -31,6 +33,7 @@ async def facts_of(moment: Moment, card: Card) -> Facts:
 
 async def _events(moment: Moment, card: Card) -> Sequence[Event]:
     since = max(card.requested_at - BEFORE, 0.0)
-    asked = EventsInput(follow=False, agent=card.agent, kind=",".join(KINDS), since=since, limit=EVENTS)
+    until = None if card.resolved_at is None else card.resolved_at + AFTER
+    asked = EventsInput(follow=False, agent=card.agent, kind=",".join(KINDS), since=since, until=until, limit=EVENTS)
     found = await moment.ask(events, asked)
     return found if isinstance(found, list) else []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,17 +49,17 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events are wanted: of one agent, of some kinds, from a Unix time on. An empty value wants all."""
+    """Which events are wanted: of one agent, of some kinds, between two Unix times. An empty value wants all."""
 
     agent: str | None = None
     kinds: frozenset[str] = frozenset()
     since: float = 0.0
+    until: float = math.inf
 
     def matches(self, kind: str, agent: str | None, at: float) -> bool:
         """Return True if an event is wanted."""
-        return (
-            (self.agent is None or agent == self.agent) and (not self.kinds or kind in self.kinds) and at >= self.since
-        )
+        wanted = (self.agent is None or agent == self.agent) and (not self.kinds or kind in self.kinds)
+        return wanted and self.since <= at <= self.until
 
 
 EVERYTHING = Filter()
@@ -142,7 +143,7 @@ def matching(connection: sqlite3.Connection, n: int | None, limit: int, only: Fi
     """Return the first `limit` wanted events after `n`, or the last ones without an `n`, with the extent."""
     kept = extent(connection)
     wanted = (
-        "SELECT n, at, kind, agent, data FROM events WHERE n > :n AND at >= :since "
+        "SELECT n, at, kind, agent, data FROM events WHERE n > :n AND at BETWEEN :since AND :until "
         "AND (:agent IS NULL OR agent = :agent) AND (:all OR kind IN (SELECT value FROM json_each(:kinds))) "
     )
     rows = connection.execute(
@@ -150,6 +151,7 @@ def matching(connection: sqlite3.Connection, n: int | None, limit: int, only: Fi
         {
             "n": n or 0,
             "since": only.since,
+            "until": only.until,
             "agent": only.agent,
             "all": not only.kinds,
             "kinds": json.dumps(sorted(only.kinds)),

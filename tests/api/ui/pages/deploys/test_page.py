@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from meta.names import ProposalId
 from reconciler.views import Card, LogRow, PlanRow, Status
 from tests.api.ui.conftest import Ui
@@ -62,6 +64,21 @@ async def test_a_failure_has_its_reason_what_was_lost_and_ways_on(ui: Ui) -> Non
     text = (await ui.get("/deploys")).text
     assert "Nothing was lost. What ran before still runs." in text and "Send this to manager" in text
     assert "<script>alert" not in text and "<img" not in text and "<hx-partial" not in text and "\u202e" not in text
+
+
+async def test_an_old_failure_keeps_its_steps_however_often_its_agent_started_since(
+    ui: Ui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, events = failed(ui), ui.hive.fake.events
+    at = float(card.requested_at)
+    monkeypatch.setattr(events, "_clock", lambda: at)
+    ui.hive.fake.shown[card.id] = replace(card, resolved_at=card.requested_at + 100)
+    for kind, data in (("deploy_started", {"id": card.id}), ("agent_started", {"deploy": card.id})):
+        await events.append(kind, ALICE, data)
+    at += 86_400
+    for number in range(201):
+        await events.append("agent_started", ALICE, {"deploy": None, "generation": str(number)})
+    assert f'<li class="step bad" id="step-alice-{card.id}-gate">' in (await ui.get(f"/deploys/alice/{card.id}")).text
 
 
 async def test_a_failed_commit_is_proposed_again_and_decided_on_the_first_page(ui: Ui) -> None:
