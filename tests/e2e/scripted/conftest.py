@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.lab import Lab, fresh_lab
+from tests.support.site import dashboard_settings
 
 RULES = """
 [limits]
@@ -26,7 +27,7 @@ SETTINGS = {"HIVE_HEALTH_DEADLINE": "20", "HIVE_TURN_GRACE": "0.2", "HIVE_CRASH_
 
 @pytest.fixture(scope="package")
 def lab() -> Iterator[Lab]:
-    with fresh_lab("scripted", SETTINGS, tiny=False) as made:
+    with fresh_lab("scripted", {**SETTINGS, **dashboard_settings()}, tiny=False) as made:
         made.spawn("alice")
         assert made.deploy(RULES)["state"] == "deployed", made.tail()
         yield made
