@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -22,6 +23,14 @@ from tests.support.lab import Lab
 __all__ = ["browser", "browser_context_args", "complaints", "playwright", "site", "visit"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def dora(lab: Lab) -> Iterator[None]:
+    """An agent of these tests, which acknowledges each message in a turn."""
+    lab.spawn("dora")
+    yield
+    lab.do("dora", "destroy", purge=True)
+
+
 def live(page: Page) -> None:
     """Wait until the page is live."""
     expect(page.locator("#link-state")).to_have_text("Live")
@@ -34,9 +43,9 @@ def message(page: Page, text: str) -> None:
 
 @pytest.mark.parametrize("size", ["desk", "phone"])
 def test_a_message_is_sent_by_keys_and_its_turn_appears(visit: Visit, size: Size) -> None:
-    page = visit("/agents/alice", size=size)
+    page = visit("/agents/dora", size=size)
     live(page)
-    text = page.get_by_label("Message to alice")
+    text = page.get_by_label("Message to dora")
     text.fill(f"look at the {size}")
     text.press("Control+Enter")
     message(page, f"look at the {size}")
@@ -47,8 +56,8 @@ def test_a_message_is_sent_by_keys_and_its_turn_appears(visit: Visit, size: Size
 
 def test_what_is_no_command_says_so_and_stays_to_be_mended(visit: Visit, complaints: Complaints) -> None:
     complaints.expect("400")
-    page = visit("/agents/alice")
-    text = page.get_by_label("Message to alice")
+    page = visit("/agents/dora")
+    text = page.get_by_label("Message to dora")
     text.fill("/comapct")
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("alert")).to_contain_text("no command")
@@ -59,12 +68,12 @@ def test_what_is_no_command_says_so_and_stays_to_be_mended(visit: Visit, complai
 
 
 def test_typing_survives_turns_that_pour_in(visit: Visit, lab: Lab) -> None:
-    page = visit("/agents/alice")
+    page = visit("/agents/dora")
     live(page)
-    text = page.get_by_label("Message to alice")
+    text = page.get_by_label("Message to dora")
     text.click()
     for number in range(6):
-        lab.post("/api/messages", to="alice", body=f"pour {number}")
+        lab.post("/api/messages", to="dora", body=f"pour {number}")
         text.press_sequentially("ab ")
     expect(page.get_by_text(re.compile("pour 5"))).to_have_count(1, timeout=20_000)
     expect(text).to_be_focused()
@@ -75,17 +84,17 @@ def test_a_daemon_that_dies_under_the_page_is_said_and_caught_up_with(
     visit: Visit, lab: Lab, complaints: Complaints
 ) -> None:
     complaints.expect(r"ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|Failed to fetch|network error|\[htmx\]")
-    page = visit("/agents/alice")
+    page = visit("/agents/dora")
     live(page)
-    lab.post("/api/messages", to="alice", body="before it dies")
+    lab.post("/api/messages", to="dora", body="before it dies")
     message(page, "before it dies")
-    text = page.get_by_label("Message to alice")
+    text = page.get_by_label("Message to dora")
     text.fill("half a thought")
     lab.kill()
     expect(page.locator("#link-state")).to_contain_text("Connection lost", timeout=20_000)
     lab.start()
-    lab.settle("alice")
-    lab.post("/api/messages", to="alice", body="after it came back")
+    lab.settle("dora")
+    lab.post("/api/messages", to="dora", body="after it came back")
     live(page)
     message(page, "after it came back")
     rows = page.locator("#events > li").evaluate_all("rows => rows.map(row => row.id)")
