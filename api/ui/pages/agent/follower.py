@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from api.operations.base import Call, Raw
 from api.operations.full_disk import perform
 from api.operations.live_events import LiveEventsInput, LiveInput, live, live_events
+from api.ui.render import Rendered
 from api.ui.transcript.cache import Cache
 from api.ui.transcript.shown import WINDOW, ItemView, Scene, scene
 from api.ui.transcript.transcript import Transcript
@@ -56,6 +57,7 @@ class Follower:
         self._known = 0
         self._batches: deque[str | None] = deque(maxlen=BATCHES)
         self._number = 0
+        self._whole: tuple[int, Rendered] | None = None
         self._news = asyncio.Event()
         self._one = asyncio.Lock()
         self._not_before = 0.0
@@ -97,15 +99,17 @@ class Follower:
                 await self._catch_up(ask)
             return await asyncio.to_thread(look, self._transcript)
 
-    async def whole(self) -> tuple[int, Scene]:
-        """Return the scene, and the number of the batch up to which it has all."""
+    async def whole(self, render: Callable[[Scene], Rendered]) -> tuple[int, Rendered]:
+        """Return the whole transcript, rendered once for all, and the number of the batch up to which it has all."""
         async with self._lock:
             if self._transcript.recut or self._transcript.has_changes:
                 self._note(RECUT)
                 self._transcript.take_changes()
                 self._cut()
                 self._news.set()  # who waits for the next batch has to learn of this one
-            return self._number, scene(self._transcript.turns, self._first, self.cache.view)
+            if self._whole is None or self._whole[0] != self._number:
+                self._whole = self._number, render(scene(self._transcript.turns, self._first, self.cache.view))
+            return self._whole
 
     async def after(self, number: int, render: Render) -> tuple[int, list[str | None]]:
         """Return the batches after `number`, once there are some, and the number of the last of them."""
@@ -197,6 +201,7 @@ class Follower:
         if self._position != before and not self._runs:
             self._transcript.take_changes()
             self._cut()
+            self._note(RECUT)
 
     def _rows(self, content: bytes) -> None:
         for row in json.loads(content):

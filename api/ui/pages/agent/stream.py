@@ -17,7 +17,7 @@ from api.ui.live.stream import HEARTBEAT, event, message
 from api.ui.page import Region, StreamContext
 from api.ui.pages.agent.follower import RECUT, Follower, follower_of
 from api.ui.render import Rendered
-from api.ui.transcript.shown import ItemView
+from api.ui.transcript.shown import ItemView, Scene
 
 TRANSCRIPT = Region("transcript", "agent/transcript.html")
 PENDING = "0" * 12
@@ -93,7 +93,7 @@ class _Writer:
         self._shot = shot
         lacking = [region for region in shot.lacking(seen) if region.id != TRANSCRIPT.id]
         if first:
-            self._number, whole = await self._whole()
+            self._number, whole = await self._follower.whole(self._scene)
             if whole.digest not in seen.split("."):
                 lacking.append(whole)
                 self._grew = True
@@ -102,14 +102,13 @@ class _Writer:
     async def _changes(self, batches: list[str | None]) -> list[str]:
         self._grew = True
         if RECUT in batches:
-            self._number, whole = await self._whole()
+            self._number, whole = await self._follower.whole(self._scene)
             return [message([whole], self._token(), self._context.csrf)]
         return [event("".join(batch for batch in batches if batch), self._token(), self._context.csrf)]
 
-    async def _whole(self) -> tuple[int, Rendered]:
-        number, scene = await self._follower.whole()
+    def _scene(self, scene: Scene) -> Rendered:
         values = {"scene": scene, "agent": self._follower.agent, "cache": self._follower.cache}
-        return number, self._context.templates.region(TRANSCRIPT.id, TRANSCRIPT.template, values, time.time())
+        return self._context.templates.region(TRANSCRIPT.id, TRANSCRIPT.template, values, time.time())
 
     def _items(self, items: list[tuple[bool, ItemView]]) -> str:
         values = {"items": items, "agent": self._follower.agent, "cache": self._follower.cache}

@@ -124,6 +124,19 @@ async def test_two_pages_of_one_agent_get_the_same(ui: Ui, log: Log) -> None:
         assert (await after(one, row)).split("data: ", 1)[1].endswith((await after(other, row)).split("data: ", 1)[1])
 
 
+async def test_a_page_that_is_opened_again_after_all_were_closed_has_what_came_meanwhile(ui: Ui, log: Log) -> None:
+    await log.emit(turn_start())
+    async with watching(ui, log, await token(ui)):
+        pass
+    await log.emit(text("Meanwhile."))
+    assert "Meanwhile." in (await ui.get("/agents/alice")).text
+    with ui.site.hub.watch(PAGE, ASKED, lambda moment: ui.site.take(PAGE, ASKED, moment)) as view:
+        back = live_stream(StreamContext(caller(ui), view, ui.site.templates, "", CSRF, asyncio.Event()), ASKED)
+        again = await after(back, "Meanwhile.")
+        await back.aclose()
+    assert len(ids(again)) == len(set(ids(again))) == log.last
+
+
 async def test_a_new_turn_folds_the_one_before(ui: Ui, log: Log) -> None:
     await log.emit(turn_start(1), text("First."))
     async with watching(ui, log, await token(ui)) as events:
