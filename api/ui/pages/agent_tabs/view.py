@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from api.ui.page import Room
-from api.ui.pages.agent_tabs import generations, logs, settings
+from api.ui.pages.agent_tabs import generations, inbox, logs, network, questions, settings
 
 AGENT_TABS = Room(
-    pages=(settings.SETTINGS, generations.GENERATIONS, logs.LOGS),
-    actions=settings.ACTIONS,
+    pages=(
+        inbox.INBOX,
+        questions.QUESTIONS,
+        network.NETWORK,
+        logs.LOGS,
+        generations.GENERATIONS,
+        settings.SETTINGS,
+    ),
+    actions=(*settings.ACTIONS, *network.ACTIONS, *inbox.ACTIONS),
     fragments=generations.FRAGMENTS,
     downloads=logs.DOWNLOADS,
 )
