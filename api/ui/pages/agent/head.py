@@ -27,6 +27,7 @@ TABS = (
     ("logs", "/logs", "Logs"),
     ("generations", "/generations", "Generations"),
     ("settings", "/settings", "Settings"),
+    ("usage", "/usage", "Usage"),
 )
 """Each tab: its key, the end of its path, and its words."""
 NEAR = 0.85

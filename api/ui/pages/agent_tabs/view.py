@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.ui.page import Room
-from api.ui.pages.agent_tabs import generations, inbox, logs, network, questions, settings
+from api.ui.pages.agent_tabs import generations, inbox, logs, network, questions, settings, usage
 
 AGENT_TABS = Room(
     pages=(
@@ -13,6 +13,7 @@ AGENT_TABS = Room(
         logs.LOGS,
         generations.GENERATIONS,
         settings.SETTINGS,
+        usage.USAGE,
     ),
     actions=(*settings.ACTIONS, *network.ACTIONS, *inbox.ACTIONS),
     fragments=generations.FRAGMENTS,
