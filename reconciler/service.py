@@ -35,6 +35,7 @@ from reconciler.proposals.commands import Proposals
 from reconciler.proposals.discovery import Discovery
 from reconciler.proposals.rebase import Rebase
 from reconciler.proposals.settings_edit import SettingsEdit
+from reconciler.queries.audit import AuditQuery
 from reconciler.queries.cards import CardsQuery
 from reconciler.queries.diffs import DiffsQuery
 from reconciler.queries.digest import DigestQuery
@@ -69,6 +70,7 @@ class Service:
     usage: UsageQuery
     network: NetworkQuery
     remains: RemainsQuery
+    audit: AuditQuery
     # commands
     proposals: Proposals
     discovery: Discovery

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from api.operations.attention import ATTENTION
+from api.operations.audit import AUDIT
 from api.operations.base import AnyOperation, Role, Surface
 from api.operations.dashboard import DASHBOARD
 from api.operations.dead_letters import DEAD_LETTERS
@@ -42,6 +43,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     *LOOSE_ENDS,
     *NETWORK,
     *UPKEEP,
+    *AUDIT,
     *USAGE,
     *LOGIN,
     *DASHBOARD,

@@ -93,6 +93,8 @@ class EventsInput(Input):
     after: str | None = Field(None, description="start after this event")
     limit: int = Field(50, ge=1, le=MAX_EVENTS, description="how many, for a list")
     last_event_id: str | None = Field(None, description="as `after`, which it overrides")
+    before: str | None = Field(None, description="only events before this one, for a list")
+    oldest: bool = Field(False, description="a list of the oldest events that are kept, if there is no `after`")
     snapshot: bool = Field(False, description="start a stream that does not resume with the whole state")
     agent: AgentField | None = Field(None, description="only events of this agent")
     kind: str | None = Field(None, description="only events of this kind, or of these, divided by commas")
@@ -241,11 +243,12 @@ async def events(call: Call, asked: EventsInput) -> Raw | list[Event]:
     first.
     """
     source, after, only = call.service.events, asked.last_event_id or asked.after or None, _wanted(asked)
-    if after is not None:
-        source.check(after)
+    for seq in (after, asked.before):
+        if seq is not None:
+            source.check(seq)
     if not asked.follow:
         try:
-            return await source.matching(after, asked.limit, only)
+            return await source.matching(after, asked.limit, only, before=asked.before, oldest=asked.oldest)
         except Resync as error:
             raise Conflict(error.summary, error.hint) from error
     stream = sse(source, after, call.stopping, partial(_snapshot, call.service) if asked.snapshot else None, only)

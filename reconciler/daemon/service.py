@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TypedDict
 
 from reconciler.agents.declared.acts import Commands
@@ -37,6 +38,7 @@ from reconciler.proposals.rebase import Rebase
 from reconciler.proposals.settings_edit import SettingsEdit
 from reconciler.proposals.staleness import Stale
 from reconciler.queries.attention import AttentionFacts
+from reconciler.queries.audit import AuditQuery, look_at
 from reconciler.queries.cards import CardsQuery
 from reconciler.queries.diffs import DiffsQuery
 from reconciler.queries.digest import DigestQuery
@@ -90,6 +92,7 @@ class _Queries(TypedDict):
     usage: UsageQuery
     network: NetworkQuery
     remains: RemainsQuery
+    audit: AuditQuery
 
 
 class _Commands(TypedDict):
@@ -240,6 +243,7 @@ def _queries(core: _Core, apply: Apply, store: Store, spending: Spending, report
             core.way_out.notes,
         ),
         remains=RemainsQuery(world),
+        audit=AuditQuery(partial(look_at, world.layout), world.clock),
     )
 
 

@@ -93,13 +93,18 @@ class Events:
             _check(after, page.extent)
         return [self._event(row) for row in page.rows]
 
-    async def matching(self, seq: str | None, limit: int, only: Filter) -> list[Event]:
+    async def matching(
+        self, seq: str | None, limit: int, only: Filter, *, before: str | None = None, oldest: bool = False
+    ) -> list[Event]:
         """Return the first `limit` wanted events after `seq`, or the last ones without a `seq`, oldest first.
 
-        Raise Resync as `since` does.
+        `before`: only those before this one. `oldest`: without a `seq`, the first ones that are kept. Raise Resync as
+        `since` does.
         """
         after = None if seq is None else self._number(seq)
-        page = await self._db.read(partial(log.matching, n=after, limit=max(0, limit), only=only))
+        first = 0 if oldest and after is None else after
+        upto = None if before is None else self._number(before)
+        page = await self._db.read(partial(log.matching, n=first, limit=max(0, limit), only=only, before=upto))
         if after is not None:
             _check(after, page.extent)
         return [self._event(row) for row in page.rows]

@@ -36,12 +36,14 @@ from reconciler.observe.live import Live
 from reconciler.observe.releases import Releases
 from reconciler.observe.sender import Sender
 from reconciler.plan.rollout import Rollout
+from reconciler.queries.audit import AuditQuery
 from reconciler.queries.digest import DigestQuery
 from reconciler.queries.usage import UsageQuery
 from reconciler.service import Service
 from reconciler.store.database import Database
 from reconciler.store.live import LiveStore
 from reconciler.telemetry.metrics import Metrics
+from reconciler.upkeep.audit.verify import Heads, Report
 from reconciler.usage.budgets import Budgets
 from reconciler.usage.records import TurnRecords
 from reconciler.views import (
@@ -116,6 +118,8 @@ class FakeService:
         self.rows: dict[AgentName, PlanRow] = {}
         self.built: dict[int, tuple[str, ...]] = {}
         self.remains: list[Remains] = []
+        self.audit = AuditQuery(self.report, NOW)
+        self.audit_report = Report((), (), Heads("u", 3, "h", "m", {}), 3)
         self.tips: list[RefusedTip] = []
         self.waits: dict[AgentName, str] = {}
         self.login_address = "https://claude.ai/oauth/authorize?z-1"
@@ -187,6 +191,7 @@ class FakeService:
             usage=self.usage,
             network=cast("Any", self.network),
             remains=part(call="destroyed"),
+            audit=self.audit,
             grants=cast("Any", self.network),
             proposals=part(
                 propose="propose", approve="approve", deny="deny", cancel="cancel", retry="retry", find="found"
@@ -234,6 +239,9 @@ class FakeService:
             access=self.access,
             passkeys=self.passkeys,
         )
+
+    def report(self) -> Report:
+        return self.audit_report
 
     def record(self, call: tuple[object, ...]) -> None:
         self.calls.append(call)

@@ -139,17 +139,23 @@ def after(connection: sqlite3.Connection, n: int, limit: int, upto: int | None =
     return [EventRow(row[0], row[1], row[2], row[3], _decode(row[0], row[4])) for row in rows]
 
 
-def matching(connection: sqlite3.Connection, n: int | None, limit: int, only: Filter) -> Page:
-    """Return the first `limit` wanted events after `n`, or the last ones without an `n`, with the extent."""
+def matching(
+    connection: sqlite3.Connection, n: int | None, limit: int, only: Filter, before: int | None = None
+) -> Page:
+    """Return the first `limit` wanted events after `n`, or the last ones without an `n`, with the extent.
+
+    `before`: only those with a smaller number.
+    """
     kept = extent(connection)
     wanted = (
-        "SELECT n, at, kind, agent, data FROM events WHERE n > :n AND at BETWEEN :since AND :until "
+        "SELECT n, at, kind, agent, data FROM events WHERE n > :n AND n < :before AND at BETWEEN :since AND :until "
         "AND (:agent IS NULL OR agent = :agent) AND (:all OR kind IN (SELECT value FROM json_each(:kinds))) "
     )
     rows = connection.execute(
         wanted + ("ORDER BY n DESC LIMIT :limit" if n is None else "ORDER BY n LIMIT :limit"),
         {
             "n": n or 0,
+            "before": kept.last + 1 if before is None else before,
             "since": only.since,
             "until": only.until,
             "agent": only.agent,

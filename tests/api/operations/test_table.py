@@ -58,6 +58,8 @@ EXAMPLES: dict[str, Json] = {
     "list": {},
     "destroyed": {},
     "plan": {"agent": "alice"},
+    "audit": {},
+    "verify_audit": {},
     "log": {"limit": 1},
     "get_logs": {"agent": "alice", "lines": 3},
     "request_apply_commit": {"agent": "alice", "commit": "1111111", "description": "adds jq"},
