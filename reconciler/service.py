@@ -39,6 +39,7 @@ from reconciler.queries.audit import AuditQuery
 from reconciler.queries.cards import CardsQuery
 from reconciler.queries.diffs import DiffsQuery
 from reconciler.queries.digest import DigestQuery
+from reconciler.queries.host import HostQuery
 from reconciler.queries.logs import LogsQuery
 from reconciler.queries.metrics import MetricsQuery
 from reconciler.queries.network import NetworkQuery
@@ -48,6 +49,7 @@ from reconciler.queries.status import StatusQuery
 from reconciler.queries.usage import UsageQuery
 from reconciler.upkeep.backups.live import LiveBackup
 from reconciler.upkeep.disk.guard import DiskGuard
+from reconciler.upkeep.doctor.live import LiveDoctor
 from reconciler.upkeep.stale_locks import StaleLocks
 from reconciler.usage.budgets import Budgets
 from reconciler.usage.records import TurnRecords
@@ -71,6 +73,7 @@ class Service:
     network: NetworkQuery
     remains: RemainsQuery
     audit: AuditQuery
+    host: HostQuery
     # commands
     proposals: Proposals
     discovery: Discovery
@@ -104,6 +107,7 @@ class Service:
     background: Background
     notifier: Notifier
     disk: DiskGuard
+    doctor: LiveDoctor
     locks: StaleLocks
     way_out: WayOut
     answers: Answers

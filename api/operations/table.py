@@ -10,6 +10,7 @@ from api.operations.base import AnyOperation, Role, Surface
 from api.operations.dashboard import DASHBOARD
 from api.operations.dead_letters import DEAD_LETTERS
 from api.operations.down import DOWN
+from api.operations.host import HOST
 from api.operations.lifecycle import LIFECYCLE
 from api.operations.live_events import LIVE_EVENTS
 from api.operations.login import LOGIN
@@ -44,6 +45,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     *NETWORK,
     *UPKEEP,
     *AUDIT,
+    *HOST,
     *USAGE,
     *LOGIN,
     *DASHBOARD,

@@ -18,16 +18,25 @@ Out = TypeVar("Out")
 class Moment:
     """What operations returned at one version of the daemon's changes. `at` is its time in Unix seconds.
 
+    `pages` is how many pages of the dashboard are open.
+
     Pages that are rendered for one change share their answers, so that a hundred open pages read once.
     """
 
     def __init__(
-        self, call: Call, version: int, at: float, diffs: DiffViews, kept: dict[tuple[str, str], Any] | None = None
+        self,
+        call: Call,
+        version: int,
+        at: float,
+        diffs: DiffViews,
+        kept: dict[tuple[str, str], Any] | None = None,
+        pages: int = 0,
     ) -> None:
         self._call = call
         self.diffs = diffs
         self.kept: dict[tuple[str, str], Any] = {} if kept is None else kept
         """What pages keep from moment to moment, because it is dear to read. Each page bounds its own."""
+        self.pages = pages
         self.version = version
         self.at = at
         self._answers: dict[tuple[str, str], asyncio.Future[Any]] = {}

@@ -42,6 +42,7 @@ from reconciler.queries.audit import AuditQuery, look_at
 from reconciler.queries.cards import CardsQuery
 from reconciler.queries.diffs import DiffsQuery
 from reconciler.queries.digest import DigestQuery
+from reconciler.queries.host import HostQuery
 from reconciler.queries.logs import LogsQuery
 from reconciler.queries.metrics import MetricsQuery
 from reconciler.queries.network import NetworkQuery
@@ -52,6 +53,7 @@ from reconciler.queries.usage import UsageQuery
 from reconciler.service import Service
 from reconciler.upkeep.backups.live import LiveBackup
 from reconciler.upkeep.disk.guard import Actions, DiskGuard
+from reconciler.upkeep.doctor.live import LiveDoctor
 from reconciler.upkeep.stale_locks import StaleLocks
 from reconciler.world import World
 
@@ -125,12 +127,14 @@ def make_service(
 ) -> Service:
     """Make the loop, the commands and the queries."""
     core = _core(here, world, apply, store, spending.way_out)
-    queries = _queries(core, apply, store, spending, reports)
+    queries, commands = _queries(core, apply, store, spending, reports), _commands(here, core, store)
     return Service(
         names=reports.roster.names,
         revision=core.revision,
         **queries,
-        **_commands(here, core, store),
+        **commands,
+        host=HostQuery(world, core.loop, here.background, core.disk, spending.way_out, commands["backup"]),
+        doctor=LiveDoctor(here.layout, here.config, queries["status"], reports.changes.note),
         loop=core.loop,
         broker=store.broker,
         questions=store.questions,

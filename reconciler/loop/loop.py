@@ -207,6 +207,10 @@ class Reconciler:
         """Call `listener` whenever a step ends, an agent has no more work, or its worker fails."""
         self._listeners.append(listener)
 
+    def working(self) -> dict[AgentName, str]:
+        """Return the agents on which a step is done now, each with its name."""
+        return {agent: step.name for agent, step in self._current.items()}
+
     def turn(self) -> None:
         """Wake `settled` and call the listeners."""
         self._changed.set()

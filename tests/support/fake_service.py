@@ -38,12 +38,16 @@ from reconciler.observe.sender import Sender
 from reconciler.plan.rollout import Rollout
 from reconciler.queries.audit import AuditQuery
 from reconciler.queries.digest import DigestQuery
+from reconciler.queries.host import HostView, Trouble, Working
 from reconciler.queries.usage import UsageQuery
 from reconciler.service import Service
 from reconciler.store.database import Database
 from reconciler.store.live import LiveStore
 from reconciler.telemetry.metrics import Metrics
 from reconciler.upkeep.audit.verify import Heads, Report
+from reconciler.upkeep.doctor.checks.base import Verdict
+from reconciler.upkeep.doctor.examine import Row as Checked
+from reconciler.upkeep.doctor.live import Examined
 from reconciler.usage.budgets import Budgets
 from reconciler.usage.records import TurnRecords
 from reconciler.views import (
@@ -134,6 +138,38 @@ class FakeService:
         self.texts: dict[str | None, SettingsText] = {}
         self.calls: list[tuple[object, ...]] = []
         self.asked = asyncio.Event()
+        self.examined = Examined(
+            (
+                Checked("git", Verdict.OK, "git version 2.47.1"),
+                Checked("disk", Verdict.WARN, "only 1.2 GB are free", "remove what is not needed, see `hive doctor`"),
+            ),
+            NOW() - 120,
+            3.1,
+        )
+        self.machine = HostView(
+            name="orchard",
+            system="Linux 6.12.9, x86_64",
+            started_at=NOW() - 90_000,
+            pid=812,
+            memory=16 * 10**9,
+            memory_free=9 * 10**9,
+            own_memory=180 * 10**6,
+            load=(0.42, 0.5, 0.61),
+            processors=4,
+            disk=500 * 10**9,
+            disk_free=60 * 10**9,
+            disk_full=False,
+            inodes=(30_000_000, 32_000_000),
+            database=40 * 10**6,
+            python="3.11.7",
+            git="2.47.1",
+            nix="",
+            working=(Working(ALICE, "build"),),
+            queued=1,
+            troubles=(Trouble("discovery", "discovery fails since 2 min: no space"),),
+            way_out=(),
+            backup_at=None,
+        )
         self.network = FakeNetwork(self.known, self.record)
 
     def attach(self, database: Database, states: Path) -> None:
@@ -232,6 +268,8 @@ class FakeService:
             releases=self.releases,
             background=self.background,
             notifier=part(test="test_notify"),
+            host=part(call="host"),
+            doctor=part(last="examined", examine="examine"),
             disk=part(borrow="borrow", take_back="take_back"),
             locks=part(),
             way_out=part(),
@@ -488,6 +526,13 @@ class FakeService:
         )
         where = (str(self.layout.state), str(self.layout.runtime))
         return Status("0.1", "fake", "plain", *where, "2" * 40, "none", "none", "one", ("a note",), agents)
+
+    async def host(self) -> HostView:
+        return self.machine
+
+    async def examine(self, wait: float) -> Examined:
+        self.record(("examine", wait))
+        return replace(self.examined, running=wait == 0)
 
     async def attention(self) -> Attention:
         return listed(self.attention_rows)

@@ -48,7 +48,9 @@ class Hub:
         """Return the present moment: the last one, if nothing changed since and it is fresh."""
         now, moment = time.time(), self._moment
         if moment is None or moment.version != self._changes.version or not 0 <= now - moment.at < FRESH:
-            moment = self._moment = Moment(self._call, self._changes.version, now, self._diffs, self.kept)
+            pages = sum(view.watchers for view in self._views.values())
+            version, kept = self._changes.version, self.kept
+            moment = self._moment = Moment(self._call, version, now, self._diffs, kept, pages)
         return moment
 
     @contextmanager
