@@ -17,6 +17,7 @@ async def view(moment: Moment, _asked: Nothing) -> Shown:
     machine = await moment.ask(host, Nothing())
     status = await moment.ask(overview, Nothing())
     examined = await moment.ask(doctor, Nothing())
+    sessions = await moment.ask(dashboard_sessions, Nothing())
     values = {
         "host": machine,
         "status": status,
@@ -28,7 +29,7 @@ async def view(moment: Moment, _asked: Nothing) -> Shown:
         "memory": memory_of(machine),
         "own": rough(machine.own_memory),
         "running": sum(agent.pid is not None for agent in status.agents),
-        "sessions": len(await moment.ask(dashboard_sessions, Nothing())),
+        "sessions": len(sessions),
         "pages": moment.pages,
     }
     return Shown(values)
