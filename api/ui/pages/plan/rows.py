@@ -10,7 +10,7 @@ from api.ui.pieces import Piece, prose
 from api.ui.progress.steps import REASON, steady
 from reconciler.views import AgentStatus, PlanRow
 
-ROWS_MOST = 200
+ROWS_MOST = 60
 """Rows that the page shows at once of each group."""
 
 STEPS: Mapping[str, str] = {
@@ -59,11 +59,15 @@ class Next:
 
 @dataclass(frozen=True, slots=True)
 class PlanView:
-    """The agents that hive works on, those that it leaves to a person, and those that are as they should be."""
+    """The agents that hive works on, those that it leaves to a person, and those that are as they should be.
+
+    `counts` are of all of them, `hidden` is how many have no row.
+    """
 
     works: tuple[Next, ...]
     waits: tuple[Next, ...]
     rest: tuple[Next, ...]
+    counts: tuple[int, int, int]
     hidden: int
 
 
@@ -77,7 +81,8 @@ def plan_view(rows: Iterable[PlanRow], agents: Iterable[AgentStatus]) -> PlanVie
         groups[0 if not row.idle else 1 if row.remedy or row.conditions else 2].append(_next(row, badges))
     hidden = sum(max(0, len(group) - ROWS_MOST) for group in groups)
     works, waits, rest = (tuple(group[:ROWS_MOST]) for group in groups)
-    return PlanView(works, waits, rest, hidden)
+    counts = (len(groups[0]), len(groups[1]), len(groups[2]))
+    return PlanView(works, waits, rest, counts, hidden)
 
 
 def _next(row: PlanRow, badges: Mapping[str, str]) -> Next:

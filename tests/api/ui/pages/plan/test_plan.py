@@ -52,6 +52,13 @@ async def test_a_plan_that_stays_the_same_sends_nothing_while_its_seconds_run(ui
     assert text == ""
 
 
+async def test_a_thousand_agents_are_counted_and_the_page_stays_small(ui: Ui) -> None:
+    ui.hive.fake.names[:] = [AgentName(f"agent-{number:04}") for number in range(1000)]
+    page = await ui.get("/plan")
+    assert "1,000 agents with nothing to do" in page.text and "940 more agents" in page.text
+    assert len(page.content) <= 150_000
+
+
 async def test_reconcile_now_is_for_all_agents_or_for_one(ui: Ui) -> None:
     assert "every agent" in (await ui.post("/plan/reconcile")).text
     assert "hive looks at alice now." in (await ui.post("/plan/reconcile", {"agent": "alice"})).text
