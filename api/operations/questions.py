@@ -26,7 +26,7 @@ from meta.errors import TransientError
 from meta.wire import agent as wire
 from meta.wire.common import I64
 from reconciler.events.feed import Resync
-from reconciler.messaging.questions import Question
+from reconciler.messaging.questions import LISTED_MOST, EndedPage, Question
 from reconciler.views import Event
 
 
@@ -35,6 +35,14 @@ class QuestionInput(Input):
 
     id: I64
     wait: float = Field(0.0, ge=0, le=60, description="seconds to wait for its answer")
+
+
+class EndedInput(Input):
+    """Which questions that have ended."""
+
+    agent: str | None = Field(None, max_length=100, description="only those that it asked or was asked")
+    before: int | None = Field(None, ge=0, le=2**63 - 1, description="only those that ended before this one")
+    limit: int = Field(50, ge=1, le=LISTED_MOST, description="how many")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +140,10 @@ async def questions(call: Call, _asked: Nothing) -> list[Question]:
     return await call.service.questions.open()
 
 
-QUESTIONS = (ask, answer, question, questions)
+@operation("ended_questions", OPERATORS, READS, routes=(Route("GET", "/api/ended-questions"),))
+async def ended_questions(call: Call, asked: EndedInput) -> EndedPage:
+    """List questions that were answered, cancelled or expired, the last one first, with long texts cut."""
+    return await call.service.questions.ended(asked.agent or None, asked.before, asked.limit)
+
+
+QUESTIONS = (ask, answer, question, questions, ended_questions)

@@ -22,9 +22,9 @@ from reconciler.store.connection import Transaction
 from reconciler.store.database import Database
 from reconciler.store.events import log
 from reconciler.store.notices import ANSWERS, asked_by, has_room, notify, withdraw
-from reconciler.store.questions import Question
+from reconciler.store.questions import EndedPage, Question
 
-__all__ = ["Question", "Questions"]
+__all__ = ["EndedPage", "Question", "Questions"]
 
 OPEN_MOST = 100
 """Open questions of one asker: at most this many."""
@@ -36,6 +36,8 @@ LISTED_BYTES = 2**20
 _TEXT_BYTES = 4096
 _OPTIONS_BYTES = 1024
 """Bytes of one text in a list, and of the options of one question. Longer texts are cut, longer options left out."""
+_ENDED_BYTES = 1024
+"""Bytes of one text of a question that has ended, in a list."""
 JOINT = ", "
 """The separator between several answers."""
 EXPIRED = "[expired]"
@@ -159,6 +161,15 @@ class Questions:
     async def beginnings(self, name: str | None, most: int, options_bytes: int = 0) -> list[Question]:
         """Return the newest `most` open questions as `open` does. Limit each text alone, and not their sum."""
         work = partial(questions.listed, name=name, most=most, text_bytes=_TEXT_BYTES, options_bytes=options_bytes)
+        return await self._db.read(work)
+
+    async def ended(self, name: str | None, before: int | None, most: int) -> EndedPage:
+        """Return the newest `most` questions that have ended, the last one first, without options.
+
+        With `name`, only those that it asked or was asked; with `before`, those that ended before this one. Long texts
+        are cut (`cut`).
+        """
+        work = partial(questions.ended, name=name, before=before, most=most, text_bytes=_ENDED_BYTES)
         return await self._db.read(work)
 
     async def asked_of(self, target: str, most: int, text_bytes: int) -> list[Question]:

@@ -115,6 +115,54 @@ def _listed(row: tuple[object, ...]) -> Question:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class EndedPage:
+    """Questions that have ended, the last one first. `next`: the `before` of the next page; None: no older ones."""
+
+    rows: tuple[Question, ...]
+    next: int | None
+
+
+def ended(
+    connection: sqlite3.Connection, name: str | None, before: int | None, most: int, text_bytes: int
+) -> EndedPage:
+    """Return at most `most` questions that were answered, cancelled or expired, without their options.
+
+    `name`: only those that it asked or was asked. `before`: only those that ended before this one did. Texts are cut to
+    `text_bytes`.
+    """
+    query = (
+        "SELECT id, CAST(asker AS BLOB), CAST(target AS BLOB), substr(CAST(question AS BLOB), 1, :text), "
+        "length(CAST(question AS BLOB)) <= :text, multi, asked_at, expires_at, answered_at, "
+        "substr(CAST(answer AS BLOB), 1, :text), length(CAST(answer AS BLOB)) <= :text, CAST(answerer AS BLOB) "
+        "FROM questions WHERE answered_at IS NOT NULL AND (:name IS NULL OR asker = :name OR target = :name) "
+        "AND (:before IS NULL OR (answered_at, id) < (SELECT answered_at, id FROM questions WHERE id = :before)) "
+        "ORDER BY answered_at DESC, id DESC LIMIT :most"
+    )
+    bounds = {"text": text_bytes, "name": name, "before": before, "most": most + 1}
+    rows = [_ended(row) for row in connection.execute(query, bounds)]
+    return EndedPage(tuple(rows[:most]), rows[most - 1].id if len(rows) > most else None)
+
+
+def _ended(row: tuple[object, ...]) -> Question:
+    id, asker, target, question, whole, multi, asked_at, expires_at, answered_at, answer, all_of_it, answerer = row
+    what = f"question {id}"
+    return Question(
+        _int(id),
+        text(asker, f"the asker of {what}"),
+        text(target, f"the target of {what}"),
+        beginning(question, bool(whole), what),
+        (),
+        bool(multi),
+        _int(asked_at),
+        None if expires_at is None else _int(expires_at),
+        _int(answered_at),
+        beginning(answer, bool(all_of_it), f"the answer of {what}"),
+        text(answerer, f"the answerer of {what}"),
+        cut=not (whole and all_of_it),
+    )
+
+
 def due(connection: sqlite3.Connection, at: int, limit: int) -> list[Question]:
     """Return open questions that have expired, the earliest first."""
     where = "answered_at IS NULL AND expires_at <= ? ORDER BY expires_at, id LIMIT ?"

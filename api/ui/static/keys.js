@@ -58,12 +58,6 @@
   window.addEventListener("hashchange", openHash);
   document.addEventListener("DOMContentLoaded", openHash);
 
-  // Who writes an answer of their own has chosen it.
-  document.addEventListener("input", (event) => {
-    const choice = document.getElementById(event.target.dataset?.chooses ?? "");
-    if (choice && event.target.value) choice.checked = true;
-  });
-
   const current = () => document.activeElement?.closest?.("#rows .item > details");
 
   function move(by) {

@@ -51,6 +51,12 @@
     }
   });
 
+  // Who writes an answer of their own has chosen it.
+  document.addEventListener("input", (event) => {
+    const choice = document.getElementById(event.target.dataset?.chooses ?? "");
+    if (choice && event.target.value) choice.checked = true;
+  });
+
   // Browsers that do not know `command` yet open and close dialogs by it here.
   if (!("command" in HTMLButtonElement.prototype)) {
     document.addEventListener("click", (event) => {

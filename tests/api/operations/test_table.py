@@ -139,6 +139,7 @@ EXAMPLES: dict[str, Json] = {
     "answer": {"id": 2, "answer": "yes"},
     "question": {"id": 1, "wait": 0},
     "questions": {},
+    "ended_questions": {"agent": "alice", "limit": 3},
     "remind": {"message": "m", "timing": {"timing_type": "in_seconds", "seconds": 9}},
     "remind_agent": {"agent": "alice", "message": "m", "timing": {"timing_type": "at", "unix_timestamp": 4000000000}},
     "reminders": {"agent": "alice"},

@@ -1,0 +1,92 @@
+"""The rows of the page Questions. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from meta.names import OPERATOR, SYSTEM
+from reconciler.messaging.questions import EXPIRED, Question, cancelled
+
+TITLE = 110
+"""Characters of a question in its title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One question. `title` is one line of it; `left` is when it expires. `whole` has it with its options, if shown."""
+
+    id: int
+    asker: str
+    target: str
+    title: str
+    at: float
+    left: float | None
+    whole: Question | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One question that has ended. `end` says how in a word, `css` is its class, `answer` is what the asker got."""
+
+    id: int
+    asker: str
+    target: str
+    title: str
+    question: str
+    end: str
+    css: str
+    by: str
+    answer: str
+    at: float
+    cut: bool
+
+
+def open_rows(questions: Iterable[Question], wholes: Iterable[Question]) -> tuple[list[Row], list[Row]]:
+    """Return the questions to the operator, and those between agents. `wholes` are shown with their forms."""
+    known = {each.id: each for each in wholes}
+    rows = [
+        Row(
+            each.id,
+            each.asker,
+            each.target,
+            title(each.question),
+            float(each.asked_at),
+            None if each.expires_at is None else float(each.expires_at),
+            known.get(each.id),
+        )
+        for each in questions
+    ]
+    return [row for row in rows if row.target == OPERATOR], [row for row in rows if row.target != OPERATOR]
+
+
+def ended_row(question: Question) -> Ended:
+    """Return a question that has ended as it is shown."""
+    end, css = _end(question)
+    return Ended(
+        question.id,
+        question.asker,
+        question.target,
+        title(question.question),
+        question.question,
+        end,
+        css,
+        question.answerer or "",
+        "" if end != "Answered" else question.answer or "",
+        float(question.answered_at or question.asked_at),
+        question.cut,
+    )
+
+
+def title(text: str) -> str:
+    """Return one line of a text."""
+    lines = text.strip().split("\n", 1)
+    return lines[0][:TITLE] + (" …" if len(lines[0]) > TITLE or len(lines) > 1 else "")
+
+
+def _end(question: Question) -> tuple[str, str]:
+    if question.answer == EXPIRED and question.answerer == SYSTEM:
+        return "Expired", "warn"
+    if question.answer == cancelled(question.answerer or ""):
+        return "Cancelled", ""
+    return "Answered", ""
