@@ -101,6 +101,14 @@ async def test_what_is_done_about_turns_is_done_as_the_operator(ui: Ui, verb: st
     assert ui.hive.fake.calls[-1] == (f"turn {verb}", ALICE, "operator uid 1000")
 
 
+async def test_an_agent_that_hive_gave_up_says_why_and_can_be_restarted(ui: Ui) -> None:
+    change_row(ui, phase="failed", reason="exited five times", remedy="`hive logs alice`", conditions=("<b>memory",))
+    page = (await ui.get("/agents/alice")).text
+    trouble = page[page.index('id="trouble"') :]
+    assert "exited five times" in trouble and "<code>hive logs alice</code>" in trouble and "&lt;b&gt;memory" in trouble
+    assert '<div class="wide"><form method="post" action="/agents/alice/restart"' in page
+
+
 async def test_the_model_that_an_agent_claims_is_text(ui: Ui) -> None:
     change_row(ui, model='"><img src=x onerror=alert(1)>{{7*7}}')
     page = (await ui.get("/agents/alice")).text
