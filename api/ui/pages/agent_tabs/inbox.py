@@ -23,7 +23,7 @@ from meta.wire.common import I64, CancelLooseEndKind, InSeconds
 
 READ = 200
 """Messages that are read of each state. Those that the agent wrote itself are among them, and left out."""
-SHOWN = 50
+SHOWN = 30
 REMINDERS = 50
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 UNITS = ((MINUTE, "minutes"), (HOUR, "hours"), (DAY, "days"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlencode
 
+from markupsafe import escape
 from pydantic import Field
 
 from api.operations.base import Call
@@ -18,6 +19,7 @@ from api.ui.moment import Moment
 from api.ui.page import Download, File, Region, Shown
 from api.ui.pages.agent.head import read_head
 from api.ui.pages.agent_tabs.tab import tab
+from meta.errors import HiveError
 from meta.text import show_invisible
 
 LINES = 1_000
@@ -27,7 +29,7 @@ SHOWN = 400
 LONG = 500
 """Characters of a line that are shown. The file has all."""
 TEXT = 90_000
-"""Characters that are shown together: a page stays small."""
+"""Characters of HTML that are shown together: a page stays small."""
 AGAIN = 2.0
 """Seconds after which the log is read again: a line of it is no change of hive."""
 
@@ -80,7 +82,7 @@ def log_view(text: str, find: str, level: str) -> LogView:
         made = LogLine(
             show_invisible(line[:LONG]), "err" if level_of(line) == "errors" else "", max(0, len(line) - LONG)
         )
-        size += len(made.text)
+        size += len(escape(made.text))
         if size > TEXT:
             break
         shown.append(made)
@@ -94,14 +96,18 @@ def _is_wanted(line: str, level: str) -> bool:
 async def view(moment: Moment, asked: LogsTabInput) -> Shown:
     """Return the newest lines of the log."""
     head = await read_head(moment, asked.agent, "logs")
-    logs = await moment.ask(get_logs, LogsInput(agent=asked.agent, lines=LINES))
+    problem, text = "", ""
+    try:
+        text = (await moment.ask(get_logs, LogsInput(agent=asked.agent, lines=LINES))).text
+    except HiveError as error:
+        problem = error.summary
     values = {
         "head": head,
         "asked": asked,
-        "log": log_view(logs.text, asked.q, asked.level),
+        "log": log_view(text, asked.q, asked.level),
         "levels": [(words, _href(asked, level=level), level == asked.level) for level, words in LEVELS],
         "toggle": _href(asked, follow="" if asked.follow else "no"),
-        "most": LINES,
+        "problem": problem,
     }
     return Shown(values, f"Logs of {asked.agent}", None if asked.follow else AGAIN)
 

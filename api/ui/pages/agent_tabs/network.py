@@ -27,7 +27,7 @@ from meta.errors import HiveError
 from meta.network.report import ConnectionRecord
 from meta.network.verdict import Verdict
 
-ROWS = 100
+ROWS = 60
 """Rows of one table: rules, refused hosts, hosts with traffic."""
 AGAIN = 5.0
 """Seconds after which the page is read again: a connection is no change of hive."""

@@ -54,19 +54,24 @@ class Form:
 async def view(moment: Moment, asked: AtInput) -> Shown:
     """Return the settings of one commit, and the form that edits those that are deployed."""
     head = await read_head(moment, asked.agent, "settings")
-    deployed = await moment.ask(settings, SettingsInput(agent=asked.agent))
+    title = f"Settings of {asked.agent}"
+    try:
+        deployed = await moment.ask(settings, SettingsInput(agent=asked.agent))
+    except HiveError as error:  # nothing is deployed yet, or it cannot be read
+        return Shown({"head": head, "problem": error.summary, "form": None}, title)
     shown = await moment.ask(settings, SettingsInput(agent=asked.agent, at=asked.at)) if asked.at else deployed
     cards = await moment.ask(pending, PendingInput(all=True, agent=asked.agent, limit=READ))
     ids = [(card.id, title_of(card)) for card in cards if card.state == "deployed"][:IDS]
     values = {
         "head": head,
+        "problem": "",
         "at": asked.at or "",
         "ids": ids,
         "shown": shown,
         "running": shown.sha == deployed.sha,
         "form": Form(asked.agent, deployed.text, deployed.base, waits=waiting_edit(cards)),
     }
-    return Shown(values, f"Settings of {asked.agent}")
+    return Shown(values, title)
 
 
 def waiting_edit(cards: Iterable[Card]) -> ProposalId | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from markupsafe import escape
+
 from api.ui.pages.agent_tabs.logs import LONG, SHOWN, TEXT, level_of, log_view
+from meta.errors import TransientError
 from meta.names import AgentName
 from tests.api.ui.conftest import Ui
 from tests.support.html_page import Page
@@ -38,7 +41,7 @@ def test_the_newest_lines_are_shown_and_the_rest_is_counted() -> None:
     assert (seen.found, seen.left_out, seen.lines[-1].text) == (SHOWN + 3, 3, f"line {SHOWN + 2}")
     long = log_view("x" * (LONG + 7) + "\n", "", "").lines[0]
     assert (len(long.text), long.cut) == (LONG, 7)
-    assert sum(len(line.text) for line in log_view(("\u202e" * LONG + "\n") * SHOWN, "", "").lines) <= TEXT
+    assert sum(len(escape(line.text)) for line in log_view(("<" * LONG + "\n") * SHOWN, "", "").lines) <= TEXT
 
 
 async def test_a_log_is_read_again_while_it_is_followed(ui: Ui) -> None:
@@ -55,6 +58,15 @@ async def test_an_empty_log_and_a_filter_that_fits_nothing_say_so(ui: Ui) -> Non
     give_log(ui, "first\n")
     ui.hive.fake.changes.note()
     assert "No line fits" in (await ui.get(f"{PATH}?q=second")).text
+
+
+async def test_a_log_that_cannot_be_read_is_no_error_of_the_page(ui: Ui) -> None:
+    async def logs(_agent: AgentName, _lines: int = 50) -> str:
+        raise TransientError("the journal is busy")
+
+    ui.hive.fake.logs = logs  # type: ignore[assignment]
+    page = await ui.get(PATH)
+    assert page.status_code == 200 and "the journal is busy" in page.text
 
 
 async def test_the_file_has_the_log_as_it_was_written(ui: Ui) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from api.ui.pages.agent_tabs.settings import EDITED
-from meta.errors import BadInput
+from meta.errors import BadInput, NotFound
 from meta.names import AgentName
 from reconciler.proposals import settings_edit
 from reconciler.views import Card, SettingsText
@@ -103,3 +103,13 @@ async def test_texts_of_agents_stay_texts(ui: Ui) -> None:
     assert not [*read.all("img", "hx-partial")] and not [each for each in read.all("script") if "alert" in each.text]
     assert form_of(page)["text"] == HOSTILE and not re.search("\u202e(?!</textarea>)", page)
     assert "<pre" in page and r"\u202e" in page
+
+
+async def test_of_an_agent_of_which_nothing_is_deployed_the_page_says_so(ui: Ui) -> None:
+    async def text(*_given: object) -> SettingsText:
+        raise NotFound("nothing of alice is deployed <b>")
+
+    ui.hive.fake.settings = text  # type: ignore[assignment]
+    page = await ui.get(PATH)
+    assert page.status_code == 200 and "nothing of alice is deployed &lt;b&gt;" in page.text
+    assert "edit-text" not in page.text
