@@ -69,6 +69,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader([HERE / "templates", HERE / "pages"]),
         autoescape=True,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -86,6 +87,11 @@ def _environment() -> Environment:
         "prose": prose,
     }
     return environment
+
+
+def _visible(value: object) -> object:
+    """Show characters without ink in every text, whoever wrote it. `{{ text|e }}`: a form gives it back as it was."""
+    return show_invisible(value) if type(value) is str else value
 
 
 def digest(text: str) -> str:

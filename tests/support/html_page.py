@@ -118,7 +118,7 @@ def _has_token(form: Element) -> bool:
 
 def _named(element: Element, page: Page) -> bool:
     attributes = element.attributes
-    if attributes.get("type") == "hidden" or {"aria-label", "aria-labelledby", "title"} & attributes.keys():
+    if attributes.get("type") == "hidden" or {"hidden", "aria-label", "aria-labelledby", "title"} & attributes.keys():
         return True
     if element.tag in ("button", "a"):
         return bool(element.text.strip())

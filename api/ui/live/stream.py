@@ -76,7 +76,7 @@ def message(regions: Iterable[Rendered], token: str, csrf: str) -> str:
 
 def event(html: str, token: str, csrf: str) -> str:
     """Return the event of parts of a page, after which the browser has what `token` names."""
-    lines = for_viewer(html, csrf).split("\n")
+    lines = for_viewer(html, csrf).replace("\r", "&#13;").split("\n")  # a lone CR ends a line of a stream
     return f"id: {token}\n" + "".join(f"data: {line}\n" for line in lines) + "\n"
 
 

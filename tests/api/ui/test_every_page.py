@@ -9,7 +9,10 @@ import pytest
 from api.ui.page import AnyPage
 from api.ui.pages.registry import ROOMS
 from meta.model import DeployKind
+from meta.names import AgentName
+from reconciler.attention.row import Row, Severity
 from tests.api.ui.conftest import Ui
+from tests.support.fake_service import NOW
 from tests.support.html_page import Page, faults_of, headings_in_order
 
 PAGES = [page for room in ROOMS for page in room.pages]
@@ -37,8 +40,38 @@ async def test_a_page_is_well_formed_with_one_heading_and_its_regions(busy: Ui, 
     read = Page(answer.text)
     assert faults_of(read) == []
     assert headings_in_order(read)
+    assert [len(read.all(tag)) for tag in ("html", "title", "main")] == [1, 1, 1]
+    assert read.all("nav") and read.all("header")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert {region.id for region in shown.regions} <= set(read.ids)
     assert len(answer.content) <= PAGE_BYTES
+
+
+@pytest.fixture
+async def crowded(ui: Ui) -> Ui:
+    """A dashboard of 1,000 agents with 300 proposals, 300 questions and messages of a kilobyte each."""
+    fake = ui.hive.fake
+    fake.names += [AgentName(f"agent-{number}") for number in range(1000)]
+    for number in range(300):
+        card = fake.add(fake.names[number], description="why " * 200)
+        if number % 3:
+            fake.move(card.id, "failed" if number % 3 == 1 else "approved", "failed" if number % 3 == 1 else "building")
+        await fake.broker.send(fake.names[number + 2], "alice", "word " * 200)
+        await fake.questions.ask(fake.names[number + 2], "which? " * 100, ("this", "that"), False, None, None)
+    fake.attention_rows = [
+        Row(f"{kind}:{id}", kind, Severity.NORMAL, fake.names[2], NOW(), f"{kind} {id}", "why " * 50, "hive status")
+        for number in range(100)
+        for kind, id in (("proposal", f"{fake.names[number]}:{number + 1}"), ("question", str(number + 1)))
+    ]
+    return ui
+
+
+async def test_every_page_of_a_thousand_agents_stays_small(crowded: Ui) -> None:
+    for page in PAGES:
+        answer = await crowded.get(path_of(page))
+        assert (page.name, answer.status_code) == (page.name, 200)
+        assert (page.name, len(answer.content) <= PAGE_BYTES) == (page.name, True)
+        assert (page.name, faults_of(Page(answer.text))) == (page.name, [])
 
 
 @pytest.mark.parametrize("shown", PAGES, ids=lambda page: page.name)
