@@ -1,4 +1,4 @@
-"""The questions that an agent asked and those that it was asked, while they are open."""
+"""The questions that an agent asked and those that it was asked: open ones with the form, and those that have ended."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Iterable
 
 from api.operations.base import Nothing
 from api.operations.lifecycle import Named
-from api.operations.questions import questions
+from api.operations.questions import EndedInput, ended_questions, questions
 from api.ui.moment import Moment
 from api.ui.page import Region, Shown
 from api.ui.pages.agent.head import read_head
 from api.ui.pages.agent_tabs.tab import tab
+from api.ui.pages.questions.rows import ended_row
 from meta.names import OPERATOR
 from reconciler.messaging.questions import Question
 
-SHOWN = 30
-"""Questions with their forms on one page."""
+SHOWN = 20
+"""Open questions of one list."""
+ENDED = 20
+"""Questions that have ended, the last ones."""
 
 
 def split(agent: str, found: Iterable[Question]) -> tuple[list[Question], list[Question], list[Question]]:
@@ -30,7 +33,7 @@ def split(agent: str, found: Iterable[Question]) -> tuple[list[Question], list[Q
 
 
 async def view(moment: Moment, asked: Named) -> Shown:
-    """Return the open questions of one agent."""
+    """Return the questions of one agent."""
     head = await read_head(moment, asked.agent, "questions")
     found = await moment.ask(questions, Nothing())
     yours, others, own = split(asked.agent, found)
@@ -39,8 +42,15 @@ async def view(moment: Moment, asked: Named) -> Shown:
         ("others", "For other agents", others[:SHOWN]),
         ("own", f"For {asked.agent}", own[:SHOWN]),
     ]
+    past = await moment.ask(ended_questions, EndedInput(agent=asked.agent, limit=ENDED))
     left_out = sum(max(0, len(each) - SHOWN) for each in (yours, others, own))
-    values = {"head": head, "groups": [each for each in groups if each[2]], "left_out": left_out}
+    values = {
+        "head": head,
+        "groups": [each for each in groups if each[2]],
+        "left_out": left_out,
+        "ended": [ended_row(each) for each in past.rows],
+        "more_ended": past.next is not None,
+    }
     return Shown(values, f"Questions of {asked.agent}")
 
 

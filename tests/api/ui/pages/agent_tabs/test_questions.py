@@ -21,12 +21,29 @@ async def test_questions_stand_by_who_has_to_answer(ui: Ui) -> None:
     assert 'action="/needs-you/questions/1/answer"' in text and ">Other…<" in text
 
 
+async def test_a_question_whose_text_is_cut_is_answered_only_from_the_whole_of_it(ui: Ui) -> None:
+    await ui.hive.fake.questions.ask("alice", "which? " * 2_000, ("a", "b"), False, None, None)
+    text = (await ui.get(PATH)).text
+    assert "/needs-you/questions/1/answer" not in text and 'hx-get="/questions/1/whole"' in text
+
+
+async def test_what_was_answered_is_there_with_its_answer(ui: Ui) -> None:
+    await ui.hive.fake.questions.ask("alice", "which one?", (), False, None, None)
+    await ui.hive.fake.questions.ask("manager", "and of the manager?", (), False, None, None)
+    for id in (1, 2):
+        await ui.hive.fake.questions.answer(id, "operator", f"the answer {id}")
+    text = (await ui.get(PATH)).text
+    assert "the answer 1" in text and "the answer 2" not in text and "No open question" in text
+
+
 async def test_without_one_it_says_what_would_be_here(ui: Ui) -> None:
     assert "No open question" in (await ui.get(PATH)).text
 
 
 async def test_questions_and_options_are_text(ui: Ui) -> None:
-    await ui.hive.fake.questions.ask("alice", HOSTILE, (HOSTILE, "b"), True, None, None)
+    for _ in range(2):
+        await ui.hive.fake.questions.ask("alice", HOSTILE, (HOSTILE, "b"), True, None, None)
+    await ui.hive.fake.questions.answer(1, "operator", HOSTILE)
     page = Page((await ui.get(PATH)).text)
     assert not [*page.all("img", "hx-partial")] and page.faults == []
     assert not [each for each in page.all("script") if "alert" in each.text]
