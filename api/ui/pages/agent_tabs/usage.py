@@ -17,7 +17,7 @@ from reconciler.views import TurnUsage
 
 DAY = 86_400
 DAYS = 30
-TURNS = 50
+TURNS = 25
 """Turns of the table."""
 
 
