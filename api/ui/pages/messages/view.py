@@ -18,7 +18,7 @@ from meta.names import MANAGER, OPERATOR
 
 PAGE_ROWS = 40
 """Messages on one page."""
-DUE = 20
+DUE = 10
 """Messages to the operator, and dead letters, that are shown at once."""
 NAMES = 500
 """Names that a field proposes."""
@@ -62,6 +62,7 @@ async def view(moment: Moment, asked: MessagesInput) -> Shown:
             "letters": letters(page.rows),
             "searched": bool(words) and page.next is not None,
             "older": None if page.next is None else _query(asked, before=page.next),
+            "more": unread.next is not None,
             "mine": [letter(row) for row in mine],
             "dead": letters(dead.rows),
             "names": sorted({*names, MANAGER})[:NAMES],
