@@ -30,7 +30,7 @@ async def test_a_form_with_htmx_gets_a_notice(ui: Ui) -> None:
 async def test_an_error_without_javascript_shows_what_was_typed(ui: Ui) -> None:
     answer = await ui.client.post("/agents/nobody/stop", data={"now": "1"})
     assert answer.status_code == 404
-    assert "<dt>now</dt><dd>1</dd>" in answer.text
+    assert '<dt>now</dt><dd class="text">1</dd>' in answer.text
 
 
 async def test_a_browser_keeps_a_file_as_long_as_it_stays_the_same(ui: Ui) -> None:
