@@ -107,8 +107,8 @@ def line_limit() -> int:
 
 
 @pytest.fixture
-async def pods(tmp_path: Path, line_limit: int) -> AsyncIterator[Hive]:
-    """The sockets of alice and of the manager, listening."""
+async def mute(tmp_path: Path, line_limit: int) -> AsyncIterator[Hive]:
+    """The service without a socket."""
     layout = Layout(tmp_path / "s", tmp_path / "r")
     config = Config.model_validate({"max_line_bytes": line_limit})
     for directory in (layout.state, layout.runtime):
@@ -129,10 +129,16 @@ async def pods(tmp_path: Path, line_limit: int) -> AsyncIterator[Hive]:
         stack.push_async_callback(broker.close)
         stack.push_async_callback(fake.live.close)
         stack.push_async_callback(fake.links.close)
-        stack.push_async_callback(running.sockets.close_all)
-        for agent in fake.names:
-            await running.sockets.open(agent, None)
         yield running
+
+
+@pytest.fixture
+async def pods(mute: Hive) -> AsyncIterator[Hive]:
+    """The sockets of alice and of the manager, listening."""
+    for agent in mute.fake.names:
+        await mute.sockets.open(agent, None)
+    yield mute
+    await mute.sockets.close_all()
 
 
 @pytest.fixture

@@ -39,13 +39,13 @@ class Ui:
 
 
 @pytest.fixture
-async def ui(hive: Hive) -> AsyncIterator[Ui]:
-    """Yield a browser of the dashboard, logged in as uid 1000, over the fake service of `hive`."""
-    site = make_site(Call(hive.service, Operator(), hive.stopping), Config(dashboard_name="orchard"))
+async def ui(mute: Hive) -> AsyncIterator[Ui]:
+    """Yield a browser of the dashboard, logged in as uid 1000, over the fake service."""
+    site = make_site(Call(mute.service, Operator(), mute.stopping), Config(dashboard_name="orchard"))
     app = _logged_in(application(site, question_handlers(site)))  # type: ignore[arg-type]
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8420") as client:
-        yield Ui(hive, site, client)
+        yield Ui(mute, site, client)
 
 
 def _logged_in(app: App) -> App:
