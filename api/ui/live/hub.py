@@ -23,7 +23,10 @@ SPACING = 0.2
 SPARE = 4.0
 """A rendering is followed by a pause of this many times its time."""
 REREAD = 15.0
-"""Seconds after which a view is read again even if nothing reported a change: what is measured changes silently."""
+"""Seconds after which a view is read again even if nothing reported a change: what is measured changes silently.
+
+All open views are read again at the same times, so that they share one moment: with many agents a status is dear.
+"""
 FAILED = 5.0
 """Seconds after a view that could not be read."""
 FRESH = 1.0
@@ -111,7 +114,7 @@ class LiveView:
         if shot is not None:
             again = min(REREAD, shot.shown.again or REREAD)
             try:
-                async with asyncio.timeout(again):
+                async with asyncio.timeout(again - _now() % again):
                     await self._hub.changed(shot.version)
             except TimeoutError:
                 pass

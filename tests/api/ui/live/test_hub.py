@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -85,7 +87,26 @@ async def test_a_view_is_read_again_if_it_says_so_or_after_a_while() -> None:
         renderer.again = None
         shot = await view.after(shot)
         await view.after(shot)
-    assert renderer.times == pytest.approx([0, 2, 4, 4 + REREAD])
+    assert renderer.times == pytest.approx([0, 2, 4, REREAD])
+
+
+async def test_views_on_which_nothing_happens_are_read_again_in_one_moment() -> None:
+    renderer = Renderer()
+    moments: list[Moment] = []
+
+    async def take(moment: Moment) -> Shot:
+        moments.append(moment)
+        return await renderer(moment)
+
+    views = [renderer.hub.watch(replace(PAGE, name=str(number)), Nothing(), take) for number in range(20)]
+    with ExitStack() as stack:
+        opened = []
+        for view in map(stack.enter_context, views):
+            opened.append((view, await view.after(None)))
+            await asyncio.sleep(0.7)
+        del moments[:]
+        await asyncio.gather(*(view.after(shot) for view, shot in opened))
+    assert len(moments) == 20 and len({id(moment) for moment in moments}) == 1
 
 
 async def test_the_next_one_goes_on_if_the_one_who_renders_leaves() -> None:
