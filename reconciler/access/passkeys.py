@@ -103,7 +103,7 @@ class Passkeys:
             now = int(self._clock())
             label = one_line(name, NAME_MOST) or "passkey"
             passkey = Passkey(new.id, holder.who, holder.uid, holder.user, label, new.key, new.count, now)
-            if not await self._db.write(partial(_add, passkey=passkey)):
+            if not await self._db.write(partial(_add, passkey=passkey, site=self._site)):
                 raise Conflict("this passkey was added before", "a removed passkey has to be made anew")
         return passkey
 
@@ -244,10 +244,11 @@ def _own(holder: Holder, present: list[Passkey]) -> list[str]:
     return own
 
 
-def _add(connection: Transaction, passkey: Passkey) -> bool:
+def _add(connection: Transaction, passkey: Passkey, site: Site) -> bool:
     added = rows.insert(connection, passkey)
     if added:
         data = {"id": passkey.id, "owner": passkey.owner, "name": passkey.name, "key": key_digest(passkey.key)}
+        data |= {"origin": site.origin, "rp": site.rp}  # an audit compares those of a touch
         log.append(connection, passkey.added_at, "passkey_added", None, data)
     return added
 

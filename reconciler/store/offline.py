@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import sqlite3
@@ -47,7 +48,8 @@ _WITH_PASSKEYS = 17
 class Record:
     """The events of a database: the chain, the hash of the requested event, those in DECISIONS and in REQUESTS.
 
-    `passkeys` has also the removed ones, `registrations` the events of their addition that are kept.
+    `passkeys` has also the removed ones, `registrations` the events of their addition and removal that are kept.
+    `since` is the Unix time of the oldest event that is kept; 0 if none was pruned.
     """
 
     chain: Chain
@@ -56,6 +58,7 @@ class Record:
     requests: tuple[EventRow, ...] = ()
     passkeys: tuple[Passkey, ...] = ()
     registrations: tuple[EventRow, ...] = ()
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ def read_events(path: Path, n: int | None = None) -> Record:
             _of_kinds(connection, DECISIONS),
             _of_kinds(connection, REQUESTS),
             tuple(passkeys.ever(connection)) if version >= _WITH_PASSKEYS else (),
-            _of_kinds(connection, ("passkey_added",)),
+            _of_kinds(connection, ("passkey_added", "passkey_removed")),
+            _since(connection, verified),
         )
 
 
@@ -198,6 +202,13 @@ def _of_kinds(connection: sqlite3.Connection, kinds: tuple[str, ...]) -> tuple[E
         kinds,
     )
     return tuple(EventRow(n, at, kind, agent, _object(text)) for n, at, kind, agent, text in rows)
+
+
+def _since(connection: sqlite3.Connection, verified: Chain) -> float:
+    if verified.first <= 1:
+        return 0.0
+    oldest = connection.execute("SELECT at FROM events ORDER BY n LIMIT 1").fetchone()
+    return math.inf if oldest is None else float(oldest[0])
 
 
 def _object(text: str) -> dict[str, object]:

@@ -1,14 +1,12 @@
 """Every touch of a passkey that stands behind an approval, checked again from the tag alone. Pure.
 
 The tag has the signature and all that it was made over: nothing is asked of the daemon, a browser or the network. The
-rows of passkeys tell whether the passkey belonged to the approver at that time.
+passkeys that are known tell whether this one belonged to the approver at that time, and for which site it was made.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 from meta.applied import tags
 from meta.applied.tags import ReadTag
@@ -18,21 +16,12 @@ from meta.errors import Refused
 from meta.model import TagState
 from meta.names import AgentName
 from reconciler.common.touch import Site, Touch, check_touch
-from reconciler.store.events.log import EventRow
-from reconciler.store.passkeys import Passkey
+from reconciler.upkeep.audit.passkeys import Known
 from reconciler.upkeep.audit.rules import FAULT, WARNING, Finding, Tags
 
 RULE = "touch"
 _LATE, _EARLY = 3_600, 300
 """Seconds by which the tag may be later than the touch (its preview was made), or earlier (the clock was set)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The passkeys of a database, by id, also removed ones. `uuid` is the database's."""
-
-    uuid: str
-    passkeys: Mapping[str, Passkey]
 
 
 def touch_findings(tags_by_id: Mapping[AgentName, Tags], known: Known | None) -> Iterator[Finding]:
@@ -58,19 +47,6 @@ def touch_findings(tags_by_id: Mapping[AgentName, Tags], known: Known | None) ->
                 yield Finding(level, RULE, agent, id, f"the touch of approved/{id} {text}")
 
 
-def passkey_findings(passkeys: Iterable[Passkey], registrations: Iterable[EventRow]) -> Iterator[Finding]:
-    """Check each passkey's row against the chained event of its addition, as far back as the events go."""
-    rows = {each.id: each for each in passkeys}
-    for event in registrations:
-        id, key, owner = (str(event.data.get(name) or "") for name in ("id", "key", "owner"))
-        row = rows.get(id)
-        if row is None:
-            yield Finding(FAULT, "passkey", None, None, f"event {event.n} added the passkey {id[:20]}, which is gone")
-        elif (hashlib.sha256(row.key).hexdigest(), row.owner) != (key, owner):
-            text = f"the passkey {id[:20]} of {row.owner} is not the one that event {event.n} added for {owner}"
-            yield Finding(FAULT, "passkey", None, None, text)
-
-
 def _other_card(agent: AgentName, id: int, approval: ReadTag, assertion: Assertion) -> str:
     """Return what the touch was for, if it is not what the tag approves; "" if it is."""
     card, trailers = assertion.card, approval.message.trailers
@@ -78,8 +54,9 @@ def _other_card(agent: AgentName, id: int, approval: ReadTag, assertion: Asserti
         return f"was to {card.action} {card.id} of {card.agent}"
     if card.commit != approval.sha:
         return f"was for commit {card.commit[:12]}, not {approval.sha[:12]}"
-    if (bound := from_trailers(trailers)) is not None and bound.fingerprint() != card.shown:
-        return f"was for the preview {card.shown or 'none'}, not {bound.fingerprint()}"
+    bound = from_trailers(trailers)
+    if (shown := "" if bound is None else bound.fingerprint()) != card.shown:
+        return f"was for the preview {card.shown or 'none'}, not {shown or 'none'}"
     if assertion.by != approval.get(tags.BY):
         return f"is of {assertion.by}, the approval of {approval.by}"
     if how_of(trailers) != How.PASSKEY or not -_EARLY <= approval.at - assertion.at <= _LATE:
@@ -113,4 +90,11 @@ def _owner(assertion: Assertion, known: Known | None) -> tuple[str, str] | None:
         return FAULT, f"is older than its passkey {id[:20]}"
     if row.removed_at is not None and assertion.at > row.removed_at:
         return FAULT, f"is of the passkey {id[:20]}, which had been removed"
+    if (rp := known.rps.get(id, assertion.rp)) != assertion.rp:
+        return FAULT, f"was made for {assertion.rp}, and its passkey {id[:20]} is of {rp}"
+    if known.origins and assertion.origin not in known.origins:
+        return (
+            WARNING,
+            f"was asked for by {assertion.origin}, where no passkey was added",
+        )
     return None

@@ -28,6 +28,7 @@ from meta.names import AgentName, ProposalId, Sha, agent_name
 from reconciler.store import damaged, offline
 from reconciler.store.offline import Record
 from reconciler.upkeep.audit.grants import Answer, Grant, answers_of, grant_findings, read_grants
+from reconciler.upkeep.audit.passkeys import known_passkeys, passkey_findings
 from reconciler.upkeep.audit.rules import (
     FAULT,
     NOTE,
@@ -40,7 +41,7 @@ from reconciler.upkeep.audit.rules import (
     meta_findings,
     tag_findings,
 )
-from reconciler.upkeep.audit.touches import Known, passkey_findings, touch_findings
+from reconciler.upkeep.audit.touches import touch_findings
 
 _Tags = dict[ProposalId, dict[TagState, ReadTag]]
 
@@ -136,9 +137,10 @@ async def verify(layout: Layout, earlier: Heads | None = None) -> Report:
     findings += meta_findings(late, history)
     if record is not None:
         findings += event_findings(record.decisions, late)
-        findings += passkey_findings(record.passkeys, record.registrations)
+        findings += passkey_findings(record.passkeys, record.registrations, record.since)
+    known = known_passkeys(record.chain.uuid, record.passkeys, record.registrations) if record is not None else None
     touches = {agent: repo.tags for agent, repo in before.items()}
-    findings += await asyncio.to_thread(lambda: list(touch_findings(touches, _known(record))))
+    findings += await asyncio.to_thread(lambda: list(touch_findings(touches, known)))
     grants = await read_grants(meta.repo)
     findings += grant_findings(view.desired.run, grants)
     if earlier is not None:
@@ -151,10 +153,6 @@ async def verify(layout: Layout, earlier: Heads | None = None) -> Report:
         grants,
         answers_of(record.requests) if record is not None else (),
     )
-
-
-def _known(record: Record | None) -> Known | None:
-    return Known(record.chain.uuid, {each.id: each for each in record.passkeys}) if record is not None else None
 
 
 def _heads(record: Record | None, repos: Mapping[AgentName, _Repo], view: MetaView) -> Heads:

@@ -23,7 +23,9 @@ from meta.names import ProposalId, Sha
 from reconciler.access.passkeys import Holder, Passkey, Passkeys
 from reconciler.common.touch import Site, read_touch
 from reconciler.store.database import Database
-from reconciler.upkeep.audit.touches import Known, touch_findings
+from reconciler.upkeep.audit.passkeys import Known, passkey_findings
+from reconciler.upkeep.audit.rules import FAULT, NOTE
+from reconciler.upkeep.audit.touches import touch_findings
 from reconciler.upkeep.audit.verify import verify
 from tests.support.authenticator import SoftKey, b64
 from tests.support.hive_state import ALICE, AT, BY, make, propose_edit
@@ -39,25 +41,27 @@ async def layout(tmp_path: Path) -> Layout:
     return await make(tmp_path)
 
 
-async def approve(layout: Layout) -> None:
-    """Approve id 2 of alice by a touch."""
-    applied, key = Applied(layout, ALICE), SoftKey()
+async def approve(layout: Layout, key: SoftKey | None = None) -> None:
+    """Approve id 2 of alice by a touch. Without `key` a passkey is added for it."""
+    applied, known = Applied(layout, ALICE), key is not None
+    key = key or SoftKey()
     sha = await propose_edit(applied, 2)
     async with await Database.open(layout.database) as database:
         passkeys = Passkeys(database, SITE, required=True, clock=lambda: AT)
-        await passkeys.add(ANNA, key.create((await passkeys.offer(ANNA)).options), "phone")
+        if not known:
+            await passkeys.add(ANNA, key.create((await passkeys.offer(ANNA)).options), "phone")
         options = await passkeys.ask_approval(ANNA, passkeys.card(ALICE, 2, sha, "", unseen=False))
         approved = await passkeys.consent(ANNA, {"id": 2}, key.touch(options))
     await applied.transition(TWO, TagState.APPROVED, by=BY, at=AT, consent=approved.consent)
 
 
-def touched(key: SoftKey) -> Assertion:
+def touched(key: SoftKey, site: Site = SITE, shown: str = "") -> Assertion:
     """A record of a touch for id 2 of alice, as a daemon writes it."""
-    card, nonce = ApprovalCard("uuid", ALICE, 2, SHA), bytes(32)
-    asked = json.dumps({"challenge": b64(challenge(nonce, asdict(card))), "rpId": SITE.rp})
-    touch = read_touch(key.touch(asked))
+    card, nonce = ApprovalCard("uuid", ALICE, 2, SHA, shown), bytes(32)
+    asked = json.dumps({"challenge": b64(challenge(nonce, asdict(card))), "rpId": site.rp})
+    touch = read_touch(replace(key, origin=site.origin).touch(asked))
     parts = (touch.credential, key.public, touch.authenticator_data, touch.client_data, touch.signature)
-    return Assertion(card, nonce, BY, *parts, SITE.origin, SITE.rp, AT)
+    return Assertion(card, nonce, BY, *parts, site.origin, site.rp, AT)
 
 
 def checked(record: Assertion, known: Known | None, by: str = BY) -> list[str]:
@@ -70,7 +74,7 @@ def checked(record: Assertion, known: Known | None, by: str = BY) -> list[str]:
 
 def known_as(soft: SoftKey, **values: Any) -> Known:
     passkey = Passkey(soft.name, BY, 1000, "", "phone", soft.public, 1, AT)
-    return Known("uuid", {soft.name: replace(passkey, **values)})
+    return Known("uuid", {soft.name: replace(passkey, **values)}, {soft.name: SITE.rp}, frozenset({SITE.origin}))
 
 
 def sql(layout: Layout, statement: str) -> None:
@@ -98,7 +102,7 @@ def _card(**values: Any) -> Callable[[Assertion], Assertion]:
     ("change", "why"),
     [
         (_card(unseen=True), "does not hold: the touch is not valid"),
-        (_card(shown="f" * 20), "does not hold"),
+        (_card(shown="f" * 20), "was for the preview ffff"),
         (_card(id=1), "was to approve 1 of alice"),
         (_card(agent="bob"), "was to approve 2 of bob"),
         (_card(action="log-in"), "was to log-in 2"),
@@ -150,6 +154,66 @@ async def test_a_passkey_that_was_put_in_place_of_another_one_is_a_fault(layout:
     rows = await faults(layout)
     assert "which is gone" in rows[0]
     assert "which was never added" in rows[1]
+
+
+async def test_a_passkey_whose_row_no_event_tells_of_is_a_fault(layout: Layout) -> None:
+    key = SoftKey()
+    async with await Database.open(layout.database):
+        pass
+    with contextlib.closing(sqlite3.connect(layout.database, isolation_level=None)) as database:
+        database.execute(
+            "INSERT INTO passkeys (id, owner, uid, name, public_key, sign_count, added_at) "
+            "VALUES (?, ?, 1000, 'x', ?, 0, ?)",
+            (key.name, BY, key.public, AT - 1),
+        )
+    await approve(layout, key)
+    assert await faults(layout) == [
+        f"fault passkey: the passkey {key.name[:20]} of {BY} was added without an event: hive did not add it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("removed_at = NULL, removed_by = NULL", "is there again, after event"),
+        (f"removed_at = {AT + 1}", "has another time of its removal"),
+        (f"added_at = {AT - 100}", "has another time of its addition"),
+    ],
+)
+async def test_a_removed_passkey_whose_row_was_changed_approves_nothing(layout: Layout, change: str, why: str) -> None:
+    key = SoftKey()
+    async with await Database.open(layout.database) as database:
+        passkeys = Passkeys(database, SITE, required=False, clock=lambda: AT - 50)
+        added = await passkeys.add(ANNA, key.create((await passkeys.offer(ANNA)).options), "phone")
+        await passkeys.remove(ANNA, added.id)
+    sql(layout, "UPDATE passkeys SET removed_at = NULL, removed_by = NULL")
+    await approve(layout, key)
+    sql(layout, f"UPDATE passkeys SET removed_at = {AT - 50}, removed_by = 'x'")
+    sql(layout, f"UPDATE passkeys SET {change}")
+    rows = await faults(layout)
+    assert why in rows[0]
+    assert rows[-1] == f"fault touch: the touch of approved/2 is of the passkey {key.name[:20]}, which had been removed"
+
+
+@pytest.mark.parametrize(("since", "level"), [(0, FAULT), (AT, FAULT), (AT + 1, NOTE)])
+def test_a_passkey_older_than_the_events_is_only_a_note(since: float, level: str) -> None:
+    [row] = known_as(SoftKey()).passkeys.values()
+    assert [each.level for each in passkey_findings([row], [], since)] == [level]
+
+
+def test_a_touch_whose_tag_lost_the_preview_is_a_fault() -> None:
+    key = SoftKey()
+    assert checked(touched(key, shown="f" * 20), known_as(key)) == [
+        f"fault: the touch of approved/2 was for the preview {'f' * 20}, not none"
+    ]
+
+
+def test_a_touch_for_another_site_is_a_fault_and_for_another_port_a_warning() -> None:
+    key = SoftKey()
+    [other] = checked(touched(key, Site("https://evil.example", "evil.example")), known_as(key))
+    assert other.startswith("fault: the touch of approved/2 was made for evil.example")
+    [port] = checked(touched(key, Site("http://localhost:9", "localhost")), known_as(key))
+    assert port.startswith("warning: the touch of approved/2 was asked for by http://localhost:9")
 
 
 async def test_without_the_database_of_that_time_the_signature_holds_and_its_owner_is_unknown(layout: Layout) -> None:
