@@ -24,6 +24,11 @@ def test_without_a_port_there_is_no_dashboard() -> None:
     assert binding_of(Config()) is None
 
 
+def test_a_name_below_localhost_is_on_both_loopback_addresses_too() -> None:
+    own = decide(dashboard_origin="http://hive.localhost:8420")
+    assert own == Binding(LOOPBACK, 8420, "http://hive.localhost:8420")
+
+
 def test_a_port_alone_is_localhost_on_both_loopback_addresses() -> None:
     assert decide() == Binding(LOOPBACK, 8420, "http://localhost:8420")
     assert decide(dashboard_address="localhost").addresses == LOOPBACK

@@ -46,7 +46,7 @@ def _refuse_host(scope: Scope, origin: Origin) -> Refusal | None:
     host = only(scope, b"host").lower()
     if host in (origin.authority.lower(), f"{origin.host}:{origin.port}"):
         return None
-    loopback = (f"127.0.0.1:{origin.port}", f"[::1]:{origin.port}")
+    loopback = {f"{name}:{origin.port}" for name in ("localhost", "127.0.0.1", "[::1]")}
     if origin.local and host in loopback and scope["method"] in READING:
         # a passkey is bound to a name, which an address is not
         return Refusal(307, f"this dashboard is {origin.text}", to=f"{origin.text}{_target(scope)}")

@@ -38,7 +38,7 @@ async def dashboard(subject: Subject) -> list[Finding]:
     if daemon.dashboard != origin:
         text = f"the daemon serves {daemon.dashboard or 'no dashboard'}, and the settings here say {origin}"
         return [Finding(Verdict.WARN, text, "restart the daemon, or run this with its settings")]
-    return await _reach(binding, origin)
+    return [*await _reach(binding, origin), *_shared(origin)]
 
 
 def _notes(subject: Subject) -> Iterator[Finding]:
@@ -79,6 +79,15 @@ def _proxies(subject: Subject, binding: Binding) -> Iterator[Finding]:
     if near:
         text = f"every program of this host may log in: it can send {header} from {near[0]}, as the proxy does"
         yield Finding(Verdict.WARN, text, f"give the proxy an address of its own; {_SEE}")
+
+
+def _shared(origin: str) -> Iterator[Finding]:
+    """Note that browsers send the cookie of `localhost` to every port of it."""
+    parts = urlsplit(origin)
+    if parts.hostname == "localhost":
+        own = f"{parts.scheme}://hive.localhost" + (f":{parts.port}" if parts.port else "")
+        text = f"a browser sends the login of {origin} to every other server of this host that it opens as localhost"
+        yield Finding(Verdict.OK, text, f"HIVE_DASHBOARD_ORIGIN={own} keeps them apart; {_SEE}")
 
 
 async def _reach(binding: Binding | None, origin: str) -> list[Finding]:

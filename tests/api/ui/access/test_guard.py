@@ -205,6 +205,23 @@ async def test_the_address_of_loopback_leads_to_localhost_where_passkeys_work(si
         assert answer.header("location") == f"{OWN}/agents?x=1"
 
 
+@pytest.mark.parametrize("settings", [{"dashboard_origin": "http://hive.localhost:8420"}])
+async def test_a_name_below_localhost_has_its_own_cookie_and_localhost_leads_there(site: Site) -> None:
+    own = "http://hive.localhost:8420"
+    for host in ("localhost:8420", "127.0.0.1:8420", "[::1]:8420"):
+        answer = await site.browser().get("/agents", host=host)
+        refused(answer, 307)
+        assert answer.header("location") == f"{own}/agents"
+        refused(await site.browser().post("/login", host=host, origin=own), 421)
+    link = (await site.access.make_link(0)).address
+    assert link.startswith(f"{own}/login#")
+    browser = site.browser(host="hive.localhost:8420")
+    answer = await browser.post("/login", f"token={link.partition('#')[2]}")
+    assert answer.status == 303
+    assert "Domain" not in answer.header("set-cookie"), "a cookie without it is of this name alone"
+    assert (await browser.get("/", cookie=answer.header("set-cookie").partition(";")[0])).status == 200
+
+
 async def test_a_change_is_never_redirected(site: Site) -> None:
     refused(await site.browser().post("/login", host="127.0.0.1:8420"), 421)
 

@@ -46,7 +46,22 @@ async def test_one_that_answers_is_well(bare: Subject) -> None:
         port = server.sockets[0].getsockname()[1]
         daemon = replace(DAEMON, dashboard=f"http://localhost:{port}")
         for config in (settings(port), Config()):  # with the daemon's settings here, and without
-            await only(replace(bare, config=config, daemon=daemon), CHECK, Verdict.OK, f"http://localhost:{port}")
+            found = await look(replace(bare, config=config, daemon=daemon), CHECK)
+            assert {row.verdict for row in found} == {Verdict.OK}
+            assert f"open http://localhost:{port}" in found[0].text
+
+
+async def test_a_name_that_other_servers_of_the_host_share_is_noted_with_the_way_to_an_own_one(bare: Subject) -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        own = f"http://hive.localhost:{port}"
+        daemon = replace(DAEMON, dashboard=f"http://localhost:{port}")
+        note = (await look(replace(bare, config=settings(port), daemon=daemon), CHECK))[-1]
+        assert (note.verdict, "every other server of this host" in note.text) == (Verdict.OK, True)
+        assert f"HIVE_DASHBOARD_ORIGIN={own} " in note.remedy
+        config = settings(port, {"dashboard_origin": own})
+        await only(replace(bare, config=config, daemon=replace(DAEMON, dashboard=own)), CHECK, Verdict.OK, own)
 
 
 async def test_a_port_on_which_nothing_answers_fails(bare: Subject) -> None:
