@@ -120,19 +120,19 @@ class Access:
     async def log_in(self, token: str, browser: str, address: str, replaces: Session | None = None) -> Opened:
         """Use a one-time link up. Raise Refused, or TransientError if too many logins from `address` were refused.
 
+        Only what is refused is limited: whoever shares an address with others is not locked out by their attempts.
         `replaces` is the session that the browser had before: it ends.
         """
-        self.attempts.check(address)
         now, link = int(self._clock()), hash_of(token)
         uid = await self._db.read(partial(rows.owner_of_link, hash=link, now=now)) if is_token(token) else None
         if uid is None:
+            self.attempts.check(address)
             await self.refuse(address, _OVER)
-        if not await self._members.has(uid):
-            await self.refuse(address, f"uid {uid} is not an operator any more")
         try:
             return await self.open_session(uid, "", "link", browser, replaces, link)
-        except Refused:  # of two at once
-            await self.refuse(address, _OVER)
+        except Refused as error:  # the second of two at once, or no operator any more
+            self.attempts.check(address)
+            await self.refuse(address, error.summary)
 
     async def refuse(self, address: str, why: str) -> NoReturn:
         """Count a refused login, report it at most once a minute, and raise Refused."""
@@ -152,8 +152,11 @@ class Access:
     ) -> Opened:
         """Begin a session of somebody who has proved who it is. `how` names the proof: `link` or `passkey`.
 
-        `link`, the hash of one, is used up in the same transaction. Raise Refused if it is over.
+        `link`, the hash of one, is used up in the same transaction. Raise Refused if it is over, or if the user is no
+        operator any more.
         """
+        if uid is not None and not await self._members.has(uid):
+            raise Refused(f"uid {uid} is not an operator any more")
         token, now = secrets.token_urlsafe(TOKEN_BYTES), int(self._clock())
         new = Session(0, hash_of(token), uid, user, how, one_line(browser, BROWSER_LIMIT), now, now)
 

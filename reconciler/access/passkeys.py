@@ -130,7 +130,7 @@ class Passkeys:
     # log in
     async def login_options(self) -> str:
         """Return options for a login. They name no user and no passkey."""
-        made = self._challenges.make("", {"action": LOG_IN})
+        made = self._challenges.make_login({"action": LOG_IN})
         return await asyncio.to_thread(registration.request_options, self._site, made.challenge)
 
     async def log_in(self, credential: str) -> Passkey:
@@ -139,8 +139,9 @@ class Passkeys:
         Nobody gets in so whom a proxy logs in: the proxy knows who may come, and a passkey outlives that.
         """
         touch = await asyncio.to_thread(read_touch, credential)
-        waiting = self._challenges.take(touch.challenge, "", LOG_IN)
+        waiting = self._challenges.check_login(touch.challenge, {"action": LOG_IN})
         passkey = await self._verify(touch, waiting)
+        self._challenges.spend_login(waiting)
         if passkey.user:
             raise Refused(
                 f"{passkey.owner} logs in at the reverse proxy", "come by the proxy; the passkey approves there"

@@ -50,11 +50,11 @@ async def _opened(service: Service, request: HttpRequest, credential: str) -> Op
     """Return the new session. Raise Refused, or TransientError if too many logins were refused."""
     access, address = service.access, address_of(request)
     access.attempts.check(address)
-    try:
-        passkey = await service.passkeys.log_in(credential)
-    except Refused as error:
-        await access.refuse(address, error.summary)
     login = maybe_login_of(request)
     before = login.record if login is not None else None
     browser = request.headers.get("user-agent", "")
-    return await access.open_session(passkey.uid, passkey.user, "passkey", browser, before)
+    try:
+        passkey = await service.passkeys.log_in(credential)
+        return await access.open_session(passkey.uid, passkey.user, "passkey", browser, before)
+    except Refused as error:
+        await access.refuse(address, error.summary)

@@ -15,6 +15,7 @@ from reconciler.access.access import Access, Opened
 from reconciler.access.attempts import PER_MINUTE, Attempts
 from reconciler.access.members import CACHED, Members
 from reconciler.access.rules import LINK_SECONDS
+from reconciler.store import access as rows
 from reconciler.store import offline
 from reconciler.store.database import Database
 from reconciler.store.events import log
@@ -216,20 +217,36 @@ async def test_a_look_ends_what_nobody_used(hive: Hive) -> None:
     assert over.is_set()
 
 
-async def test_logins_are_limited_by_address_and_those_that_succeed_do_not_count(hive: Hive) -> None:
+async def test_refused_logins_are_limited_by_address_and_those_that_succeed_do_not_count(hive: Hive) -> None:
     for _ in range(PER_MINUTE + 5):
         await hive.open()
     for _ in range(PER_MINUTE):
         with pytest.raises(Refused):
             await hive.access.log_in("x" * 43, "", "10.0.0.9")
-    token = await hive.token()
     with pytest.raises(TransientError, match="too many") as raised:
-        await hive.access.log_in(token, "", "10.0.0.9")
+        await hive.access.log_in("y" * 43, "", "10.0.0.9")
     assert raised.value.retry_after == 6.0
-    await hive.access.log_in(token, "", HERE)  # the link was not looked at there
     hive.now += 6
     with pytest.raises(Refused):
         await hive.access.log_in("x" * 43, "", "10.0.0.9")
+
+
+async def test_wrong_tokens_of_others_lock_nobody_out_who_has_a_link(hive: Hive) -> None:
+    for _ in range(PER_MINUTE + 2):
+        with pytest.raises((Refused, TransientError)):
+            await hive.access.log_in("x" * 43, "", HERE)
+    opened = await hive.access.log_in(await hive.token(), "", HERE)
+    assert await hive.access.session_of(opened.token) is not None
+
+
+async def test_no_session_begins_for_a_user_who_left_the_group(hive: Hive) -> None:
+    opened = await hive.open()
+    hive.operators.clear()
+    hive.now += CACHED
+    with pytest.raises(Refused, match="not an operator"):
+        await hive.access.open_session(UID, "", "passkey", "Firefox")
+    assert [kind for kind, _ in await hive.events()] == ["dashboard_login"], "nothing is recorded as a login"
+    assert await hive.database.read(rows.sessions) == [opened.session]
 
 
 async def test_refused_logins_are_reported_once_a_minute_with_their_number(hive: Hive) -> None:

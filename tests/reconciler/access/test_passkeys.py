@@ -10,7 +10,7 @@ import pytest
 
 from meta.consent import Assertion, How, assertion_of
 from meta.errors import Conflict, NotFound, Refused
-from reconciler.access.challenges import LIFETIME, OF_NOBODY, OF_ONE, Challenges
+from reconciler.access.challenges import LIFETIME, OF_ONE, Challenges
 from reconciler.access.passkeys import Holder, Passkey, Passkeys
 from reconciler.common.touch import Site, Touch, check_touch
 from reconciler.store.database import Database
@@ -257,9 +257,34 @@ def test_who_asks_for_many_challenges_loses_only_own_ones(clock: Clock) -> None:
     first = challenges.make("ben", {"action": "approve"})
     for _ in range(OF_ONE):
         challenges.make("ben", {"action": "approve"})
-    for _ in range(OF_NOBODY + 1):
-        challenges.make("", {"action": "log-in"})
     assert challenges.take(mine.challenge, "anna", "approve") == mine
     with pytest.raises(Refused):
         challenges.take(first.challenge, "ben", "approve")
     assert asdict(mine)["until"] == clock.now + LIFETIME
+
+
+def test_nobody_takes_the_place_of_the_challenge_of_another_login(clock: Clock) -> None:
+    challenges, card = Challenges(clock), {"action": "log-in"}
+    mine = challenges.make_login(card)
+    for _ in range(1_000):
+        challenges.make_login(card)
+    assert challenges.check_login(mine.challenge, card) == mine
+    challenges.spend_login(mine)
+    with pytest.raises(Refused, match="no question that is open"):
+        challenges.check_login(mine.challenge, card)
+    with pytest.raises(Refused, match="no question that is open"):
+        challenges.spend_login(mine)  # of two at once
+
+
+def test_the_challenge_of_a_login_is_this_daemons_and_in_time(clock: Clock) -> None:
+    challenges, card = Challenges(clock), {"action": "log-in"}
+    mine = challenges.make_login(card)
+    approval = challenges.make("anna", {"action": "approve"})
+    for other in (b"", mine.challenge[:-1], mine.challenge + b"x", b"\0" + mine.challenge[1:], approval.challenge):
+        with pytest.raises(Refused, match="no question that is open"):
+            challenges.check_login(other, card)
+    with pytest.raises(Refused, match="no question that is open"):
+        Challenges(clock).check_login(mine.challenge, card)
+    clock.now += LIFETIME
+    with pytest.raises(Refused, match="later than"):
+        challenges.check_login(mine.challenge, card)

@@ -57,6 +57,20 @@ async def test_a_login_by_a_passkey_from_another_site_is_refused(hive: Hive, bro
         assert answer.status == 403
 
 
+async def test_a_passkey_of_somebody_who_is_no_operator_any_more_logs_nobody_in_and_counts_as_refused(
+    hive: Hive, browser: Browser
+) -> None:
+    key, passkeys, holder = SoftKey(), hive.service.passkeys, Holder("operator uid 4242", 4_242, session="1")
+    await passkeys.add(holder, key.create((await passkeys.offer(holder)).options), "phone")
+    for expected in [401] * 10 + [429]:
+        asked = json.loads((await browser.post("/login/passkey/options")).text)
+        touch = key.touch(asked.get("options") or await passkeys.login_options())
+        answer = await browser.post("/login/passkey", urlencode({"credential": touch}))
+        assert answer.status == expected
+        assert (expected == 429) or "uid 4242 is not an operator any more" in answer.text.lower()
+    assert await hive.service.access.sessions() == []
+
+
 async def test_refused_touches_are_counted_as_refused_logins(hive: Hive, browser: Browser) -> None:
     statuses = [(await browser.post("/login/passkey", urlencode({"credential": "{}"}))).status for _ in range(12)]
     assert (statuses[0], statuses[-1]) == (401, 429)
