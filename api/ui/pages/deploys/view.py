@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import Field
@@ -18,7 +17,7 @@ from api.ui.pages.deploys.acting import ACTIONS
 from api.ui.pages.deploys.rows import DeployView, deploy_of, entries, open_failures
 from api.ui.pages.needs_you.settings import settings_of
 from api.ui.pages.needs_you.system import system_of
-from api.ui.progress.facts import UNDER_WAY
+from api.ui.progress.facts import UNDER_WAY, Facts
 from api.ui.progress.read import facts_of
 from api.ui.progress.steps import BUILD, RUN, current
 from meta.errors import HiveError, NotFound
@@ -68,7 +67,7 @@ class Log:
 async def view(moment: Moment, asked: DeploysInput) -> Shown:
     """Return what is under way, what failed, and one page of the log."""
     cards = await moment.ask(pending, PendingInput(all=True, limit=CARDS))
-    going, hidden = await _under_way(moment, cards)
+    going, hidden, unread = await _under_way(moment, cards)
     shown = [await _deploy(moment, card) for card in [*going, *open_failures(cards, moment.at)]]
     wanted = min(asked.page * PAGE_ROWS + 1, 1_000)
     rows = (await moment.ask(log, LogInput(limit=wanted)))[(asked.page - 1) * PAGE_ROWS :]
@@ -82,6 +81,7 @@ async def view(moment: Moment, asked: DeploysInput) -> Shown:
     values = {
         "going": [deploy for deploy in shown if deploy.under_way],
         "hidden": hidden,
+        "unread": unread,
         "failed": [deploy for deploy in shown if deploy.failed],
         "log": page,
     }
@@ -115,8 +115,8 @@ async def view_changes(moment: Moment, asked: ChangesInput) -> Shown:
     )
 
 
-async def _under_way(moment: Moment, cards: list[Card]) -> tuple[list[Card], int]:
-    """Return the deploys under way, oldest first, and how many more there are.
+async def _under_way(moment: Moment, cards: list[Card]) -> tuple[list[Card], int, list[str]]:
+    """Return the deploys under way, oldest first, how many more there are, and those that cannot be read, in words.
 
     The status has the one in flight of each agent. Further ones, which wait for that, are looked for among `cards`.
     """
@@ -125,10 +125,15 @@ async def _under_way(moment: Moment, cards: list[Card]) -> tuple[list[Card], int
     flying = [(agent.agent, agent.in_flight) for agent in status.agents if agent.in_flight is not None]
     wanted = sorted({*known, *flying}, key=lambda each: (each[1], each[0]))
     found: list[Card] = []
+    unread: list[str] = []
     for agent, id in wanted[:UNDER_WAY_MOST]:
-        with contextlib.suppress(NotFound):  # it was destroyed meanwhile
+        try:
             found.append(known[agent, id] if (agent, id) in known else await _card(moment, agent, id))
-    return [card for card in found if card.state in UNDER_WAY], max(0, len(wanted) - UNDER_WAY_MOST)
+        except NotFound:
+            pass  # it was destroyed meanwhile
+        except HiveError as error:  # one deploy must not hide the others
+            unread.append(f"Deploy {id} of {agent} cannot be read now: {error.describe()}")
+    return [card for card in found if card.state in UNDER_WAY], max(0, len(wanted) - UNDER_WAY_MOST), unread
 
 
 async def _card(moment: Moment, agent: AgentName, id: ProposalId) -> Card:
@@ -137,7 +142,11 @@ async def _card(moment: Moment, agent: AgentName, id: ProposalId) -> Card:
 
 async def _deploy(moment: Moment, card: Card) -> DeployView:
     status = await moment.ask(overview, Nothing())
-    return deploy_of(await facts_of(moment, card), [agent.agent for agent in status.agents])
+    names = [agent.agent for agent in status.agents]
+    try:
+        return deploy_of(await facts_of(moment, card), names)
+    except HiveError as error:  # one deploy must not hide the others
+        return replace(deploy_of(Facts(card), names), steps=(), unread=error.describe())
 
 
 def _again(deploys: list[DeployView]) -> float | None:

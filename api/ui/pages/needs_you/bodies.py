@@ -19,7 +19,7 @@ from api.ui.pages.needs_you.checks import RUN
 from api.ui.pieces import Piece, prose
 from api.ui.progress.read import facts_of
 from api.ui.progress.steps import Step, steps_of
-from meta.errors import NotFound
+from meta.errors import HiveError, NotFound
 from meta.names import ProposalId
 from reconciler.attention.row import Row
 from reconciler.messaging.broker import DeadLetter
@@ -117,14 +117,33 @@ class FailedBody:
         return "needs_you/failed.html"
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadBody:
+    """What could not be read now, why, and what to do about it. Nothing can be decided here."""
+
+    summary: str
+    hint: str
+    command: str
+
+    @property
+    def template(self) -> str:
+        """The template of its part of the page."""
+        return "needs_you/unread.html"
+
+
 async def read_body(moment: Moment, row: Row, *, split: bool) -> Body:
-    """Return the body of a row. What has gone meanwhile is shown as hive's words about it."""
+    """Return the body of a row. What has gone meanwhile is shown as hive's words about it.
+
+    What cannot be read says so in its own place: one proposal must not hide the other rows.
+    """
     try:
         if row.kind in ("proposal", "stale-proposal"):
             return await read_proposal(moment, _id(row), row.agent, split=split)
         return await _READERS.get(row.kind, _plain)(moment, row)
     except NotFound:
         return await _plain(moment, row)
+    except HiveError as error:
+        return UnreadBody(error.summary, error.hint, row.command)
 
 
 async def _plain(_moment: Moment, row: Row) -> Body:

@@ -11,7 +11,7 @@ from api.ui.moment import Moment
 from api.ui.progress.facts import UNDER_WAY
 from api.ui.progress.read import facts_of
 from api.ui.progress.steps import Step, current, how_far, steps_of
-from meta.errors import NotFound
+from meta.errors import HiveError, NotFound
 from meta.names import AgentName, ProposalId
 
 MOST = 5
@@ -53,6 +53,9 @@ async def _one(moment: Moment, agent: AgentName, id: ProposalId) -> UnderWay | N
         steps = steps_of(await facts_of(moment, card))
     except NotFound:
         return None
+    except HiveError as error:  # one deploy must not hide the list
+        why = f"It cannot be read now: {error.summary}"
+        return UnderWay(agent, id, "under way", why, (), moment.at)
     step = current(steps)
     begun = next((each.at for each in steps if each.at is not None), float(card.requested_at))
     return UnderWay(agent, id, how_far(steps), step.text if step else "", steps, begun)

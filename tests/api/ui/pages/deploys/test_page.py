@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from meta.errors import TransientError
 from meta.names import ProposalId
 from reconciler.views import Card, LogRow, PlanRow, Status
 from tests.api.ui.conftest import Ui
@@ -50,6 +51,20 @@ async def test_a_deploy_that_is_older_than_many_cards_is_under_way_all_the_same(
 
     ui.hive.fake.cards, ui.hive.fake.status = cards, status  # type: ignore[method-assign]
     assert "alice 1: importer 0.9.2" in (await ui.get("/deploys")).text
+
+
+async def test_a_deploy_whose_steps_cannot_be_read_hides_no_other_one(ui: Ui) -> None:
+    card, other, real = under_way(ui), failed(ui), ui.hive.fake.build_log
+
+    async def build_log(id: ProposalId, *given: object) -> object:
+        if id == card.id:
+            raise TransientError("its repo is busy", "wait")
+        return await real(id, *given)  # type: ignore[arg-type]
+
+    ui.hive.fake.build_log = build_log  # type: ignore[assignment, method-assign]
+    text = (await ui.get("/deploys")).text
+    assert "Its steps cannot be read now: its repo is busy (wait)" in text
+    assert f"alice {other.id}: importer 0.9.3" in text
 
 
 async def test_a_deploy_under_way_can_be_cancelled_with_a_reason(ui: Ui) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from api.ui.pages.needs_you.under_way import AGAIN
 from api.ui.pages.needs_you.view import ListInput, view
+from meta.errors import BadInput, Conflict, DiskFull, HiveError, PermanentError, Refused, TransientError
 from meta.names import AgentName
 from reconciler.attention.row import Row, Severity
 from tests.api.ui.conftest import CSRF, Ui
@@ -100,6 +101,28 @@ async def test_a_long_list_is_a_small_page_with_a_link_to_the_rest(card: Ui) -> 
     assert len(short) < 150_000
     assert [text.count('<li class="item') for text in (short, whole)] == [100, 200]
     assert "100 more things" in short
+
+
+@pytest.mark.parametrize("error", [Refused, TransientError, PermanentError, Conflict, BadInput, DiskFull])
+async def test_a_proposal_that_cannot_be_read_hides_no_other_row_and_cannot_be_decided(
+    card: Ui, error: type[HiveError]
+) -> None:
+    fake = card.hive.fake
+    real = fake.diff
+
+    async def diff(id: int, *given: object, **named: object) -> object:
+        if id == 1:
+            raise error("git took <b>too long</b>", "look later")
+        return await real(id, *given, **named)  # type: ignore[arg-type]
+
+    fake.diff = diff  # type: ignore[assignment, method-assign]
+    fake.add(description="the good one", sha="2" * 40)
+    fake.attention_rows += [_row("proposal", "alice:2", "the good one"), _row("agent-down", "alice", "it is down")]
+    answer = await card.get("/")
+    assert answer.status_code == 200
+    assert "git took &lt;b&gt;too long&lt;/b&gt; (look later)" in answer.text
+    assert "proposals/2/approve" in answer.text and "proposals/1/" not in answer.text
+    assert "agent-down of" in answer.text.lower()
 
 
 async def test_a_denial_carries_its_reason(card: Ui) -> None:
