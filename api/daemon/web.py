@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from litestar import Litestar
+
 from api.daemon.dashboard import MakeApp
 from api.http.asgi import App
 from api.operations.base import Call
@@ -15,7 +17,7 @@ from api.ui.access.page import LoginPage
 from api.ui.app import application
 from api.ui.passkeys.log_in import passkey_login
 from api.ui.passkeys.questions import question_handlers
-from api.ui.site import make_site
+from api.ui.site import Site, make_site
 from meta.binding import Binding
 from meta.config import Config
 from reconciler.telemetry.dashboard import DashboardState
@@ -35,8 +37,13 @@ def dashboard_app(service: Service, config: Config, state: DashboardState, stopp
         if missing := site.assets.missing:
             state.fail(ASSETS, f"the dashboard's pages are not live: {', '.join(missing)} missing; run `make setup`")
         page = LoginPage(site.templates, site.name)
-        logins = (*login_handlers(service.access, page, service.disk), *passkey_login(service, page))
-        app = cast("App", application(site, (*logins, *question_handlers(site))))  # Litestar types it more narrowly
+        app = cast("App", inside(site, service, page))  # Litestar types it more narrowly
         return guard(app, service.access, config, page)
 
     return make
+
+
+def inside(site: Site, service: Service, page: LoginPage) -> Litestar:
+    """Return the application behind the guard, with all routes that there are."""
+    logins = (*login_handlers(service.access, page, service.disk), *passkey_login(service, page))
+    return application(site, (*logins, *question_handlers(site)))

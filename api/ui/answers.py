@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -112,7 +113,7 @@ class Pages:
         """
 
         async def handle(request: HttpRequest) -> Answer:
-            fields = read_form(await read_body(request, FORM_BYTES))
+            fields = await asyncio.to_thread(read_form, await read_body(request, FORM_BYTES))
             try:
                 asked = input_from(action.input, request.path_params, fields)
                 done = await action.act(self._call(request), asked)

@@ -23,7 +23,7 @@ In = TypeVar("In", bound=Input)
 
 
 def read_form(body: bytes) -> list[tuple[str, str]]:
-    """Return the fields of a form. Raise BadInput."""
+    """Return the fields of a form. Raise BadInput. Call it in a thread: for a long one it takes seconds."""
     if len(body) > FORM_BYTES:
         raise BadInput(f"the form is longer than {FORM_BYTES} bytes", "send less at once")
     try:

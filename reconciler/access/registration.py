@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from meta.errors import Refused
-from reconciler.common.touch import AGAIN, LONGEST, Site
+from reconciler.common.touch import AGAIN, LONGEST, UNREADABLE, Site
 
 TIMEOUT = 110_000
 """Milliseconds that a browser waits for the person, a little less than the challenge lives."""
@@ -101,14 +100,6 @@ def check_new(credential: str, challenge: bytes, site: Site) -> NewKey:
             expected_origin=site.origin,
             require_user_verification=True,
         )
-    except (
-        WebAuthnException,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        struct.error,
-        RecursionError,
-    ) as error:
+    except (WebAuthnException, *UNREADABLE) as error:
         raise Refused(f"the new passkey is not valid: {str(error)[:200]}", AGAIN) from error
     return NewKey(bytes_to_base64url(verified.credential_id), verified.credential_public_key, verified.sign_count)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 from dataclasses import dataclass
 
 from meta.errors import Refused
 
 LONGEST = 16_384
 """Characters of what a browser sends for one touch, or for a new passkey. Longer ones are not read."""
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, struct.error, RecursionError)
+"""What the library raises for bytes that it cannot read, beside its own exceptions."""
 AGAIN = "touch the passkey again, from the page as it is now"
 
 
@@ -87,6 +90,6 @@ def check_touch(touch: Touch, key: bytes, challenge: bytes, site: Site) -> int:
         )
         if json.loads(touch.client_data).get("crossOrigin"):
             raise Refused("the passkey was touched on a page inside of another site's", AGAIN)
-    except (WebAuthnException, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (WebAuthnException, *UNREADABLE) as error:
         raise Refused(f"the touch is not valid: {str(error)[:200]}", AGAIN) from error
     return verified.new_sign_count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -15,6 +16,8 @@ FORM = "application/x-www-form-urlencoded"
 CSRF_FIELD = "csrf"
 CSRF_HEADER = b"x-csrf-token"
 _FIELDS = 2_000
+_FIRST = 200
+"""Bytes of a form's body in which its token has to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,23 @@ def is_form(scope: Scope) -> bool:
     return only(scope, b"content-type").partition(";")[0].strip().lower() == FORM
 
 
-def field_of(body: bytes, name: str) -> str:
-    """Return a field of a form's body; "" if it is missing or there twice, or if the body is none of a form."""
+def token_of(body: bytes) -> str:
+    """Return the CSRF token at the beginning of a form's body; "" if its first field is another one.
+
+    The rest is not looked at: it can be long, and nobody knows yet whether it is of a page of this dashboard.
+    """
+    name, _, value = body[:_FIRST].partition(b"&")[0].partition(b"=")
+    return value.decode("latin-1") if name == CSRF_FIELD.encode() else ""
+
+
+def fields_of(body: bytes) -> dict[str, str]:
+    """Return the fields of a form's body that are there once; {} if it is none of a form. Call it in a thread."""
     try:
         fields = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS)
     except ValueError:
-        return ""
-    found = [value for key, value in fields if key == name]
-    return found[0] if len(found) == 1 else ""
+        return {}
+    count = Counter(key for key, _ in fields)
+    return {key: value for key, value in fields if count[key] == 1}
 
 
 def local_path(text: str) -> str:

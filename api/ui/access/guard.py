@@ -17,16 +17,15 @@ from api.http.problems import problem_of
 from api.sockets.principals import Operator
 from api.ui.access import body as bodies
 from api.ui.access.checks import (
-    CSRF_FIELD,
     CSRF_HEADER,
     READING,
     Refusal,
     came_from_elsewhere,
-    field_of,
     is_form,
     is_page,
     local_path,
     refuse_head,
+    token_of,
 )
 from api.ui.access.headers import cookie, cookie_name, only, secured
 from api.ui.access.login import ADDRESS, KEY, Login
@@ -106,7 +105,7 @@ class Guard:
         return Login(str(session.id), operator, csrf, self.access.revoked(session), session)
 
     async def _change(self, login: Login | None, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a change on if it has the CSRF token of `login`, in a header or in a field of its form."""
+        """Pass a change on if it has the CSRF token of `login`, in a header or in the first field of its form."""
         token = only(scope, CSRF_HEADER)
         if login is None or (not token and is_form(scope)):
             limit = bodies.OPEN_LIMIT if login is None else bodies.BODY_LIMIT
@@ -117,7 +116,7 @@ class Guard:
                 return
             except bodies.Gone:
                 return  # nobody is there to be answered; uvicorn ends the connection
-            token, receive = token or field_of(body, CSRF_FIELD), bodies.replayed(body, receive)
+            token, receive = token or token_of(body), bodies.replayed(body, receive)
         if login is not None and not hmac.compare_digest(token.encode(), login.csrf.encode()):
             text = "the form is not of this login: load the page again; nothing was changed"
             await _refuse(Refusal(403, text), scope, send)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from api.http.problems import problem_of
 from api.http.requests import HttpRequest
 from api.operations.full_disk import on_the_reserve
-from api.ui.access.checks import field_of, local_path
+from api.ui.access.checks import fields_of, local_path
 from api.ui.access.headers import cookie_name, set_cookie
 from api.ui.access.login import ADDRESS, maybe_login_of
 from api.ui.access.page import LoginPage
@@ -33,8 +34,8 @@ def login_handlers(access: Access, page: LoginPage, disk: DiskGuard) -> tuple[HT
     @post("/login", status_code=303)
     async def log_in(request: HttpRequest) -> Response[str]:
         """Use a link up, set the cookie, and go to the page that was asked for."""
-        body = await request.body()
-        asked, token = local_path(field_of(body, "next")), field_of(body, "token").strip()
+        fields = await asyncio.to_thread(fields_of, await request.body())
+        asked, token = local_path(fields.get("next", "")), fields.get("token", "").strip()
         login = maybe_login_of(request)
         before = login.record if login is not None else None
         browser, address = request.headers.get("user-agent", ""), address_of(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from litestar import Response, post
@@ -9,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from api.http.requests import HttpRequest
 from api.operations.passkeys import Challenge
-from api.ui.access.checks import field_of, local_path
+from api.ui.access.checks import fields_of, local_path
 from api.ui.access.handlers import address_of, entered, refused
 from api.ui.access.login import maybe_login_of
 from api.ui.access.page import LoginPage
@@ -36,10 +37,10 @@ def passkey_login(service: Service, page: LoginPage) -> tuple[HTTPRouteHandler, 
     @post("/login/passkey", status_code=303)
     async def log_in(request: HttpRequest) -> Response[str]:
         """Check a touch, begin a session of the passkey's owner, and go to the page that was asked for."""
-        body = await request.body()
-        asked = local_path(field_of(body, "next"))
+        fields = await asyncio.to_thread(fields_of, await request.body())
+        asked = local_path(fields.get("next", ""))
         try:
-            return entered(service.access, await _opened(service, request, field_of(body, "credential")), asked)
+            return entered(service.access, await _opened(service, request, fields.get("credential", "")), asked)
         except HiveError as error:
             return refused(page, error, asked)
 

@@ -5,6 +5,7 @@ The script posts the form's own fields, so that the touch is for exactly what th
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
@@ -37,7 +38,8 @@ def question_handlers(site: Site) -> tuple[HTTPRouteHandler, ...]:
         """Answer with JSON. Fields of the form that belong to its action only are not passed on."""
         try:
             known = {field.alias or name for name, field in kind.model_fields.items()}
-            fields = [row for row in read_form(await read_body(request, FIELDS_BYTES)) if row[0] in known]
+            form = await asyncio.to_thread(read_form, await read_body(request, FIELDS_BYTES))
+            fields = [row for row in form if row[0] in known]
             return said(await ask(call_of(site, request), input_from(kind, request.path_params, fields)))
         except HiveError as error:
             return failed(error)

@@ -12,7 +12,7 @@ from litestar import Litestar
 
 from api.http.asgi import App, Receive, Scope, Send
 from api.ui.access.body import BODY_LIMIT, OPEN_LIMIT
-from api.ui.access.checks import local_path
+from api.ui.access.checks import fields_of, local_path
 from api.ui.access.guard import guard
 from api.ui.access.handlers import login_handlers
 from api.ui.access.headers import POLICY
@@ -254,9 +254,21 @@ async def test_a_change_from_another_origin_is_refused(site: Site) -> None:
 
 async def test_a_change_with_the_token_in_its_form_reaches_the_page_with_the_whole_form(site: Site) -> None:
     browser, csrf = await site.logged_in()
-    form = f"reason=b%C3%A4d&csrf={csrf}"
+    form = f"csrf={csrf}&reason=b%C3%A4d"
     assert (await browser.post("/deny", form)).status == 200
     assert site.pages.asked[0][3] == form.encode()
+
+
+async def test_a_form_that_does_not_begin_with_the_token_is_refused_and_not_parsed(site: Site) -> None:
+    browser, csrf = await site.logged_in()
+    for form in (f"reason=x&csrf={csrf}", f"&csrf={csrf}", f"xcsrf={csrf}", f"csrf={csrf}x", "csrf=%C3%A4", "csrf", ""):
+        refused(await browser.post("/deny", form), 403)
+    assert site.pages.asked == []
+
+
+def test_a_field_that_is_there_twice_is_none() -> None:
+    assert fields_of(b"a=1&b=2&a=3") == {"b": "2"}
+    assert fields_of(b"\xff") == {}
 
 
 async def test_a_change_with_the_token_in_a_header_reaches_the_page(site: Site) -> None:
@@ -267,7 +279,7 @@ async def test_a_change_with_the_token_in_a_header_reaches_the_page(site: Site) 
 
 async def test_a_change_without_the_token_is_refused(site: Site) -> None:
     browser, csrf = await site.logged_in()
-    for form in ("", "csrf=", "csrf=x", f"CSRF={csrf}", f"csrf={csrf}&csrf={csrf}", f"csrf={csrf}x", "csrf=\xe4"):
+    for form in ("", "csrf=", "csrf=x", f"CSRF={csrf}", f"csrf={csrf}x", "csrf=\xe4"):
         answer = await browser.post("/deny", form)
         refused(answer, 403)
         assert "nothing was changed" in answer.text
