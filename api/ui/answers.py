@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -18,7 +18,7 @@ from api.operations.base import Call
 from api.ui.access.login import Login, login_of
 from api.ui.forms import FORM_BYTES, input_from, read_form
 from api.ui.live.shot import take_feed
-from api.ui.live.stream import feed_stream, page_stream, parts
+from api.ui.live.stream import PROXIED, bounded, feed_stream, page_stream, parts
 from api.ui.page import Answered, AnyAction, AnyDownload, AnyFeed, AnyFragment, AnyPage, StreamContext
 from api.ui.render import for_viewer
 from api.ui.site import Site
@@ -179,7 +179,7 @@ def call_of(site: Site, request: HttpRequest) -> Call:
 async def _with_feed(site: Site, feed: AnyFeed, asked: Any, call: Call, seen: str, login: Login) -> Any:
     """Yield the events of a feed, and keep its view while somebody reads them."""
     with site.hub.watch(feed, asked, lambda moment: take_feed(feed, asked, moment)) as view:
-        events = feed_stream(view, seen, call.stopping, login.revoked)
+        events = _of_login(feed_stream(view, seen, call.stopping, login.revoked), login)
         try:
             async for text in events:
                 yield text
@@ -187,18 +187,24 @@ async def _with_feed(site: Site, feed: AnyFeed, asked: Any, call: Call, seen: st
             await events.aclose()
 
 
-async def _with_view(site: Site, page: AnyPage, asked: Any, call: Call, seen: str, login: Any) -> Any:
+async def _with_view(site: Site, page: AnyPage, asked: Any, call: Call, seen: str, login: Login) -> Any:
     """Yield the events of a page's stream, and keep its view while somebody reads them."""
     with site.hub.watch(page, asked, lambda moment: site.take(page, asked, moment)) as view:
         if page.stream is None:
             events = page_stream(view, seen, login.csrf, call.stopping, login.revoked)
         else:
             events = page.stream(StreamContext(call, view, site.templates, seen, login.csrf, login.revoked), asked)
+        events = _of_login(events, login)
         try:
             async for text in events:
                 yield text
         finally:
             await events.aclose()
+
+
+def _of_login(events: AsyncGenerator[str, None], login: Login) -> AsyncGenerator[str, None]:
+    """Return the stream's events, which end by themselves if no session of hive's ends them."""
+    return events if login.record is not None else bounded(events, PROXIED)
 
 
 def error_page(

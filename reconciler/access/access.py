@@ -24,6 +24,7 @@ from meta.names import HIVE
 from meta.text import one_line
 from reconciler.access.attempts import Attempts
 from reconciler.access.members import Members
+from reconciler.access.proxied import Proxied
 from reconciler.access.rules import (
     BROWSER_LIMIT,
     LINK_SECONDS,
@@ -83,6 +84,7 @@ class Access:
         self._on_append = on_append
         self._clock = clock
         self._rounds = rounds or Rounds("access")
+        self._proxied = Proxied()
         self._secret: bytes | None = None
         self._ends: WeakValueDictionary[int, asyncio.Event] = WeakValueDictionary()
         self._ended: deque[int] = deque(maxlen=SESSIONS_MOST)
@@ -216,10 +218,16 @@ class Access:
         return csrf_of(self._secret, f"session {subject.id}" if isinstance(subject, Session) else f"user {subject}")
 
     async def sessions(self) -> list[SessionView]:
-        """Return the sessions that go on, the one that was used last first."""
+        """Return the sessions that go on, and who comes by a proxy, the one that was used last first."""
         now = self._clock()
         found = await self._db.read(rows.sessions)
-        return [self._view(session) for session in found if await self._goes_on(session, now)]
+        own = [self._view(session) for session in found if await self._goes_on(session, now)]
+        return sorted([*own, *self._proxied.present(now)], key=lambda view: -view.used_at)
+
+    async def came_by_proxy(self, user: str, browser: str) -> str:
+        """Record a request of a user whom a proxy logged in. Return the user's CSRF token."""
+        self._proxied.note(user, browser, self._clock())
+        return await self.csrf(user)
 
     def _view(self, session: Session) -> SessionView:
         ends = self.lifetime.ends_at(session)
@@ -231,7 +239,9 @@ class Access:
         await self._remove([session.id], "dashboard_logout", who(session))
 
     async def revoke(self, id: int, by: str) -> SessionView:
-        """End a session. Raise NotFound."""
+        """End a session. Raise NotFound, or Refused for a user of a proxy."""
+        if id == 0:
+            raise Refused("whom a proxy logs in has no session here", "remove the user at the proxy: it lets them in")
         session = await self._db.read(partial(rows.get, id=id)) if 0 <= id < 2**63 else None
         if session is None or not await self._remove([id], "dashboard_session_revoked", by):
             raise NotFound(f"there is no session {id} of the dashboard", "see `hive dashboard sessions`")

@@ -25,7 +25,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """A session as operators see it. `ends_at`: if it is not used any more. Times are Unix seconds."""
+    """A session as operators see it. `ends_at`: if it is not used any more. Times are Unix seconds.
+
+    With the `id` 0 and `how` "proxy" it is a browser of a user whom a proxy logs in: only the proxy ends that.
+    """
 
     id: int
     by: str

@@ -146,4 +146,4 @@ def _used(row: Row) -> str:
 
 def _row(row: Row) -> tuple[object, ...]:
     since, used = times.age(row["made_at"]), times.age(row["used_at"])
-    return (row["id"], with_names(row["by"]), row["how"], since, used, row["browser"])
+    return (row["id"] or "-", with_names(row["by"]), row["how"], since, used, row["browser"])

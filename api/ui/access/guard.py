@@ -95,7 +95,8 @@ class Guard:
 
     async def _login(self, scope: Scope) -> Login | None:
         if user := self.proxies.user(scope):
-            return Login("", Operator(None, user), await self.access.csrf(user))
+            browser = only(scope, b"user-agent")
+            return Login("", Operator(None, user), await self.access.came_by_proxy(user, browser))
         token = cookie(scope, cookie_name(self.access.instance))
         session = await self.access.session_of(token) if token else None
         if session is None:

@@ -18,6 +18,8 @@ from api.ui.live.shot import Shot
 from api.ui.render import Rendered, for_viewer
 
 HEARTBEAT = 15.0
+PROXIED = 300.0
+"""Seconds after which the stream of a user whom a proxy logs in ends: the proxy is asked again with the next one."""
 
 
 def page_stream(
@@ -67,6 +69,26 @@ async def _events(
             end.cancel()
         if coming is not None:
             coming.cancel()
+
+
+async def bounded(events: AsyncGenerator[str, None], seconds: float) -> AsyncGenerator[str, None]:
+    """Yield what `events` yields, for this long. The browser then comes back, and has to be let in again."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    try:
+        while True:
+            try:
+                async with asyncio.timeout_at(end):
+                    text = await anext(events)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                if loop.time() < end:
+                    raise
+                return
+            yield text
+    finally:
+        await events.aclose()
 
 
 def message(regions: Iterable[Rendered], token: str, csrf: str) -> str:

@@ -21,7 +21,7 @@ from api.ui.access.page import LoginPage
 from api.ui.access.proxy import Proxies
 from api.ui.render import Templates
 from meta.config import Config
-from meta.errors import BadInput, DiskFull
+from meta.errors import BadInput, DiskFull, Refused
 from reconciler.access.access import Access, Opened
 from reconciler.access.members import Members
 from reconciler.store.database import Database
@@ -467,3 +467,15 @@ async def test_a_get_logs_nobody_out(site: Site) -> None:
     browser, _ = await site.logged_in()
     assert (await browser.get("/logout")).status == 405
     assert (await browser.get("/")).status == 200
+
+
+@pytest.mark.parametrize("settings", [PROXY])
+async def test_who_comes_by_a_proxy_is_listed_with_the_browser_and_has_no_session_to_end(site: Site) -> None:
+    proxied = site.browser(client=("10.0.0.1", 1), host="hive.example.org", headers={"remote-user": "anna"})
+    for _ in range(2):
+        assert (await proxied.get("/", user_agent="Phone")).status == 200
+    await site.session()
+    listed = {(view.id, view.by, view.how, view.browser) for view in await site.access.sessions()}
+    assert listed == {(0, "operator anna", "proxy", "Phone"), (1, "operator uid 0", "link", "Firefox")}
+    with pytest.raises(Refused, match="a proxy logs in"):
+        await site.access.revoke(0, "operator uid 0")

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from api.ui.live.shot import Shot
-from api.ui.live.stream import HEARTBEAT, page_stream
+from api.ui.live.stream import HEARTBEAT, PROXIED, bounded, page_stream
 from api.ui.page import Shown
 from api.ui.render import CSRF, Rendered
 
@@ -85,3 +85,19 @@ async def test_a_daemon_that_stops_ends_its_streams_without_a_word() -> None:
     stopping = asyncio.Event()
     stopping.set()
     assert [text async for text in stream(View(), stopping=stopping)] == [":\n\n"]
+
+
+async def test_a_stream_of_a_user_of_a_proxy_ends_without_a_word_so_that_the_proxy_is_asked_again() -> None:
+    events, began = bounded(stream(View(shot(a="1a"))), PROXIED), asyncio.get_running_loop().time()
+    texts = [text async for text in events]
+    assert asyncio.get_running_loop().time() - began == PROXIED
+    assert texts[1].startswith("id: 1a\n")
+    assert {*texts[2:]} == {":\n\n"}
+
+
+async def test_a_bounded_stream_ends_early_with_what_it_bounds() -> None:
+    over = asyncio.Event()
+    events = bounded(stream(View(), over=over), PROXIED)
+    await anext(events)
+    over.set()
+    assert [text async for text in events] == ["event: over\ndata: login\n\n"]
