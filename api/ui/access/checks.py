@@ -10,7 +10,7 @@ from api.http.asgi import Scope
 from api.ui.access.headers import only
 from reconciler.access.rules import Origin
 
-READING = frozenset({"GET", "HEAD"})
+READING = frozenset({"GET"})
 METHODS = READING | {"POST"}
 FORM = "application/x-www-form-urlencoded"
 CSRF_FIELD = "csrf"
@@ -35,7 +35,7 @@ def refuse_head(scope: Scope, origin: Origin) -> Refusal | None:
     if (wrong := _refuse_host(scope, origin)) is not None:
         return wrong
     if method not in METHODS:
-        return Refusal(405, "the dashboard knows GET, HEAD and POST")
+        return Refusal(405, "the dashboard knows GET and POST")
     if method in READING:
         return None
     given = only(scope, b"origin")

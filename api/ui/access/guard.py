@@ -137,7 +137,7 @@ class Guard:
 
 async def _refuse(refusal: Refusal, scope: Scope, send: Send) -> None:
     extra = [(b"location", refusal.to.encode("latin-1"))] if refusal.to else []
-    extra += [(b"allow", b"GET, HEAD, POST")] if refusal.status == 405 else []
+    extra += [(b"allow", b"GET, POST")] if refusal.status == 405 else []
     await _answer(refusal.status, b"text/plain; charset=utf-8", f"{refusal.text}\n".encode(), scope, send, extra)
 
 

@@ -301,13 +301,13 @@ async def test_a_form_without_end_is_refused(site: Site) -> None:
 
 async def test_other_methods_are_refused(site: Site) -> None:
     browser, csrf = await site.logged_in()
-    for method in ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get"):
+    for method in ("HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get"):
         refused(await browser.ask(method, "/", {"host": "localhost:8420", "origin": OWN, "x-csrf-token": csrf}), 405)
 
 
-async def test_head_answers_without_a_body(site: Site) -> None:
+async def test_head_names_the_methods_that_there_are_without_a_body(site: Site) -> None:
     answer = await site.browser().ask("HEAD", "/", {"host": "localhost:8420", "accept": "text/html"})
-    assert (answer.status, answer.body) == (401, b"")
+    assert (answer.status, answer.header("allow"), answer.body) == (405, "GET, POST", b"")
 
 
 # a reverse proxy's login
