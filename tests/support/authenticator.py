@@ -22,13 +22,17 @@ def b64(data: bytes) -> str:
 
 @dataclass
 class SoftKey:
-    """One passkey. `count` is its counter; a key that does not count has None. `flags`: who was there at a touch."""
+    """One passkey. `count` is its counter; a key that does not count has None. `flags`: who was there at a touch.
+
+    `inside`: the page that asks is inside of a page of another site.
+    """
 
     origin: str = "http://localhost:8420"
     count: int | None = 0
     flags: int = PRESENT | VERIFIED
     id: bytes = field(default_factory=lambda: secrets.token_bytes(16))
     private: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
+    inside: bool = False
 
     @property
     def name(self) -> str:
@@ -65,7 +69,7 @@ class SoftKey:
         return hashlib.sha256(rp.encode()).digest() + bytes([self.flags | more]) + count
 
     def _client(self, kind: str, challenge: str) -> bytes:
-        fields = {"type": kind, "challenge": challenge, "origin": self.origin, "crossOrigin": False}
+        fields = {"type": kind, "challenge": challenge, "origin": self.origin, "crossOrigin": self.inside}
         return json.dumps(fields, separators=(",", ":")).encode()
 
     def _credential(self, response: dict[str, str]) -> str:

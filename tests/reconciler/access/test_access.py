@@ -152,6 +152,13 @@ async def test_a_revoked_session_is_over_at_once_and_its_streams_end(hive: Hive)
         await hive.access.revoke(opened.session.id, "operator uid 0")
 
 
+async def test_a_session_that_ended_since_it_was_read_begins_no_stream(hive: Hive) -> None:
+    read, other = await hive.open(), await hive.open()  # and no stream of it keeps its event
+    await hive.access.revoke(read.session.id, "operator uid 0")
+    assert hive.access.revoked(read.session).is_set()
+    assert not hive.access.revoked(other.session).is_set()
+
+
 async def test_all_sessions_but_one_are_revoked(hive: Hive) -> None:
     mine, other, third = await hive.open(), await hive.open(), await hive.open()
     ended = await hive.access.revoke_all("operator uid 0", keep=mine.session.id)

@@ -87,8 +87,9 @@ async def test_a_login_asks_for_any_passkey_and_names_none(passkeys: Passkeys) -
         (lambda key: replace(key, flags=4), "not present"),
         (lambda key: replace(key, private=SoftKey().private), "signature"),
         (lambda key: SoftKey(), "not known here"),
+        (lambda key: replace(key, inside=True), "inside of another site's"),
     ],
-    ids=["another origin", "no finger", "nobody there", "another key", "a stranger"],
+    ids=["another origin", "no finger", "nobody there", "another key", "a stranger", "in a frame"],
 )
 async def test_a_touch_of_another_kind_logs_nobody_in(
     passkeys: Passkeys, wrong: Callable[[SoftKey], SoftKey], why: str
