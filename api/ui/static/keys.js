@@ -69,18 +69,17 @@
     next.scrollIntoView({ block: "nearest" });
   }
 
-  // The row that has the focus, else the first one. Nobody decides unseen: one that is folded is opened first, and one
-  // without the focus gets it before it is approved.
+  // A decision is about the row that has the focus. Without one the first row gets it, and a folded one is opened:
+  // nobody decides unseen.
   function decide(key) {
-    const row = current() ?? rows().find((each) => each.querySelector(`[data-key=${key}]`)) ?? rows()[0];
-    if (!row) return;
-    if (!row.open || (key === "a" && row !== current())) {
-      row.open = true;
-      row.querySelector("summary").focus();
-      row.scrollIntoView({ block: "nearest" });
-      return;
-    }
-    row.querySelector(`[data-key=${key}]`)?.click();
+    const row = current();
+    if (row?.open) return row.querySelector(`[data-key=${key}]`)?.click();
+    const next = row ?? rows().find((each) => each.querySelector(`[data-key=${key}]`)) ?? rows()[0];
+    if (!next) return;
+    next.open = true;
+    next.querySelector("summary").focus();
+    next.scrollIntoView({ block: "nearest" });
+    window.hiveChoice?.chosen(next);
   }
 
   const GO = { n: "/", a: "/agents", m: "/messages", d: "/deploys" };

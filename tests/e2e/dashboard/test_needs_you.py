@@ -38,6 +38,11 @@ def row_of(page: Page, id: int) -> str:
     return f"[id='row-proposal:alice:{id}']"
 
 
+def was(id: int) -> str:
+    """The selector of the place holder of a proposal's row that has gone."""
+    return f"[id='was-row-proposal:alice:{id}']"
+
+
 def test_a_proposal_that_comes_is_read_and_approved_by_keys_and_its_deploy_is_watched(visit: Visit, lab: Lab) -> None:
     page = visit()
     id = lab.propose('label = "keys"\nrecipients = ["bob"]\n')
@@ -46,12 +51,17 @@ def test_a_proposal_that_comes_is_read_and_approved_by_keys_and_its_deploy_is_wa
     expect(row.get_by_text(re.compile("Approves exactly"))).to_be_visible()
     page.keyboard.press("a")
     expect(row.locator("summary").first).to_be_focused()
+    page.keyboard.press("a")  # too soon: the row has just come
+    expect(row.get_by_role("alert")).to_contain_text("look again, then decide")
+    expect(row.get_by_role("button", name="Approve")).to_be_enabled()
+    assert lab.card(id, "alice")["status"] == "pending"
     page.keyboard.press("j")
     page.keyboard.press("k")
     expect(row.locator("summary").first).to_be_focused()
     page.keyboard.press("a")
     expect(page.locator("#notice")).to_contain_text(f"Proposal {id} of alice is approved.")
     expect(row).to_have_count(0)
+    expect(page.locator(was(id))).to_contain_text(f"approved proposal {id} of alice")
     expect(page.locator(".decided")).to_contain_text(f"Deploy {id} of alice is done")
     lab.settle("alice")
     assert lab.card(id, "alice")["state"] == "deployed"
@@ -61,6 +71,7 @@ def test_what_is_typed_and_where_the_focus_is_survive_what_happens_meanwhile(
     visit: Visit, lab: Lab, proposed: int
 ) -> None:
     page = visit()
+    page.keyboard.press("j")
     page.keyboard.press("d")
     reason = page.locator(row_of(page, proposed)).get_by_label("Reason")
     expect(reason).to_be_focused()
@@ -77,6 +88,43 @@ def test_what_is_typed_and_where_the_focus_is_survive_what_happens_meanwhile(
     assert lab.card(proposed, "alice")["note"] == "not a joke"
     lab.post(f"/api/proposals/{second}/deny", reason="the test is over")
     lab.post(f"/api/questions/{asked['id']}/cancel")
+
+
+def test_a_key_never_decides_on_another_proposal_than_the_one_that_has_the_focus(
+    visit: Visit, lab: Lab, proposed: int
+) -> None:
+    newer = lab.propose('label = "another one"\n', "bob")
+    page = visit()
+    page.locator(row_of(page, proposed)).locator("summary").first.focus()
+    place, other = page.locator(was(proposed)), page.locator(f"[id='row-proposal:bob:{newer}']")
+    expect(other.get_by_role("button", name="Approve")).to_be_enabled()
+    lab.post(f"/api/proposals/{proposed}/deny", reason="somebody was quicker")
+    expect(place).to_contain_text(f"denied proposal {proposed} of alice: somebody was quicker")
+    expect(place.locator("summary")).to_be_focused()
+    for key in ("a", "d", "a"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.keyboard.press("j")
+    expect(other.locator("summary").first).to_be_focused()
+    expect(place).to_have_count(0)
+    assert lab.card(newer, "bob")["status"] == "pending"
+    lab.post(f"/api/proposals/{newer}/deny", reason="the test is over")
+
+
+def test_a_click_too_soon_after_the_rows_moved_decides_nothing(visit: Visit, lab: Lab, proposed: int) -> None:
+    second = lab.propose('label = "second"\n', "bob")
+    page = visit()
+    below = page.locator(f"[id='row-proposal:bob:{second}']")
+    button = below.get_by_role("button", name="Approve")
+    expect(button).to_be_enabled()
+    lab.post(f"/api/proposals/{proposed}/deny", reason="not now")
+    expect(page.locator(row_of(page, proposed))).to_have_count(0)
+    expect(button).to_be_disabled()
+    button.click(force=True)
+    expect(below.get_by_role("alert")).to_contain_text("look again")
+    expect(button).to_be_enabled()
+    assert lab.card(second, "bob")["status"] == "pending"
+    lab.post(f"/api/proposals/{second}/deny", reason="the test is over")
 
 
 def test_of_two_people_the_second_is_told_who_decided_and_nothing_is_done_twice(

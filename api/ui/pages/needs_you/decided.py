@@ -34,12 +34,22 @@ Words = Callable[[Event], Iterator[Piece]]
 def decisions(events: Sequence[Event], now: float) -> tuple[Decision, ...]:
     """Return the newest decisions of the last minutes, newest first. `events` are the oldest first."""
     recent = [event for event in events if event.kind in _WORDS and 0 <= now - event.at < SECONDS]
-    return tuple(
-        Decision(
-            f"e{event.seq.rpartition('-')[2]}", tuple(_WORDS[event.kind](event)), event.at, _CSS.get(event.kind, "")
-        )
-        for event in reversed(recent[-MOST:])
-    )
+    return tuple(map(_decision, reversed(recent[-MOST:])))
+
+
+def decision_of(key: str, events: Sequence[Event]) -> Decision | None:
+    """Return the decision that took a row away; None if no event says so. `events` are the oldest first."""
+    kind, *names = key.split(":")
+    for event in reversed(events):
+        if event.kind in _TAKES.get(kind, ()) and names[-1:] == [str(event.data.get("id"))]:
+            if len(names) < 2 or names[0] == event.agent:
+                return _decision(event)
+    return None
+
+
+def _decision(event: Event) -> Decision:
+    words = tuple(_WORDS[event.kind](event))
+    return Decision(f"e{event.seq.rpartition('-')[2]}", words, event.at, _CSS.get(event.kind, ""))
 
 
 def _word(event: Event, key: str, most: int = _NAME_MOST) -> str:
@@ -109,6 +119,14 @@ _WORDS: Mapping[str, Words] = {
     "deploy_failed": _deploy(" failed"),
 }
 _CSS: Mapping[str, str] = {"deploy_succeeded": "ok", "deploy_failed": "bad"}
+_PROPOSAL = ("proposal_approved", "proposal_denied")
+_TAKES: Mapping[str, Sequence[str]] = {
+    "proposal": _PROPOSAL,
+    "stale-proposal": _PROPOSAL,
+    "question": ("question_answered",),
+    "network-request": ("network_denied",),
+}
+"""The kinds of events that take a row away, by the kind of the row."""
 
 KINDS = ",".join(_WORDS)
 """The kinds of events to read."""

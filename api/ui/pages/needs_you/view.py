@@ -11,12 +11,13 @@ from api.ui.moment import Moment
 from api.ui.page import Fragment, Page, Region, Room, Shown
 from api.ui.pages.needs_you.acting import ACTIONS
 from api.ui.pages.needs_you.bodies import Body, is_under_way, read_body, state_of
-from api.ui.pages.needs_you.decided import KINDS, READ, Decision, decisions
+from api.ui.pages.needs_you.decided import KINDS, READ, decision_of, decisions
 from api.ui.pages.needs_you.logging_in import LOGGING_IN
 from api.ui.pages.needs_you.news import NEWS
 from api.ui.pages.needs_you.rows import id_of, item_of, items
 from api.ui.pages.needs_you.under_way import AGAIN, read_under_way
 from reconciler.attention.row import Attention, Severity
+from reconciler.views import Event
 
 KEY_MOST = 600
 ROWS_MOST = 100
@@ -59,7 +60,7 @@ async def view(moment: Moment, asked: ListInput) -> Shown:
             "notes": listed.notes,
             "due": sum(listed.counts.values()),
             "urgent": _urgent(listed),
-            "decided": await _decided(moment),
+            "decided": decisions(await _recent(moment), moment.at),
             "split": asked.split,
         },
         again=AGAIN if flying or any(map(is_under_way, bodies.values())) else None,
@@ -67,18 +68,19 @@ async def view(moment: Moment, asked: ListInput) -> Shown:
 
 
 async def view_row(moment: Moment, asked: RowInput) -> Shown:
-    """Return what one row unfolds to. A row that has gone says so: it may go while a browser asks for it."""
+    """Return what one row unfolds to. A row that has gone says who decided it, if that is known."""
     for row in (await moment.ask(attention, Nothing())).rows:
         if row.key == asked.key:
             body = await read_body(moment, row, split=asked.split)
             item = item_of(row, split=asked.split)
             return Shown({"item": item, "body": body, "state": state_of(body), "split": asked.split})
-    return Shown({"item": {"id": id_of(asked.key)}, "body": {"template": "needs_you/gone.html"}, "state": "gone"})
+    body = {"template": "needs_you/gone.html", "decision": decision_of(asked.key, await _recent(moment))}
+    return Shown({"item": {"id": id_of(asked.key)}, "body": body, "state": "gone"})
 
 
-async def _decided(moment: Moment) -> tuple[Decision, ...]:
+async def _recent(moment: Moment) -> list[Event]:
     recent = await moment.ask(events, EventsInput(follow=False, limit=READ, kind=KINDS))
-    return decisions(recent, moment.at) if isinstance(recent, list) else ()
+    return recent if isinstance(recent, list) else []
 
 
 def _urgent(listed: Attention) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.ui.pages.needs_you.decided import MOST, SECONDS, decisions
+from api.ui.pages.needs_you.decided import MOST, SECONDS, decision_of, decisions
 from api.ui.pages.needs_you.rows import items, named
 from api.ui.pieces import Piece, prose
 from meta.names import AgentName
@@ -63,6 +63,38 @@ def test_a_decision_is_shown_for_some_minutes_with_by_whom() -> None:
     (shown,) = decisions([denied], NOW)
     assert _text(shown.words) == "operator anna denied proposal 6 of bob: not tonight"
     assert decisions([denied], NOW + SECONDS) == ()
+
+
+def test_what_took_a_row_away_is_found_by_its_key() -> None:
+    events = [
+        _event("proposal_denied", id=6, by="anna"),
+        _event("proposal_approved", id=7, approved_by="anna"),
+        _event("deploy_succeeded", id=7),
+        _event("question_answered", id=6, by="ben"),
+    ]
+    keys = (
+        "proposal:bob:6",
+        "stale-proposal:bob:7",
+        "question:6",
+        "proposal:al:6",
+        "proposal:bob:66",
+        "agent-down:bob",
+    )
+    found = [decision_of(key, events) for key in keys]
+    assert [each and _text(each.words) for each in found] == [
+        "anna denied proposal 6 of bob",
+        "anna approved proposal 7 of bob",
+        "ben answered or cancelled question 6 of bob",
+        None,
+        None,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(("kind", "title"), [("proposal", "alice: adds jq"), ("question", "alice asks: adds jq\nwhy")])
+def test_the_title_of_an_approval_is_the_first_line_of_its_description(kind: str, title: str) -> None:
+    (item,) = items([_row(f"{kind}:1", kind, detail="adds jq\nwhy")])
+    assert _text(item.title) == title
 
 
 def test_a_spawn_is_named_without_its_number() -> None:
