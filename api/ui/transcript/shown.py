@@ -27,6 +27,13 @@ WHOLE = 100_000
 MESSAGE_MOST = 2_000
 SHORT = 600
 """Characters of a text that are shown once there is no more room."""
+SHORT_BLOCKS = 4
+SHORT_RUNS = 20
+RUN = 30
+BLOCK = 60
+LINE = 120
+CALL = 300
+"""The weight of the markup of a run, of a block, of a changed line and of a call, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +181,8 @@ def item_view(item: Item, inline: bool = True) -> ItemView:
     match item:
         case Say():
             text, more = beginning(item.text, SHOWN if inline else SHORT)
-            return SayView(item.key, item.at, blocks(text), item.growing, 0 if item.growing else more)
+            shown, left_out = blocks(text) if inline else blocks(text, SHORT_BLOCKS, SHORT_RUNS)
+            return SayView(item.key, item.at, shown, item.growing, 0 if item.growing else more + left_out)
         case Remark():
             return RemarkView(item.key, item.at, line(item.text, 600), item.kind, item.until)
         case Thought():
@@ -188,7 +196,7 @@ def _call(call: Call, inline: bool) -> CallView:
     runs = call.ended_at is None and not call.lost
     changed = sum(each.added + each.removed for each in edits(call))
     open_ = inline and (call.failed or 0 < changed <= EDIT_LINES)
-    body = call_body(call, TAIL) if open_ or runs else None
+    body = call_body(call, TAIL) if open_ or (inline and runs and changed <= EDIT_LINES) else None
     name = line(call.name, NAME_MOST) or "A tool"
     return CallView(call.key, call.at, name, argument(call), outcome(call), runs, open_, body)
 
@@ -237,7 +245,14 @@ def _pairs(given: Mapping[str, object]) -> Iterator[str]:
 
 
 def _weight(view: ItemView) -> int:
-    if isinstance(view, CallView) and view.body is not None:
-        lines_ = sum(file.added + file.removed + 6 for file in view.body.files)
-        return len(view.body.given.text) + len(view.body.output.text) + 120 * lines_
-    return sum(len(run.text) for block in view.blocks for run in block.runs) if isinstance(view, SayView) else 0
+    """Return about how many characters the markup of an item has."""
+    match view:
+        case SayView():
+            return sum(BLOCK + sum(RUN + len(run.text) for run in block.runs) for block in view.blocks)
+        case RemarkView():
+            return CALL + len(view.text)
+        case CallView(body=None):
+            return CALL + len(view.argument)
+        case CallView(body=body):
+            lines_ = sum(file.added + file.removed + 6 for file in body.files)
+            return CALL + len(body.given.text) + len(body.output.text) + LINE * lines_

@@ -17,6 +17,13 @@ from meta.text import show_invisible
 
 SHOWN = 6_000
 """Characters of a text that are shown at once; the rest loads when it is opened."""
+BLOCKS = 60
+"""Paragraphs and fenced blocks of a text that are shown at once."""
+RUNS = 300
+"""Stretches of text and of code in them that are shown at once: markup weighs more than its words."""
+WHOLE_BLOCKS = 2_000
+WHOLE_RUNS = 6_000
+"""The same of a text that is loaded alone."""
 LAST_MOST = 90
 _FENCE = re.compile(r"^ {0,3}```[^\n`]*\n(.*?)(?:^ {0,3}```[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")
@@ -38,9 +45,20 @@ class Block:
     code: bool = False
 
 
-def blocks(text: str) -> tuple[Block, ...]:
-    """Return the paragraphs of a text."""
-    return tuple(_blocks(show_invisible(text).strip("\n")))
+def blocks(text: str, most: int = BLOCKS, runs: int = RUNS) -> tuple[tuple[Block, ...], int]:
+    """Return the first paragraphs of a text, at most so many with so many runs, and how many characters are left out.
+
+    The last one that fits may lack its end. Marks and empty lines between what is left out are not counted.
+    """
+    found: list[Block] = []
+    left_out = 0
+    for block in _blocks(show_invisible(text).strip("\n")):
+        kept = block.runs[: max(0, runs)] if len(found) < most else ()
+        runs -= len(kept)
+        if kept:
+            found.append(Block(kept, block.code))
+        left_out += sum(len(run.text) for run in block.runs[len(kept) :])
+    return tuple(found), left_out
 
 
 def _blocks(text: str) -> Iterator[Block]:

@@ -51,8 +51,8 @@ class DeployView:
     """One deploy. `key` begins its ids on the page. `badge` is the class of `word`, which is so since `at`.
 
     `lost` says what a failure means. `turn`: a turn is waited for, which can be cancelled. `tell` is the agent that can
-    be told of a failure, "" if there is none. `back`: the agent can roll back. `unread`: why its
-    steps cannot be read.
+    be told of a failure, "" if there is none. `back`: the agent can roll back. `unread`: why its steps
+    cannot be read.
     """
 
     key: str

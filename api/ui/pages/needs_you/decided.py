@@ -41,9 +41,9 @@ def decision_of(key: str, events: Sequence[Event]) -> Decision | None:
     """Return the decision that took a row away; None if no event says so. `events` are the oldest first."""
     kind, *names = key.split(":")
     for event in reversed(events):
-        if event.kind in _TAKES.get(kind, ()) and names[-1:] == [str(event.data.get("id"))]:
-            if len(names) < 2 or names[0] == event.agent:
-                return _decision(event)
+        is_its = names[-1:] == [str(event.data.get("id"))] and (len(names) < 2 or names[0] == event.agent)
+        if is_its and event.kind in _TAKES.get(kind, ()):
+            return _decision(event)
     return None
 
 

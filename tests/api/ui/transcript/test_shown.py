@@ -110,12 +110,17 @@ def test_of_a_long_output_the_end_stands_on_the_page_and_all_of_it_loads() -> No
 
 
 def test_words_are_paragraphs_and_only_code_is_marked() -> None:
-    assert blocks("a `b` <i>c</i>\n\n```py\nx = 1\n```\n[l](javascript:x)") == (
+    assert blocks("a `b` <i>c</i>\n\n```py\nx = 1\n```\n[l](javascript:x)")[0] == (
         Block((Run("a "), Run("b", code=True), Run(" <i>c</i>"))),
         Block((Run("x = 1"),), code=True),
         Block((Run("[l](javascript:x)"),)),
     )
-    assert blocks("```\nno end") == (Block((Run("no end"),), code=True),)
+    assert blocks("```\nno end") == ((Block((Run("no end"),), code=True),), 0)
+
+
+def test_of_many_paragraphs_and_marks_the_first_are_shown_and_the_rest_is_counted() -> None:
+    assert blocks("a\n\nbc\n\ndef", most=2) == ((Block((Run("a"),)), Block((Run("bc"),))), 3)
+    assert blocks("`a``bc` d", runs=1) == ((Block((Run("a", code=True),)),), 4)
 
 
 def test_a_part_of_a_page_is_bounded_whatever_an_agent_writes() -> None:

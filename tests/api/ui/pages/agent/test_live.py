@@ -20,7 +20,7 @@ from api.ui.transcript.shown import WINDOW
 from meta.names import AgentName
 from tests.api.ui.conftest import CSRF, Ui
 from tests.api.ui.pages.agent.conftest import ALICE, Log
-from tests.support.live_lines import Event, call, delta, result, text, turn_end, turn_start, usage
+from tests.support.live_lines import Event, call, delta, items, result, text, turn_end, turn_start, usage
 
 ASKED = Named(agent=ALICE)
 HOSTILE = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>{{7*7}}\u202e<hx-partial hx-target='#nav'>"
@@ -221,3 +221,23 @@ def test_transcripts_of_agents_that_nobody_looks_at_are_bounded() -> None:
         follower_of(kept, AgentName(f"a{number}"))
     assert len(kept) <= KEPT + 1
     assert isinstance(follower_of(kept, AgentName("a1")), Follower)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        text("`a`" * 20_000),
+        text("```\n" * 15_000),
+        text("a\n\n" * 15_000),
+        text("x" * 60_000),
+        items(
+            {"type": "tool_call", "id": "d", "name": "Edit", "input": '{"file_path":"x","old_string":' + "[" * 40_000}
+        ),
+        call("c", "Edit", file_path="f", old_string="a w\n" * 1_500, new_string="b w\n" * 1_500),
+    ],
+    ids=["ticks", "fences", "paragraphs", "long", "arguments", "edits"],
+)
+async def test_the_page_weighs_little_whatever_an_agent_says(ui: Ui, log: Log, event: Event) -> None:
+    await log.emit(turn_start(1, "go"))
+    await log.emit(*[event] * WINDOW)
+    assert len((await ui.get("/agents/alice")).text) < 150_000
