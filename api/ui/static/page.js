@@ -3,7 +3,7 @@
   // What went wrong with a form in a dialog stands in the dialog: nobody reads the page behind it.
   function tell(form, text) {
     const notice = new DOMParser().parseFromString(text, "text/html").getElementById("notice");
-    if (!notice || !form.closest("dialog[open]")) return;
+    if (!notice || !form.closest("dialog[open]")) return false;
     let place = form.querySelector("[data-says]");
     if (!place) {
       place = document.createElement("div");
@@ -14,13 +14,17 @@
     place.className = "fault";
     place.setAttribute("role", "alert");
     place.replaceChildren(...notice.childNodes);
+    return true;
   }
 
   document.addEventListener("htmx:after:request", (event) => {
     const form = event.target.closest?.("form");
     const status = event.detail.ctx?.response?.status ?? 0;
     if (!form) return;
-    if (status >= 400) return tell(form, event.detail.ctx.text ?? "");
+    if (status >= 400) {
+      if (tell(form, event.detail.ctx.text ?? "")) event.detail.ctx.text = "";  // not behind the dialog as well
+      return;
+    }
     if (status < 200 || status >= 300) return;
     form.querySelector("[data-says]")?.replaceChildren();
     form.closest("dialog")?.close();

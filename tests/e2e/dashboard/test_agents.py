@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.dashboard.conftest import Visit
-from tests.support.browser import axe, overflow
+from tests.support.browser import Complaints, axe, overflow
 from tests.support.lab import Lab
 
 
@@ -90,3 +90,24 @@ def test_a_destroyed_agent_becomes_a_tombstone_and_comes_back(visit: Visit, lab:
     page.wait_for_url(f"**/deploys/{carol}/*")
     lab.settle(carol)
     assert lab.agent(carol)["phase"] == "running"
+
+
+def test_a_purge_is_refused_in_its_dialog_and_done_with_the_name(
+    visit: Visit, lab: Lab, complaints: Complaints
+) -> None:
+    lab.spawn("dora")
+    lab.do("dora", "destroy")
+    complaints.expect("400")
+    page = visit("/agents")
+    tomb = page.locator("#tomb-dora")
+    tomb.get_by_role("button", name="Purge…").click(timeout=20_000)
+    dialog = page.get_by_role("dialog")
+    typed = dialog.get_by_label("Type dora to confirm")
+    typed.fill("nora")
+    dialog.get_by_role("button", name="Purge for ever").click()
+    expect(page.get_by_text("the name that you typed is not dora")).to_have_count(1)
+    typed.fill("dora")
+    dialog.get_by_role("button", name="Purge for ever").click()
+    expect(page.locator("#notice")).to_have_text("dora is being purged.")
+    expect(tomb).to_have_count(0, timeout=20_000)
+    lab.until(lambda: not any(row["agent"] == "dora" for row in lab.get("/api/destroyed")) or None)

@@ -141,7 +141,8 @@ async def test_a_destroyed_agent_says_what_it_keeps_and_comes_back_or_is_purged(
     ui.hive.fake.remains = [Remains(spike, 1.6e9, ProposalId(5), 1_800_000_000, 214, 1)]
     text = (await ui.get("/agents")).text
     assert "Home, 214 messages, 1 generation" in text and "1.8 GB" in text and "deployed/5" in text
-    assert "Purge spike?" in (await ui.get("/agents/spike/purge")).text
+    dialog = (await ui.get("/agents/spike/purge")).text
+    assert "Purge spike?" in dialog and 'name="purge" value="1"' in dialog
     answer = await ui.post("/agents/spike/bring-back")
     assert answer.headers["hx-redirect"] == "/deploys/spike/1"
     assert ui.hive.fake.calls[-1] == ("spawn", "spike", "operator uid 1000")
