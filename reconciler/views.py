@@ -394,8 +394,8 @@ class Digest:
 class LoginResult:
     """A step of a login. `text` is for the operator; the agent's CLI or the agent wrote it, and hive cleaned it.
 
-    address      the operator logs in at `address`. `known`: it is on a host of a provider of models that hive
-                 knows; without that the agent may have made it up. `login` names this login for the next steps
+    address      the operator logs in at `address`. `known`: it is the login page of a provider of models that
+                 hive knows; without that the agent may have made it up. `login` names this login for the next steps
     again        the code was wrong, and the CLI asks for it again
     pending      the login is not done yet
     done         the agent is logged in

@@ -1,7 +1,7 @@
 """Commands about the login of an agent's coding agent. The harness drives its CLI; hive only passes text on.
 
 The code is a secret: it is in no event, no error and no log. What comes back is the agent's: it is cleaned, and an
-address that is on no known host is marked, because an agent that lies could send its operator anywhere.
+address that is no known login is marked, because an agent that lies could send its operator anywhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import re
 import secrets
 from collections import defaultdict
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from meta.errors import Conflict, DiskFull
 from meta.names import AgentName
@@ -28,9 +27,19 @@ log = logging.getLogger(__name__)
 SECONDS = 35.0
 """Seconds within which a harness has to answer. It answers itself after 25."""
 TEXT_MOST = 2000
-HOSTS = ("claude.ai", "claude.com", "anthropic.com", "openai.com", "chatgpt.com", "google.com")
-"""Hosts, with those below them, at which people log in to providers of models."""
+PAGES = frozenset(
+    {
+        "claude.ai/oauth/authorize",
+        "claude.com/cai/oauth/authorize",
+        "platform.claude.com/oauth/authorize",
+        "console.anthropic.com/oauth/authorize",
+        "auth.openai.com/codex/device",
+    }
+)
+"""Host and path of the pages to which the CLIs send people. Other pages of these hosts may be anybody's."""
 _ADDRESS = re.compile(r"https://[!-~]{1,3000}")
+_PLAIN = re.compile(r"https://([a-z0-9.-]+/[a-z0-9/_-]+)(?:\?[\w.~!$&'()*+,;=:@/?%-]*)?", re.ASCII)
+"""An address that browsers read as it stands: no user, port, escape, dot or backslash moves its host or path."""
 
 
 class Control(Protocol):
@@ -147,10 +156,6 @@ class Logins:
 
 
 def is_known(address: str) -> bool:
-    """Return True if the address is on a known host, without a name of a user or a port that could hide another."""
-    try:
-        parts = urlsplit(address)
-        host, plain = parts.hostname or "", parts.netloc == parts.hostname
-    except ValueError:
-        return False
-    return plain and any(host == known or host.endswith(f".{known}") for known in HOSTS)
+    """Return True if the address is a login page of a provider: its host and path are known, all of it is plain."""
+    plain = _PLAIN.fullmatch(address)
+    return plain is not None and plain[1] in PAGES

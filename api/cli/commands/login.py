@@ -71,12 +71,15 @@ def logout(client: Client, agent: AgentArgument) -> None:
 
 
 def _show(begun: Row) -> None:
-    console.write("Open this address and log in:")
-    console.write(f"\n  {begun['address']}\n")
+    if begun["known"]:
+        console.write("Open this address and log in:")
+        console.write(f"\n  {begun['address']}\n")
+    else:  # without https:// no terminal makes a link of it
+        console.write("Mind: the address is no login of a provider that hive knows. The agent may have made it up.")
+        console.write("Compare its host before you open it. Without the https:// in front it is:")
+        console.write(f"\n  {begun['address'].removeprefix('https://')}\n")
     for line in begun["text"].splitlines():
         console.write(line)
-    if not begun["known"]:
-        console.write("Mind: this is no address of a provider that hive knows. The agent may have made it up.")
     console.flush()
 
 

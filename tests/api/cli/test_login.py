@@ -60,7 +60,9 @@ async def test_the_code_comes_from_a_line_of_stdin(hive: Hive) -> None:
 async def test_an_address_of_an_unknown_host_is_shown_with_a_warning(hive: Hive, code: str) -> None:
     hive.fake.login_address = "https://claude.ai.evil.example/oauth"
     _, out, _ = await hive.hive("login", "alice", "--code-file", code)
-    assert "Mind: this is no address of a provider that hive knows" in out
+    assert out.startswith("Mind: the address is no login of a provider that hive knows")
+    assert "\n  claude.ai.evil.example/oauth\n" in out
+    assert "https://claude" not in out  # which a terminal would make a link
 
 
 async def test_a_login_by_device_is_waited_for_without_a_code(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,14 +89,34 @@ async def test_an_answer_without_an_address_is_an_error(text: str) -> None:
     [
         (ADDRESS, True),
         ("https://auth.openai.com/codex/device", True),
-        ("https://claude.ai.evil.example/", False),
-        ("https://claude.ai@evil.example/", False),
-        ("https://claude.ai:1234/", False),
-        ("https://notclaude.ai/", False),
+        ("https://claude.com/cai/oauth/authorize?code=true&scope=org%3Acreate+user%3Aprofile", True),
+        ("https://platform.claude.com/oauth/authorize?z=1", True),
+        ("https://evil.example\\.claude.ai/oauth/authorize", False),
+        ("https://evil.example\\@claude.ai/oauth/authorize", False),
+        ("https://evil.example;.claude.ai/oauth/authorize", False),
+        ("https://claude.ai\\oauth/authorize", False),
+        ("https:claude.ai/oauth/authorize", False),
+        ("http://claude.ai/oauth/authorize", False),
+        ("javascript://claude.ai/oauth/authorize", False),
+        ("https://claude.ai:443/oauth/authorize", False),
+        ("https://claude.ai./oauth/authorize", False),
+        ("https://cl\u0430ude.ai/oauth/authorize", False),
+        ("https://xn--clude-9ve.ai/oauth/authorize", False),
+        ("https://claude.ai/oauth/authorize\n", False),
+        ("https://claude.ai/oauth/authorize?\u0661", False),
+        ("https://claude.ai/oauth/../public/artifacts/1", False),
+        ("https://claude.ai/oauth/%2e%2e/public/artifacts/1", False),
+        ("https://claude.ai/public/artifacts/1", False),
+        ("https://pages.claude.ai/oauth/authorize", False),
+        ("https://sites.google.com/oauth/authorize", False),
+        ("https://claude.ai/oauth/authorize#z-1", False),
+        ("https://claude.ai.evil.example/oauth/authorize", False),
+        ("https://claude.ai@evil.example/oauth/authorize", False),
+        ("https://notclaude.ai/oauth/authorize", False),
         ("https://[/", False),
     ],
 )
-def test_only_the_hosts_of_known_providers_are_known(address: str, known: bool) -> None:
+def test_only_the_login_pages_of_known_providers_are_known(address: str, known: bool) -> None:
     assert is_known(address) is known
 
 

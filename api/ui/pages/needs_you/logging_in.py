@@ -39,7 +39,8 @@ async def cancel(call: Call, asked: LoginCancelInput) -> Done:
 
 
 def _done(text: str, result: LoginResult, name: str) -> Done:
-    values = {"agent": result.agent, "result": result, "login": name}
+    host = result.address.split("/")[2] if result.known and result.address else ""  # a known address is plain
+    values = {"agent": result.agent, "result": result, "login": name, "host": host}
     return Done(text, part=Answered(f"login-{result.agent}", "needs_you/login_part.html", values))
 
 

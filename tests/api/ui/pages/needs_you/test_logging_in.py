@@ -20,6 +20,10 @@ async def test_the_address_of_a_known_provider_is_a_link_that_says_nothing_of_th
     (link,) = page.all("a")
     assert link.attributes["href"] == ui.hive.fake.login_address
     assert link.attributes["rel"] == "noopener noreferrer"
+    assert link.text == "Open claude.ai"
+    before, _, _ = answer.text.partition("<a ")
+    assert "Log in at <strong>claude.ai</strong>" in before
+    assert f'<code class="text">{ui.hive.fake.login_address}</code>' in before
 
 
 async def test_an_address_of_nobody_that_hive_knows_is_no_link(ui: Ui) -> None:
