@@ -22,7 +22,7 @@ from api.ui.live.stream import PROXIED, bounded, feed_stream, page_stream, parts
 from api.ui.page import Answered, AnyAction, AnyDownload, AnyFeed, AnyFragment, AnyPage, StreamContext
 from api.ui.render import for_viewer
 from api.ui.site import Site
-from meta.errors import HiveError, NotFound
+from meta.errors import HiveError, NotFound, TransientError
 
 HTML = "text/html"  # Litestar adds the charset
 EVENTS = "text/event-stream"
@@ -70,6 +70,8 @@ class Pages:
                 shot = await self._site.take(page, asked, self._site.hub.moment())
                 headers = {**NOT_KEPT, "x-seen": shot.token}
                 return self._html(request, parts(shot.lacking(seen)), headers=headers)
+            if (refused := self._too_many(request)) is not None:
+                return refused
             return Stream(self._events(request, page, asked, seen), media_type=EVENTS, headers=NOT_KEPT)
 
         return handle
@@ -80,6 +82,8 @@ class Pages:
         async def handle(request: HttpRequest) -> Answer:
             asked = _asked(feed.input, request)
             seen = request.headers.get("last-event-id") or ""
+            if (refused := self._too_many(request)) is not None:
+                return refused
             events = _with_feed(self._site, feed, asked, self._call(request), seen, login_of(request))
             return Stream(events, media_type=EVENTS, headers=NOT_KEPT)
 
@@ -152,6 +156,16 @@ class Pages:
     def _events(self, request: HttpRequest, page: AnyPage, asked: Any, seen: str) -> Any:
         return _with_view(self._site, page, asked, self._call(request), seen, login_of(request))
 
+    def _too_many(self, request: HttpRequest) -> Answer | None:
+        """Return the answer to a login that has too many streams; None if it may have one more."""
+        try:
+            self._site.hub.admit(_who(login_of(request)))
+        except TransientError as error:
+            answer = error_page(self._site, request, error, 429)
+            answer.headers["retry-after"] = str(int(error.retry_after or 0))
+            return answer
+        return None
+
     def _call(self, request: HttpRequest) -> Call:
         return call_of(self._site, request)
 
@@ -178,7 +192,8 @@ def call_of(site: Site, request: HttpRequest) -> Call:
 
 async def _with_feed(site: Site, feed: AnyFeed, asked: Any, call: Call, seen: str, login: Login) -> Any:
     """Yield the events of a feed, and keep its view while somebody reads them."""
-    with site.hub.watch(feed, asked, lambda moment: take_feed(feed, asked, moment)) as view:
+    hub = site.hub
+    with hub.stream(_who(login)), hub.watch(feed, asked, lambda moment: take_feed(feed, asked, moment)) as view:
         events = _of_login(feed_stream(view, seen, call.stopping, login.revoked), login)
         try:
             async for text in events:
@@ -189,7 +204,8 @@ async def _with_feed(site: Site, feed: AnyFeed, asked: Any, call: Call, seen: st
 
 async def _with_view(site: Site, page: AnyPage, asked: Any, call: Call, seen: str, login: Login) -> Any:
     """Yield the events of a page's stream, and keep its view while somebody reads them."""
-    with site.hub.watch(page, asked, lambda moment: site.take(page, asked, moment)) as view:
+    hub = site.hub
+    with hub.stream(_who(login)), hub.watch(page, asked, lambda moment: site.take(page, asked, moment)) as view:
         if page.stream is None:
             events = page_stream(view, seen, login.csrf, call.stopping, login.revoked)
         else:
@@ -205,6 +221,11 @@ async def _with_view(site: Site, page: AnyPage, asked: Any, call: Call, seen: st
 def _of_login(events: AsyncGenerator[str, None], login: Login) -> AsyncGenerator[str, None]:
     """Return the stream's events, which end by themselves if no session of hive's ends them."""
     return events if login.record is not None else bounded(events, PROXIED)
+
+
+def _who(login: Login) -> str:
+    """Return whose streams are counted together: those of a session, or of a user whom a proxy logs in."""
+    return login.session or f"user {login.operator.user}"
 
 
 def error_page(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from api.operations.base import Call
@@ -14,7 +15,7 @@ from api.ui.diff.shown import DiffViews
 from api.ui.live.shot import Shot
 from api.ui.moment import Moment
 from api.ui.page import Feed, Page
-from meta.errors import HiveError, NotFound
+from meta.errors import HiveError, NotFound, TransientError
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,10 @@ SPACING = 0.2
 """Seconds between two renderings of a view, at least. The first one after a pause comes at once."""
 SPARE = 4.0
 """A rendering is followed by a pause of this many times its time."""
+MANY = 40
+"""Views that are rendered each for itself. Of more one at a time is, and a pause follows that holds for all."""
+OF_ONE = 64
+"""Streams of one login at once."""
 REREAD = 15.0
 """Seconds after which a view is read again even if nothing reported a change: what is measured changes silently.
 
@@ -29,6 +34,8 @@ All open views are read again at the same times, so that they share one moment: 
 """
 FAILED = 5.0
 """Seconds after a view that could not be read."""
+AGAIN = 30.0
+"""Seconds after which a login with too many streams may ask again."""
 FRESH = 1.0
 """Seconds for which the answers of a moment are used again, if nothing reported a change."""
 
@@ -44,6 +51,9 @@ class Hub:
         self._views: dict[tuple[str, str], LiveView] = {}
         self._moment: Moment | None = None
         self._diffs = DiffViews()
+        self._streams: Counter[str] = Counter()
+        self._one = asyncio.Lock()
+        self._not_before = 0.0
         self.kept: dict[tuple[str, str], Any] = {}
         """What pages keep from moment to moment."""
 
@@ -68,6 +78,37 @@ class Hub:
             view.watchers -= 1
             if not view.watchers:
                 del self._views[key]
+
+    def admit(self, login: str) -> None:
+        """Raise TransientError if this login has as many streams as it may have."""
+        if self._streams[login] >= OF_ONE:
+            raise TransientError(f"this login has {OF_ONE} live pages open", "close some of them", retry_after=AGAIN)
+
+    @contextmanager
+    def stream(self, login: str) -> Iterator[None]:
+        """Count a stream of this login while it is open."""
+        self._streams[login] += 1
+        try:
+            yield
+        finally:
+            self._streams[login] -= 1
+            if not self._streams[login]:
+                del self._streams[login]
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until a view may be rendered: many views share the pause that a single one has for itself."""
+        if len(self._views) <= MANY:
+            yield
+            return
+        async with self._one:
+            if (pause := self._not_before - _now()) > 0:
+                await asyncio.sleep(pause)
+            begun = _now()
+            try:
+                yield
+            finally:
+                self._not_before = _now() + SPARE * (_now() - begun)
 
     def is_current(self, version: int) -> bool:
         """Return True if nothing was reported since this version."""
@@ -125,7 +166,9 @@ class LiveView:
     async def _take(self) -> None:
         begun = _now()
         try:
-            self._shot = await self._render(self._hub.moment())
+            async with self._hub.turn():
+                begun = _now()
+                self._shot = await self._render(self._hub.moment())
         except NotFound:
             self._gone = True
         except HiveError as error:

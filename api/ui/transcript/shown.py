@@ -251,8 +251,10 @@ def _weight(view: ItemView) -> int:
             return sum(BLOCK + sum(RUN + len(run.text) for run in block.runs) for block in view.blocks)
         case RemarkView():
             return CALL + len(view.text)
-        case CallView(body=None):
-            return CALL + len(view.argument)
-        case CallView(body=body):
-            lines_ = sum(file.added + file.removed + 6 for file in body.files)
-            return CALL + len(body.given.text) + len(body.output.text) + LINE * lines_
+        case CallView():
+            return CALL + (len(view.argument) if view.body is None else _inside(view.body))
+
+
+def _inside(body: Body) -> int:
+    changed = sum(file.added + file.removed + 6 for file in body.files)
+    return len(body.given.text) + len(body.output.text) + LINE * changed

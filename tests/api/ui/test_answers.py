@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
+import pytest
+
+from api.ui.live.hub import OF_ONE
 from api.ui.pages.agents.view import PAGE
 from tests.api.ui.conftest import CSRF, Ui
 
@@ -43,3 +48,14 @@ async def test_a_stream_s_once_has_only_the_regions_that_the_browser_lacks(ui: U
     first = await ui.get("/live/agents?once=1")
     assert first.text.count("<hx-partial") == len(PAGE.regions)
     assert (await ui.get(f"/live/agents?once=1&seen={first.headers['x-seen']}")).text == ""
+
+
+@pytest.mark.parametrize("path", ["/live/agents", "/needs-you/news"])
+async def test_a_login_with_many_live_pages_is_told_to_close_some(ui: Ui, path: str) -> None:
+    with ExitStack() as stack:
+        for _ in range(OF_ONE):
+            stack.enter_context(ui.site.hub.stream("s1"))
+        answer = await ui.get(path)
+    assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "30"
+    assert "live pages open" in answer.text

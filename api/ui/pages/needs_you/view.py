@@ -74,8 +74,8 @@ async def view_row(moment: Moment, asked: RowInput) -> Shown:
             body = await read_body(moment, row, split=asked.split)
             item = item_of(row, split=asked.split)
             return Shown({"item": item, "body": body, "state": state_of(body), "split": asked.split})
-    body = {"template": "needs_you/gone.html", "decision": decision_of(asked.key, await _recent(moment))}
-    return Shown({"item": {"id": id_of(asked.key)}, "body": body, "state": "gone"})
+    gone = {"template": "needs_you/gone.html", "decision": decision_of(asked.key, await _recent(moment))}
+    return Shown({"item": {"id": id_of(asked.key)}, "body": gone, "state": "gone"})
 
 
 async def _recent(moment: Moment) -> list[Event]:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from api.operations.base import Call, Nothing
-from api.ui.live.hub import FAILED, REREAD, SPACING, Hub, LiveView
+from api.ui.live.hub import FAILED, MANY, OF_ONE, REREAD, SPACING, SPARE, Hub, LiveView
 from api.ui.live.shot import Shot
 from api.ui.moment import Moment
 from api.ui.page import Page, Shown
@@ -144,6 +144,50 @@ async def test_what_does_not_exist_any_more_is_gone_for_all_who_look() -> None:
     renderer.errors = [NotFound("there is no agent bob")]
     with renderer.watch() as view:
         assert set(await asyncio.gather(view.after(None), view.after(None))) == {None}
+
+
+async def test_many_views_are_rendered_one_at_a_time_with_a_pause_for_all() -> None:
+    renderer = Renderer()
+    running: list[int] = []
+
+    async def slowly(moment: Moment) -> Shot:
+        running.append(1)
+        assert len(running) == 1
+        await asyncio.sleep(0.01)
+        running.pop()
+        return await renderer(moment)
+
+    with ExitStack() as stack:
+        pages = [replace(PAGE, name=str(number)) for number in range(MANY + 1)]
+        views = [stack.enter_context(renderer.hub.watch(page, Nothing(), slowly)) for page in pages]
+        await asyncio.gather(*(view.after(None) for view in views))
+    assert renderer.times[-1] == pytest.approx(MANY * 0.01 * (1 + SPARE) + 0.01)
+
+
+async def test_a_few_views_do_not_wait_for_one_another() -> None:
+    renderer = Renderer()
+
+    async def slowly(moment: Moment) -> Shot:
+        await asyncio.sleep(0.01)
+        return await renderer(moment)
+
+    with ExitStack() as stack:
+        pages = [replace(PAGE, name=str(number)) for number in range(MANY)]
+        views = [stack.enter_context(renderer.hub.watch(page, Nothing(), slowly)) for page in pages]
+        await asyncio.gather(*(view.after(None) for view in views))
+    assert renderer.times[-1] == pytest.approx(0.01)
+
+
+async def test_a_login_has_so_many_streams_at_once_and_another_one_still_its_own() -> None:
+    hub = Renderer().hub
+    with ExitStack() as stack:
+        for _ in range(OF_ONE):
+            hub.admit("s1")
+            stack.enter_context(hub.stream("s1"))
+        hub.admit("s2")
+        with pytest.raises(TransientError, match="live pages open"):
+            hub.admit("s1")
+    hub.admit("s1")
 
 
 async def test_a_view_that_nobody_watches_is_let_go() -> None:
