@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 from meta.binding import binding_of
 from meta.config import Config
 from meta.errors import Conflict, HiveError, NotFound, Refused
-from meta.names import HIVE
+from meta.names import HIVE, operator_who
 from meta.text import one_line
 from reconciler.access.attempts import Attempts
 from reconciler.access.members import Members
@@ -135,6 +135,12 @@ class Access:
         except Refused as error:  # the second of two at once, or no operator any more
             self.attempts.check(address)
             await self.refuse(address, error.summary)
+
+    async def operator_of(self, token: str) -> str:
+        """Return as whom a one-time link logs in; "" if there is none with this token, or it is over."""
+        work = partial(rows.owner_of_link, hash=hash_of(token), now=int(self._clock()))
+        uid = await self._db.read(work) if is_token(token) else None
+        return "" if uid is None else operator_who(uid)
 
     async def refuse(self, address: str, why: str) -> NoReturn:
         """Count a refused login, report it at most once a minute, and raise Refused."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,10 @@ from api.ui.access.checks import fields_of, local_path
 from api.ui.access.headers import cookie_name, set_cookie
 from api.ui.access.login import ADDRESS, maybe_login_of
 from api.ui.access.page import LoginPage
+from api.words.users import with_names
 from meta.errors import HiveError, Refused, TransientError
-from reconciler.access.access import Access, Opened
+from reconciler.access.access import Access, Opened, Session
+from reconciler.access.rules import who
 
 if TYPE_CHECKING:
     from reconciler.upkeep.disk.guard import DiskGuard
@@ -33,11 +36,16 @@ def login_handlers(access: Access, page: LoginPage, disk: DiskGuard) -> tuple[HT
 
     @post("/login", status_code=303)
     async def log_in(request: HttpRequest) -> Response[str]:
-        """Use a link up, set the cookie, and go to the page that was asked for."""
+        """Use a link up, set the cookie, and go to the page that was asked for.
+
+        A link of another operator asks first: a stranger can make a browser open one.
+        """
         fields = await asyncio.to_thread(fields_of, await request.body())
         asked, token = local_path(fields.get("next", "")), fields.get("token", "").strip()
         login = maybe_login_of(request)
         before = login.record if login is not None else None
+        if before is not None and (question := await _as_another(access, page, fields, before)):
+            return Response(question, status_code=200, media_type=MediaType.HTML)
         browser, address = request.headers.get("user-agent", ""), address_of(request)
         try:
             opened = await on_the_reserve(disk, lambda: access.log_in(token, browser, address, before))
@@ -55,6 +63,16 @@ def login_handlers(access: Access, page: LoginPage, disk: DiskGuard) -> tuple[HT
         return Response("", status_code=303, headers={"location": "/login", "set-cookie": expired})
 
     return show_login, log_in, log_out
+
+
+async def _as_another(access: Access, page: LoginPage, fields: Mapping[str, str], before: Session) -> str:
+    """Return the question for a link that another operator than that of `before` made; "" if it is answered."""
+    token = fields.get("token", "").strip()
+    now, then = who(before), await access.operator_of(token)
+    if then in ("", now) or fields.get("replace") == "1":
+        return ""
+    named = await asyncio.to_thread(lambda: (with_names(now), with_names(then)))
+    return page.ask(local_path(fields.get("next", "")), token, *named)
 
 
 def entered(access: Access, opened: Opened, asked: str) -> Response[str]:

@@ -14,6 +14,11 @@ class LoginPage:
     templates: Templates
     name: str
 
+    def ask(self, asked: str, token: str, now: str, then: str) -> str:
+        """Return the page that asks before the login of `now` is replaced by that of a link, which is `then`'s."""
+        values = {"hive": self.name, "asked": asked, "token": token, "now": now, "then": then}
+        return self.templates.render("login_twice.html", values, 0.0)
+
     def show(self, asked: str = "/", *, why: str = "", again: bool = False) -> str:
         """Return the page. After the login the browser goes to `asked`. `why`: what was wrong with the last attempt.
 

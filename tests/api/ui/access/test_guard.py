@@ -420,6 +420,28 @@ def test_the_login_leads_to_a_page_of_this_site_or_to_the_first_one(to: str) -> 
     assert local_path(to) == "/"
 
 
+async def test_a_link_of_another_operator_asks_before_it_replaces_a_login(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever makes a browser open a link has its next approvals recorded under another name."""
+    monkeypatch.setattr("os.geteuid", lambda: 4_242)  # the daemon's own user is an operator, and so is root
+    browser, _ = await site.logged_in()
+    token = (await site.access.make_link(4_242)).address.partition("#")[2]
+    asked = await browser.post("/login", f"token={token}&next=%2Fagents")
+    assert (asked.status, asked.all("set-cookie")) == (200, [])
+    assert "operator uid 4242" in asked.text
+    assert (await browser.get("/")).status == 200, "it is logged in as before"
+    answer = await browser.post("/login", f"token={token}&next=%2Fagents&replace=1")
+    assert (answer.status, answer.header("location")) == (303, "/agents")
+    refused(await browser.get("/"), 401)
+
+
+async def test_a_new_link_of_the_same_operator_replaces_the_login_at_once(site: Site) -> None:
+    browser, _ = await site.logged_in()
+    token = (await site.access.make_link(0)).address.partition("#")[2]
+    assert (await browser.post("/login", f"token={token}")).status == 303
+
+
 async def test_a_link_that_is_over_is_the_login_page_with_the_reason(site: Site) -> None:
     answer = await site.browser().post("/login", f"token={'x' * 43}&next=%2Fagents")
     refused(answer, 401)
