@@ -16,7 +16,8 @@ from types import TracebackType
 from harness.events.database import Row
 from harness.events.encoding import encode_bounded, encode_line
 from harness.events.store import EventStore
-from meta.wire.live import AnyItem, LiveEvent, TextDelta, Unknown, Usage
+from meta.wire.live import AnyItem, LiveEvent, Text, TextDelta, TurnEnd, TurnStart, Unknown, Usage
+from meta.wire.under_way import UnderWay
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Bus:
         self._store = store
         self._clock = clock
         self._subscriptions: set[Subscription] = set()
+        self._under_way: UnderWay[Row] = UnderWay()
         self._unknown = 0
         self._unreadable = 0
 
@@ -50,6 +52,8 @@ class Bus:
         """Record an event and pass it on. This neither waits nor raises. A usage gets what is counted here."""
         if isinstance(event, Usage):
             event = self._counted(event)
+        if isinstance(event, TurnStart | TurnEnd):
+            self._under_way.end()
         self._pass_on(event.kind, lambda: encode_bounded(event), keep=True)
 
     def _counted(self, usage: Usage) -> Usage:
@@ -60,6 +64,8 @@ class Bus:
     def _pass_on(self, kind: str, encode: Callable[[], str], *, keep: bool) -> None:
         try:
             row = self._store.append(int(self._clock()), kind, encode(), keep=keep)
+            if not keep:
+                self._under_way.add(row)
             for subscription in self._subscriptions:
                 subscription.put(row)
         except Exception:
@@ -68,9 +74,12 @@ class Bus:
     def line(self, items: Sequence[AnyItem], line: object) -> None:
         """Emit one line of the CLI. It is not validated: the items are what they are.
 
-        Pieces of a text go to the subscribers and are not in the log (meta.wire.live.is_passing).
+        Pieces of a text go to the subscribers and are not in the log (meta.wire.live.is_passing). Those of the text
+        under way are kept in memory, for who begins to follow now.
         """
         self.count(items)
+        if any(isinstance(item, Text) for item in items):
+            self._under_way.end()
         keep = not items or not all(isinstance(item, TextDelta) for item in items)
         self._pass_on("stream", lambda: encode_line(items, line), keep=keep)
 
@@ -85,15 +94,18 @@ class Bus:
     async def follow(self, after: int) -> AsyncGenerator[list[Row], None]:
         """Yield the events after this id, and then every new one, in batches, without gap and duplicate.
 
-        Events that the log has lost, deleted or never kept are missing.
+        Events that the log has lost, deleted or never kept are missing, but for the pieces of the text under way.
         """
         with self.subscribe() as subscription:
             while True:
                 more = True
                 while more:
-                    rows = await asyncio.to_thread(self._store.read, after, PAGE)
-                    more = len(rows) == PAGE
-                    if rows:
+                    last, pieces = self.last, self._under_way.rows
+                    read = await asyncio.to_thread(self._store.read, after, PAGE)
+                    more = len(read) == PAGE
+                    end = read[-1].id if more else last
+                    kept = [row for row in read if row.id <= last]  # before later ones there may be other pieces
+                    if rows := sorted([*kept, *(row for row in pieces if after < row.id <= end)]):
                         yield rows
                         after = rows[-1].id
                 while (batch := await subscription.get()) is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from meta.errors import HiveError, TransientError
 from meta.names import AgentName
 from meta.wire.link import Hello
 from meta.wire.live import is_passing
+from meta.wire.under_way import UnderWay, ends_text
 from reconciler.store.live import LiveStore
 from reconciler.store.live_queue import LiveRow
 
@@ -75,6 +76,7 @@ class Live:
         self._positions = store.positions()
         self._following: dict[AgentName, _Following] = {}
         self._subscriptions: dict[AgentName, set[Subscription]] = {}
+        self._under_way: dict[AgentName, UnderWay[LiveRow]] = {}
 
     # called by the link
     def begin(self, agent: AgentName, hello: Hello) -> int | None:
@@ -88,6 +90,8 @@ class Live:
         known = self._positions.setdefault(agent, {})
         after = min(known.pop(hello.log, 0), hello.last)  # less: its state was restored from a backup
         known[hello.log] = after
+        if any(row.log != hello.log or row.id > after for row in self._pieces(agent)):
+            del self._under_way[agent]
         for older in list(known)[:-LOGS]:
             del known[older]
         self._following[agent] = _Following(hello.log, hello.last)
@@ -122,6 +126,10 @@ class Live:
             self._positions[agent][following.log] = event.id
         keep = not following.missing and not is_passing(event.value)
         row = self._store.append(agent, following.log, event.id, event.ts, text, keep=keep)
+        if is_passing(event.value):
+            self._under_way.setdefault(agent, UnderWay()).add(row)
+        elif ends_text(event.value):
+            self._under_way.pop(agent, None)
         for subscription in self._subscriptions.get(agent, ()):
             subscription.put(row)
 
@@ -147,6 +155,7 @@ class Live:
         """Drop the events of an agent that is destroyed. None is taken until its next hello."""
         self._following.pop(agent, None)
         self._positions.pop(agent, None)
+        self._under_way.pop(agent, None)
         self._store.forget(agent)
         await asyncio.to_thread(self._store.flush)  # a destroy that is over has left nothing
 
@@ -164,18 +173,35 @@ class Live:
         return subscription
 
     async def newest(self, agent: AgentName, limit: int) -> list[LiveRow]:
-        """Return the agent's newest events, oldest first."""
-        return await asyncio.to_thread(self._store.newest, agent, limit)
+        """Return the agent's newest events, oldest first, with the pieces of the text that is being written."""
+        if limit < 1:
+            return []
+        last, pieces = self._store.last, self._pieces(agent)
+        rows = await asyncio.to_thread(self._store.newest, agent, limit)
+        return _merged(rows, pieces, last)[-limit:]
 
     async def after(self, agent: AgentName, position: str, limit: int) -> list[LiveRow] | None:
         """Return the events after a position (`<log>-<id>`), oldest first. None: that event is not kept any more."""
         name, _, id = position.rpartition("-")
+        last = self._store.last
+        pieces = [row for row in self._pieces(agent) if row.log == name and row.id > int(id)]
         seq = await asyncio.to_thread(self._store.find, agent, name, int(id))
-        return None if seq is None else await asyncio.to_thread(self._store.after, agent, seq, limit)
+        if seq is None:
+            return None
+        return _merged(await asyncio.to_thread(self._store.after, agent, seq, limit), pieces, last)[:limit]
+
+    def _pieces(self, agent: AgentName) -> tuple[LiveRow, ...]:
+        under_way = self._under_way.get(agent)
+        return under_way.rows if under_way is not None else ()
 
     async def close(self) -> None:
         """Write what is not written yet."""
         await asyncio.to_thread(self._store.close)
+
+
+def _merged(rows: Sequence[LiveRow], pieces: Sequence[LiveRow], last: int) -> list[LiveRow]:
+    """Return rows and pieces in their order, those up to `last`: of later ones the pieces may be missing here."""
+    return sorted([*(row for row in rows if row.seq <= last), *pieces])
 
 
 class Subscription:

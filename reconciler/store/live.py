@@ -103,6 +103,11 @@ class LiveStore:
         self._thread = threading.Thread(target=self._run, name="live events", daemon=True)
         self._thread.start()
 
+    @property
+    def last(self) -> int:
+        """Return the `seq` of the newest row of all agents."""
+        return self._seq
+
     def append(self, agent: AgentName, log: str, id: int, ts: int, text: str, *, keep: bool = True) -> LiveRow:
         """Take an event and return its row. With `keep` it is written soon."""
         with self._changed:

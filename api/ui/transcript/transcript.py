@@ -53,7 +53,6 @@ class Transcript:
         self._places: dict[str, tuple[Turn, int]] = {}
         self._calls: dict[str, str] = {}
         self._growing = ""
-        self._gap = False
         self._count = 0
 
     def add(self, key: str, at: int, value: object) -> None:
@@ -71,12 +70,6 @@ class Transcript:
                 self._item(f"{key}_{number}" if number else key, at, item)
         else:
             self._other(key, at, event)
-
-    def break_off(self) -> None:
-        """Note that pieces of the text that is being written may be missing here. The whole text follows."""
-        if isinstance(item := self.item(self._growing), Say):
-            self._gap = True
-            self._change(replace(item, text=f"{item.text} … "))
 
     def item(self, key: str) -> Item | None:
         """Return an item by its key."""
@@ -118,27 +111,22 @@ class Transcript:
             case Text():
                 self._say(key, at, item.text)
             case ToolCall():
-                self._end_text()
                 self._append(Call(key, at, item.name, item.input))
                 self._calls[item.id] = key
                 while len(self._calls) > OPEN_MOST:
                     del self._calls[next(iter(self._calls))]
             case ToolResult():
-                self._end_text()
                 self._result(key, at, item)
             case Thinking():
-                self._end_text()
                 if item.text.strip():
                     self._append(Thought(key, at, item.text))
             case Notice():
-                self._end_text()
                 self._append(Remark(key, at, item.text, {"error": "bad", "warn": "warn"}.get(item.level, "note")))
             case _:
                 name = getattr(item, "name", "") or "without a name"
                 self._append(Remark(key, at, f"A line of the CLI that its adapter does not know: {name}"))
 
     def _other(self, key: str, at: int, event: LiveEvent) -> None:
-        self._end_text()
         match event:
             case TurnEnd():
                 self._end_open(at)
@@ -172,18 +160,17 @@ class Transcript:
     def _write(self, key: str, at: int, piece: str) -> None:
         """Add a piece of a text that is being written."""
         item = self.item(self._growing)
-        if isinstance(item, Say) and len(item.text) + len(piece) <= TEXT_MOST:
-            self._change(replace(item, text=item.text + piece))
+        if isinstance(item, Say):
+            self._change(replace(item, text=(item.text + piece)[:TEXT_MOST]))
             return
-        self._end_text()
         self._append(Say(key, at, piece[:TEXT_MOST], growing=True))
         self._growing = key
 
     def _say(self, key: str, at: int, text: str) -> None:
-        """Add a whole text: that which was written piece by piece, or another one."""
+        """Add a whole text: that whose pieces came since the one before, or one that came without pieces."""
         item = self.item(self._growing)
-        if isinstance(item, Say) and (self._gap or item.text.strip() in text):
-            self._growing, self._gap = "", False
+        if isinstance(item, Say) and text.strip():
+            self._growing = ""
             self._change(replace(item, text=text, growing=False))
             return
         self._end_text()
@@ -192,7 +179,7 @@ class Transcript:
 
     def _end_text(self) -> None:
         item = self.item(self._growing)
-        self._growing, self._gap = "", False
+        self._growing = ""
         if isinstance(item, Say):
             self._change(replace(item, growing=False))
 

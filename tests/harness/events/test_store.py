@@ -391,6 +391,23 @@ async def test_pieces_of_a_text_are_shown_live_and_not_kept(open_store: Opener) 
     await following.aclose()
 
 
+async def test_a_link_in_the_middle_of_a_text_gets_its_beginning_in_order_and_once(open_store: Opener) -> None:
+    bus = Bus(open_store())
+    bus.line([TextDelta(text="o")], None)
+    bus.emit(Note(text="between"))
+    first = bus.last
+    bus.line([TextDelta(text="ne")], None)
+    following, again = bus.follow(0), bus.follow(first)
+    assert ["o" if "text_delta" in row.text else row.kind for row in await anext(following)] == ["o", "note", "o"]
+    assert [row.id for row in await anext(again)] == [bus.last]
+    bus.line([TextDelta(text=" two")], None)
+    assert [row.id for row in await anext(following)] == [bus.last]
+    bus.line([Text(text="one two")], None)
+    assert [row.kind for row in await anext(bus.follow(0))] == ["note", "stream"]
+    await following.aclose()
+    await again.aclose()
+
+
 @pytest.mark.parametrize(
     "line",
     [float("nan"), {"a": [float("inf"), 2**70, 10**4000]}, "\ud800 half", {"kind": "mine"}, object(), "x" * 10**6],

@@ -14,6 +14,7 @@ import pytest
 from meta.errors import DiskFull, HiveError, PermanentError, TransientError
 from meta.names import AgentName
 from meta.wire.link import Hello
+from meta.wire.under_way import MARK
 from reconciler.observe.live import CHANNEL, LOGS, Live, LiveLine
 from reconciler.store.live import LiveStore
 
@@ -135,16 +136,44 @@ async def test_what_follows_a_position_is_returned_or_none_if_it_is_gone(live: L
 
 async def test_a_piece_of_a_text_is_shown_and_not_kept_and_its_place_is_known(live: Live) -> None:
     live.begin(ALICE, hello())
-    piece = {"kind": "stream", "value": None, "items": [{"type": "text_delta", "text": "o"}]}
+    whole = {"kind": "stream", "items": [{"type": "text", "text": "oo"}]}
     with live.watch(ALICE) as watcher:
         await live.take(ALICE, event(1))
         for id in (2, 3):
-            await live.take(ALICE, event(id, **piece))
-        await live.take(ALICE, event(4))
+            await live.take(ALICE, event(id, **piece("o")))
+        await live.take(ALICE, event(4, **whole))
         assert [row.id for row in watcher.take() or ()] == [1, 2, 3, 4]
     assert await ids(live) == ["log1-1", "log1-4"]
     assert [row.id for row in await live.after(ALICE, "log1-2", 9) or ()] == [4]
     assert live.begin(ALICE, hello()) == 4
+
+
+def piece(text: str) -> dict[str, Any]:
+    return {"kind": "stream", "value": None, "items": [{"type": "text_delta", "text": text}]}
+
+
+async def test_who_comes_in_the_middle_of_a_text_gets_its_beginning_and_who_comes_again_what_is_between(
+    live: Live,
+) -> None:
+    live.begin(ALICE, hello())
+    for event_ in (event(1), event(2, **piece("I ")), event(3), event(4, **piece("see"))):
+        await live.take(ALICE, event_)
+    assert await ids(live) == ["log1-1", "log1-2", "log1-3", "log1-4"]
+    assert [row.id for row in await live.after(ALICE, "log1-2", 9) or ()] == [3, 4]
+    assert [row.id for row in await live.newest(ALICE, 1)] == [4] and await live.newest(ALICE, 0) == []
+    await live.take(ALICE, event(5, kind="stream", items=[{"type": "text", "text": "I see"}]))
+    assert await ids(live) == ["log1-1", "log1-3", "log1-5"]
+
+
+async def test_a_text_under_way_is_bounded_and_says_where_pieces_are_missing(live: Live) -> None:
+    live.begin(ALICE, hello())
+    await live.take(ALICE, event(1))
+    for id in range(2, 9):
+        await live.take(ALICE, event(id, **piece("x" * 60_000)))
+    kept = await live.newest(ALICE, 100)
+    assert [row.id for row in kept] == [1, 2, 3, 4, 5, 6] and kept[-1].text == MARK
+    await live.forget(ALICE)
+    assert await ids(live) == []
 
 
 class Usages:

@@ -163,7 +163,6 @@ class Follower:
         while not call.stopping.is_set():
             try:
                 async with self._lock:
-                    self._transcript.break_off()
                     await self._catch_up(ask)
                 self._news.set()
                 asked = LiveInput(agent=self.agent, newest=AGENT_ROWS, last_event_id=self._position or None)
@@ -176,7 +175,7 @@ class Follower:
 
     async def _take(self, text: str) -> None:
         async with self._lock:
-            await asyncio.to_thread(self._blocks, text)
+            await _whole(self._blocks, text)
             if self._transcript.recut or self._transcript.has_changes:
                 self._news.set()
 
@@ -197,7 +196,7 @@ class Follower:
             self._forget()
             answer = await ask(LiveEventsInput(agent=self.agent, limit=AGENT_ROWS))
         before = self._position
-        await asyncio.to_thread(self._rows, answer.content)
+        await _whole(self._rows, answer.content)
         if self._position != before and not self._runs:
             self._transcript.take_changes()
             self._cut()
@@ -213,6 +212,16 @@ class Follower:
 
     def _forget(self) -> None:
         self._transcript, self._position, self._first, self._known = Transcript(), "", 0, 0
+
+
+async def _whole(work: Callable[[T], None], given: T) -> None:
+    """Do work in a thread, to its end even if the caller is cancelled: what holds the lock must not be half done."""
+    done = asyncio.ensure_future(asyncio.to_thread(work, given))
+    try:
+        await asyncio.shield(done)
+    except asyncio.CancelledError:
+        await asyncio.wait({done})
+        raise
 
 
 def follower_of(kept: dict[tuple[str, str], Any], agent: AgentName) -> Follower:

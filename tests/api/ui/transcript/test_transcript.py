@@ -44,12 +44,12 @@ def test_a_text_that_was_joined_late_is_not_twice_once_it_is_whole(pieces: tuple
     assert [item.text for item in last(transcript) if isinstance(item, Say)] == ["I see."]
 
 
-def test_a_text_with_a_gap_in_it_is_not_twice_once_it_is_whole() -> None:
-    transcript = fed(turn_start(), delta("I "))
-    transcript.break_off()
-    transcript.add("log1-3", 103, delta("too."))
-    transcript.add("log1-4", 104, text("I see that too."))
-    assert [item.text for item in last(transcript) if isinstance(item, Say)] == ["I see that too."]
+@pytest.mark.parametrize(
+    "between", [items({"type": "notice", "level": "warn", "text": "again"}), usage(), result("a", "out")]
+)
+def test_what_happens_while_a_text_is_written_cuts_it_in_no_way(between: Event) -> None:
+    transcript = fed(turn_start(), call("a", "Bash"), delta("I "), between, delta("see"), text("I see."))
+    assert [item for item in last(transcript) if isinstance(item, Say)] == [Say("log1-3", 103, "I see.")]
 
 
 def test_a_result_finds_its_call_whatever_comes_between() -> None:
