@@ -1,30 +1,68 @@
 // What every page does beside htmx: a form that succeeded closes its dialog and is emptied, one that failed keeps all.
 (() => {
   // What went wrong with a form in a dialog stands in the dialog: nobody reads the page behind it.
-  function tell(form, text) {
-    const notice = new DOMParser().parseFromString(text, "text/html").getElementById("notice");
-    if (!notice || !form.closest("dialog[open]")) return false;
-    let place = form.querySelector("[data-says]");
-    if (!place) {
-      place = document.createElement("div");
-      place.dataset.says = "";
-      form.querySelector(":scope > .row:last-of-type")?.before(place);
+  function place(form) {
+    if (!form.closest("dialog[open]")) return document.getElementById("notice");
+    let own = form.querySelector("[data-says]");
+    if (!own) {
+      own = document.createElement("div");
+      own.dataset.says = "";
+      form.querySelector(":scope > .row:last-of-type")?.before(own);
     }
-    place.hidden = false;
-    place.className = "fault";
-    place.setAttribute("role", "alert");
-    place.replaceChildren(...notice.childNodes);
-    return true;
+    return own;
   }
+
+  function say(where, ...nodes) {
+    where.hidden = false;
+    where.className = "fault";
+    where.setAttribute("role", "alert");
+    where.replaceChildren(...nodes);
+  }
+
+  // Words of this page, where hive's own did not come.
+  function words(form, text) {
+    const said = document.createElement("div"), close = document.createElement("button");
+    said.textContent = text;
+    close.type = "button";
+    close.className = "bare";
+    close.dataset.close = "";
+    close.textContent = "Close";
+    say(place(form), said, close);
+  }
+
+  // The answer of hive has a notice. One of its guard is a line of text, and one of a proxy is neither.
+  function tell(form, ctx) {
+    const { text, response } = ctx;
+    const notice = new DOMParser().parseFromString(text ?? "", "text/html").getElementById("notice");
+    if (notice) {
+      if (!form.closest("dialog[open]")) return;
+      say(place(form), ...notice.childNodes);
+      ctx.text = "";  // not behind the dialog as well
+      return;
+    }
+    const plain = response.headers.get("content-type")?.startsWith("text/plain");
+    const why = plain && response.status < 500 ? text.trim().slice(0, 300) : `hive did not do it (${response.status})`;
+    words(form, `${why}. What you typed is still here.`);
+  }
+
+  // A request that got no answer was not sent if the connection was lost before. Else it may have arrived.
+  function unanswered(form) {
+    const lost = document.getElementById("link-state")?.dataset.since;
+    words(form, lost
+      ? "hive does not answer. Nothing was sent; what you typed is still here."
+      : "hive does not answer. What you typed is still here; when hive is back, look whether it arrived.");
+  }
+
+  document.addEventListener("htmx:error", (event) => {
+    const form = event.target.closest?.("form");
+    if (form && !event.detail.ctx?.response) unanswered(form);
+  });
 
   document.addEventListener("htmx:after:request", (event) => {
     const form = event.target.closest?.("form");
     const status = event.detail.ctx?.response?.status ?? 0;
     if (!form) return;
-    if (status >= 400) {
-      if (tell(form, event.detail.ctx.text ?? "")) event.detail.ctx.text = "";  // not behind the dialog as well
-      return;
-    }
+    if (status >= 400) return tell(form, event.detail.ctx);
     if (status < 200 || status >= 300) return;
     form.querySelector("[data-says]")?.replaceChildren();
     form.closest("dialog")?.close();
@@ -34,11 +72,11 @@
 
   // What went wrong stands in the way until somebody has read it.
   document.addEventListener("click", (event) => {
-    const place = event.target.closest?.("[data-close]")?.closest("#notice, [data-says]");
-    if (!place) return;
-    place.className = "";
-    place.removeAttribute("role");
-    place.replaceChildren();
+    const closed = event.target.closest?.("[data-close]")?.closest("#notice, [data-says]");
+    if (!closed) return;
+    closed.className = "";
+    closed.removeAttribute("role");
+    closed.replaceChildren();
   });
 
   // A menu closes when something else is used.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Route, expect
 
 from tests.e2e.dashboard.conftest import Visit
-from tests.support.browser import Complaints
+from tests.support.browser import Complaints, overflow
 from tests.support.lab import Lab
 
 LONG = 30_000.0
@@ -13,11 +16,37 @@ LONG = 30_000.0
 LOST = "ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|network error|Failed to fetch|Connection lost"
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda route: route.abort("connectionrefused"), "hive does not answer. What you typed is still here"),
+        (lambda route: route.fulfill(status=502, content_type="text/html", body="<h1>Bad Gateway"), "(502)"),
+        (
+            lambda route: route.fulfill(status=403, content_type="text/plain", body="load the page again"),
+            "load the page",
+        ),
+    ],
+)
+def test_a_form_that_hive_does_not_answer_says_so_and_keeps_what_was_typed(
+    visit: Visit, complaints: Complaints, answer: Callable[[Route], None], said: str
+) -> None:
+    complaints.expect(rf"{LOST}|ERR_CONNECTION_REFUSED|status of (502|403)|\[htmx\]")
+    page = visit("/agents/alice")
+    page.route("**/say", answer)
+    box = page.get_by_label("Message to alice")
+    box.fill("are you there?")
+    box.press("Control+Enter")
+    expect(page.get_by_role("alert")).to_contain_text(said)
+    expect(box).to_have_value("are you there?")
+    page.get_by_role("alert").get_by_role("button", name="Close").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 def test_a_page_says_that_the_daemon_is_away_then_catches_up_and_keeps_what_was_typed(
     visit: Visit, lab: Lab, complaints: Complaints
 ) -> None:
     complaints.expect(LOST)
-    page = visit("/agents/alice")
+    page = visit("/agents/alice", size="phone")
     state = page.locator("#link-state")
     expect(state).to_have_text("Live")
     due = int(page.locator("#nav").get_attribute("data-due") or 0)
@@ -25,6 +54,10 @@ def test_a_page_says_that_the_daemon_is_away_then_catches_up_and_keeps_what_was_
     box.fill("half a sentence")
     lab.kill()
     expect(state).to_contain_text("Connection lost since", timeout=LONG)
+    expect(state).to_be_visible()
+    assert overflow(page) == []
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was sent; what you typed is still here")
     lab.start()
     for agent in ("alice", "bob", "manager"):
         lab.settle(agent)
