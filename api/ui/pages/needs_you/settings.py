@@ -6,27 +6,12 @@ The words are those of `hive diff`, which leave nothing out; a row only sets one
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from api.ui.pages.needs_you.labels import ALLOW, MODEL, label_of
 from meta.agent_toml.changes import MORE
 
-_LABELS: Mapping[str, str] = {
-    "label": "Label",
-    "model": "Model",
-    "effort": "Effort",
-    "runtime": "Runtime",
-    "recipients": "May write to",
-    "network.allow": "Rules for hosts",
-    "permissions.allow": "Tools allowed",
-    "permissions.deny": "Tools denied",
-    "budget.dollars": "Budget",
-    "budget.tokens": "Budget",
-    "budget.turns": "Budget",
-    "limits.turn_seconds": "Longest turn",
-    "role": "Role",
-    "prompt": "Prompt",
-}
 _NEW, _ALL = "May newly reach", "May reach"
 _SHORT = 120
 _REACH = ("it may newly reach:", "it may reach:", "it may no longer reach:")
@@ -51,7 +36,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All changed settings, those that give rights first, and the notes that belong to none of them."""
+    """All changed settings, the model first, then those that give rights, and the notes that belong to none of them."""
 
     rows: tuple[Setting, ...]
     notes: tuple[str, ...]
@@ -71,17 +56,17 @@ def settings_of(triples: Sequence[tuple[str, str, str]], words: Sequence[str]) -
             rows.append(_row(key, *known[key], word, more))
         elif ": " in word.partition("\n")[0] and " " not in key:
             head, _, rest = word.partition(":")
-            rows.append(Setting(_label(head), new=rest.strip(), more=more))
+            rows.append(Setting(label_of(head), new=rest.strip(), more=more))
         else:
             notes.append(text)
-    return Settings(tuple(sorted(_once(rows), key=lambda row: not row.more)), tuple(notes))
+    return Settings(tuple(sorted(_once(rows), key=lambda row: (row.label != MODEL, not row.more))), tuple(notes))
 
 
 def _once(rows: Sequence[Setting]) -> Iterator[Setting]:
     """Yield the rows without that of new rules for hosts, if the row of what it may newly reach says the same."""
     reach = {_host(host) for row in rows if row.label in (_NEW, _ALL) for host in row.added}
     for row in rows:
-        if row.label != _LABELS["network.allow"] or row.removed or not reach.issuperset(map(_host, row.added)):
+        if row.label != ALLOW or row.removed or not reach.issuperset(map(_host, row.added)):
             yield row
 
 
@@ -93,7 +78,7 @@ def _row(key: str, before: str, after: str, word: str, more: bool) -> Setting:
     old, new = _entries(before), _entries(after)
     if old is not None and new is not None and (set(old) != set(new)):
         return Setting(
-            _label(key),
+            label_of(key),
             same=tuple(entry for entry in new if entry in old),
             added=tuple(entry for entry in new if entry not in old),
             removed=tuple(entry for entry in old if entry not in new),
@@ -101,12 +86,12 @@ def _row(key: str, before: str, after: str, word: str, more: bool) -> Setting:
         )
     if "\n" in word or len(word) > 2 * _SHORT:
         head, _, rest = word.partition("\n")
-        return Setting(_label(key), lines=tuple(rest.split("\n")) if rest else (head,), more=more)
+        return Setting(label_of(key), lines=tuple(rest.split("\n")) if rest else (head,), more=more)
     values = word.partition(":")[2].strip()
     old_word, arrow, new_word = values.partition(" -> ")
     if not arrow or " -> " in new_word:  # a value that has an arrow itself stands as it is
-        return Setting(_label(key), new=values, more=more)
-    return Setting(_label(key), old=_plain(old_word), new=_plain(new_word), more=more)
+        return Setting(label_of(key), new=values, more=more)
+    return Setting(label_of(key), old=_plain(old_word), new=_plain(new_word), more=more)
 
 
 def _reach(word: str, more: bool) -> Setting:
@@ -130,10 +115,6 @@ def _plain(value: str) -> str:
     """Return a value without the quotation marks of JSON around it, if it has no others."""
     inner = value[1:-1]
     return inner if len(value) > 2 and value[0] == value[-1] == '"' and not set(inner) & set('"\\') else value
-
-
-def _label(key: str) -> str:
-    return _LABELS.get(key, key)
 
 
 def lines_of(settings: Settings) -> Iterator[str]:

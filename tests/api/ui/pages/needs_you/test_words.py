@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from api.ui.pages.needs_you.checks import Check, checks_of, summarise
+from api.ui.pages.needs_you.labels import label_of
 from api.ui.pages.needs_you.settings import Setting, settings_of
 from api.ui.pages.needs_you.system import Part, system_of
 from meta.agent_toml.changes import describe_changes
+from meta.agent_toml.settings import flatten, parse_settings
 from meta.model import DeployKind
 from meta.names import AgentName, ProposalId, Sha
 from reconciler.views import Card, Diff
@@ -19,15 +21,46 @@ CARD = Card(ProposalId(7), CAROL, DeployKind.APPLY_COMMIT, "", "1" * 40, 5, "pen
 DIFF = Diff(ProposalId(7), CAROL, "0" * 40, Sha("1" * 40), "", (), (), (), "")
 
 
-def test_rights_come_first_and_a_list_shows_what_is_new_beside_what_stays() -> None:
-    before = {"model": "haiku", "recipients": '["manager"]'}
-    after = {"model": "opus", "recipients": '["manager", "alice", "bob"]'}
+def test_the_model_comes_first_then_rights_and_a_list_shows_what_is_new_beside_what_stays() -> None:
+    before = {"label": "a", "model": "haiku", "recipients": '["manager"]'}
+    after = {"label": "b", "model": "opus", "recipients": '["manager", "alice", "bob"]'}
     triples = [(key, before[key], after[key]) for key in sorted(before)]
     settings = settings_of(triples, describe_changes(before, after))
     assert settings.rows == (
-        Setting("May write to", same=("manager",), added=("alice", "bob"), more=True),
         Setting("Model", old="haiku", new="opus"),
+        Setting("May write to", same=("manager",), added=("alice", "bob"), more=True),
+        Setting("Label", old="a", new="b"),
     )
+
+
+def test_each_key_of_agent_toml_has_words() -> None:
+    settings = parse_settings(b'''
+runtime = "acp"
+command = ["cli"]
+model = "m"
+label = "l"
+description = "d"
+prompt = "p"
+auto_propose = true
+env = { COLOUR = "red" }
+permissions = { allow = ["Read"], deny = ["Bash"] }
+budget = { turns = 1, tokens = 2, dollars = 3 }
+limits = { max_turns = 4 }
+network = { allow = ["a.org"] }
+start = { exit = 1, fault = "mute", delay = 1 }
+mcp_servers.wiki = { url = "https://a.org/", headers = { X-Who = "me" } }
+mcp_servers.db = { command = ["db"], env = { A = "b" } }
+[[script]]
+when = "x"
+reply = "y"
+sleep = 1
+send = { to = "bob", body = "z" }
+''')  # fmt: skip
+    labels = {key: label_of(key) for key in flatten(settings)}
+    assert [key for key, label in labels.items() if key == label or "_" in label or not label[0].isupper()] == []
+    assert labels["limits.silence_seconds"] == "Longest silence"
+    assert labels["mcp_servers.db.env.A"] == "MCP server db, variable A"
+    assert labels["script[0].when"] == "Rule 1 of its script, for a message like"
 
 
 def test_hosts_that_it_may_newly_reach_are_a_row_of_their_own() -> None:
