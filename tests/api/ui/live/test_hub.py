@@ -69,6 +69,21 @@ async def test_a_change_after_a_pause_is_shown_at_once_and_many_at_a_distance() 
     assert renderer.times[1:] == pytest.approx([5, 5 + SPACING, 5 + 2 * SPACING])
 
 
+async def test_one_view_that_is_slow_to_render_leaves_the_loop_most_of_the_time() -> None:
+    renderer = Renderer()
+
+    async def slowly(moment: Moment) -> Shot:
+        await asyncio.sleep(1)
+        return await renderer(moment)
+
+    with renderer.hub.watch(PAGE, Nothing(), slowly) as view:
+        shot = await view.after(None)
+        for _ in range(2):
+            renderer.changes.note()
+            shot = await view.after(shot)
+    assert renderer.times == pytest.approx([1, 2 + SPARE, 3 + 2 * SPARE])
+
+
 async def test_a_change_during_a_rendering_is_not_lost() -> None:
     renderer = Renderer()
     with renderer.watch() as view:
