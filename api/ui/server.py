@@ -1,6 +1,7 @@
 """HTTP over TCP, with TLS if there is a certificate: the dashboard's listener, with limits on what one peer can use.
 
-A connection is refused before its handshake if its address, or all together, have too many. A peer is disconnected if
+A connection is refused before its handshake if its address, or all together, have too many that are in use; one that
+is idle ends for it. A peer is disconnected if
 it does not finish its handshake, the head or the body of a request in time, or does not read an answer.
 """
 
@@ -27,11 +28,12 @@ from api.http.fallback import with_fallback
 from api.http.uds import GRACE, peer_log
 from api.sockets.listener import BACKLOG
 from api.sockets.server import MakeProtocol, Server
+from reconciler.access.attempts import network_of
 
 CONNECTIONS = 512
 """Connections of all peers together."""
 PER_ADDRESS = 64
-"""Connections of one address. A browser has six for each host."""
+"""Connections of one address, or of 64 bits of an IPv6 address. A browser has six for each host."""
 PER_NEAR_ADDRESS = 384
 """Connections of an address of this host, or of a trusted proxy: many browsers come from there."""
 HANDSHAKE_DEADLINE = 10.0
@@ -48,12 +50,25 @@ class DashboardProtocol(BoundedProtocol):
     def __init__(self, **arguments: Any) -> None:  # uvicorn's own
         super().__init__(CONNECTIONS, **arguments)
         self._body_deadline: asyncio.TimerHandle | None = None
+        self.idle_since = 0.0
+        """When it was opened, or its last answer ended, by the loop's clock."""
+
+    @property
+    def idle(self) -> bool:
+        """Return True while no request is answered."""
+        return self.cycle is None or self.cycle.response_complete
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         name = transport.get_extra_info("peername")
         self.client = (str(name[0]), int(name[1])) if name else None
+        self.idle_since = self.loop.time()
+
+    @override
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.idle_since = self.loop.time()
 
     @override
     def _read_on(self) -> None:
@@ -144,22 +159,35 @@ class TcpServer:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connect = partial(asyncio.get_running_loop().connect_accepted_socket, protocol, peer)
         context = self._tls()
-        self._arriving[address] += 1
+        self._arriving[network_of(address)] += 1
         try:
             if context is None:
                 await connect()
             else:
                 await connect(ssl=context, ssl_handshake_timeout=HANDSHAKE_DEADLINE, ssl_shutdown_timeout=GRACE)
         finally:
-            self._arriving[address] -= 1
+            self._arriving[network_of(address)] -= 1
 
     def _admits(self, address: str) -> bool:
-        open_now = [getattr(connection, "client", None) for connection in self._state.connections]
-        if len(open_now) + self._arriving.total() >= CONNECTIONS:
-            return False
-        of_address = sum(1 for client in open_now if client is not None and client[0] == address)
+        """Return True if there is room for another connection. If there is none, the one that is idle longest ends.
+
+        So whoever only keeps connections open keeps nobody out.
+        """
+        network = network_of(address)
+        every = (each for each in self._state.connections if isinstance(each, DashboardProtocol))
+        open_now = [each for each in every if not each.transport.is_closing()]
+        near = [each for each in open_now if each.client is not None and network_of(each.client[0]) == network]
         most = PER_NEAR_ADDRESS if self._is_near(address) else PER_ADDRESS
-        return of_address + self._arriving[address] < most
+        if len(near) + self._arriving[network] >= most:
+            crowd = near
+        elif len(open_now) + self._arriving.total() >= CONNECTIONS:
+            crowd = open_now
+        else:
+            return True
+        idle = min((each for each in crowd if each.idle), key=lambda each: each.idle_since, default=None)
+        if idle is not None:
+            idle.transport.abort()
+        return idle is not None
 
     def _is_near(self, address: str) -> bool:
         return address in self._near or ipaddress.ip_address(address).is_loopback

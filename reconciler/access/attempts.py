@@ -28,7 +28,7 @@ class Attempts:
     def check(self, address: str) -> None:
         """Raise TransientError, with the seconds to wait, if too many logins from here were refused."""
         now = self._clock()
-        bucket = self._buckets.get(_network(address))
+        bucket = self._buckets.get(network_of(address))
         wait = 0.0 if bucket is None else bucket.take(now, PER_MINUTE)[1]
         if wait:
             raise TransientError(
@@ -37,7 +37,7 @@ class Attempts:
 
     def refuse(self, address: str) -> int:
         """Count a refused login. Return how many to report now, 0 if some were reported less than a minute ago."""
-        now, key = self._clock(), _network(address)
+        now, key = self._clock(), network_of(address)
         if len(self._buckets) >= _MOST and key not in self._buckets:
             self._buckets.clear()
         self._buckets[key], _ = self._buckets.get(key, Bucket(float(PER_MINUTE), now)).take(now, PER_MINUTE)
@@ -48,7 +48,7 @@ class Attempts:
         return count
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Return what one person has: an IPv4 address, or the first 64 bits of an IPv6 address."""
     try:
         parsed = ip_address(address)

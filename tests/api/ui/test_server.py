@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -85,19 +86,33 @@ async def test_a_handshake_that_never_ends_is_cut_off_and_disturbs_nobody(monkey
 
 async def test_one_address_has_a_limit_of_connections_and_a_proxy_a_higher_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "PER_NEAR_ADDRESS", 2)
+    busy = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n"
     async with serving() as port:
         first, second = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
-        first[1].write(REQUEST)
-        assert b"200 OK" in await first[0].read(100)
-        second[1].write(REQUEST)
-        assert b"200 OK" in await second[0].read(100)
-        assert await ask(port) == b""
-        first[1].close()
-        await first[1].wait_closed()
-        while not (answer := await ask(port)):
-            await asyncio.sleep(0)
-        assert b"200 OK" in answer
-        second[1].close()
+        for reader, writer in (first, second):
+            writer.write(REQUEST)
+            assert b"200 OK" in await reader.read(1000)
+            writer.write(busy)
+        assert await ask(port) == b"", "each has a request, whose body is not there yet"
+        for reader, writer in (first, second):
+            writer.write(b"x")
+            assert b"200 OK" in await reader.read(1000)
+            writer.close()
+
+
+async def test_who_is_silent_gives_way_to_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "PER_NEAR_ADDRESS", 2)
+    async with serving() as port:
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
+        assert b"200 OK" in await ask(port)
+        for reader, writer in silent[:3]:
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read(1) == b"", "the ones that were silent for longest"
+            writer.close()
+        silent[4][1].write(REQUEST)
+        assert b"200 OK" in await silent[4][0].read(1000)
+        silent[3][1].close()
+        silent[4][1].close()
 
 
 async def test_a_body_that_does_not_come_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
