@@ -319,9 +319,8 @@ def _agent(row: AgentStatus, title: str, command: str) -> Draft:
 
 def _proposal(card: Card, title: str) -> Draft:
     id: ProposalId = card.id
-    return Draft(
-        f"{card.agent}:{id}", title, _diff(id, card.agent), card.description or "", card.agent, card.requested_at
-    )
+    subject = (card.description or "").strip().partition("\n")[0]  # its card has the rest
+    return Draft(f"{card.agent}:{id}", title, _diff(id, card.agent), subject, card.agent, card.requested_at)
 
 
 def _diff(id: ProposalId, agent: AgentName) -> str:

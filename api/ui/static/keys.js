@@ -69,12 +69,12 @@
     next.scrollIntoView({ block: "nearest" });
   }
 
-  // A decision is about the row that has the focus. Without one the first row gets it, and a folded one is opened:
-  // nobody decides unseen.
+  // A decision is about the row that has the focus. Without one the first proposal gets it, and a folded one is
+  // opened: nobody decides unseen.
   function decide(key) {
     const row = current();
     if (row?.open) return row.querySelector(`[data-key=${key}]`)?.click();
-    const next = row ?? rows().find((each) => each.querySelector(`[data-key=${key}]`)) ?? rows()[0];
+    const next = row ?? document.querySelector("#rows .item[id^='row-proposal:'] > details");
     if (!next) return;
     next.open = true;
     next.querySelector("summary").focus();

@@ -111,6 +111,16 @@ def test_a_key_never_decides_on_another_proposal_than_the_one_that_has_the_focus
     lab.post(f"/api/proposals/{newer}/deny", reason="the test is over")
 
 
+def test_a_key_without_a_focus_chooses_the_first_proposal_and_not_what_stands_above_it(
+    visit: Visit, proposed: int
+) -> None:
+    page = visit()
+    page.evaluate("""document.querySelector("#rows > .list").insertAdjacentHTML(
+      "afterbegin", '<li class="item" id="row-question:1"><details><summary>x</summary></details></li>')""")
+    page.keyboard.press("a")
+    expect(page.locator(row_of(page, proposed)).locator("summary").first).to_be_focused()
+
+
 def test_a_click_too_soon_after_the_rows_moved_decides_nothing(visit: Visit, lab: Lab, proposed: int) -> None:
     second = lab.propose('label = "second"\n', "bob")
     page = visit()

@@ -280,6 +280,11 @@ def test_a_turn_within_its_limit_has_no_row() -> None:
     assert rows(Facts(agents=(agent("running", turn_since=NOW - 4, turn_limit=5.0),), now=NOW)) == ()
 
 
+def test_the_words_of_a_proposal_are_the_first_line_of_its_description() -> None:
+    (row,) = rows(Facts(proposals=(card(7, "port the importer\n\nHaiku lost the thread"),)))
+    assert row.detail == "port the importer"
+
+
 def test_the_first_spawn_of_an_agent_is_named_with_the_agent() -> None:
     (row,) = rows(Facts(proposals=(card(0, kind=DeployKind.SPAWN),)))
     assert (row.title, row.command) == ("the spawn of alice waits for your decision", "hive diff 0 --agent alice")

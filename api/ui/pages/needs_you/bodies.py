@@ -55,9 +55,10 @@ class PlainBody:
 
 @dataclass(frozen=True, slots=True)
 class QuestionBody:
-    """A question to the operator."""
+    """A question to the operator. `is_told`: the row's title has all of it."""
 
     question: Question
+    is_told: bool
 
     @property
     def template(self) -> str:
@@ -156,7 +157,8 @@ async def _failed(moment: Moment, row: Row) -> Body:
 
 
 async def _question(moment: Moment, row: Row) -> Body:
-    return QuestionBody(await moment.ask(question, QuestionInput(id=_id(row))))
+    found = await moment.ask(question, QuestionInput(id=_id(row)))
+    return QuestionBody(found, is_told=found.question.strip() == row.detail)
 
 
 async def _host(moment: Moment, row: Row) -> Body:

@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 
 from api.ui.pieces import Piece as Piece
 from api.ui.pieces import prose as prose
-from api.ui.progress.steps import first_line
 from meta.names import AgentName
 from reconciler.attention.row import Row, Severity
 
@@ -109,8 +108,7 @@ def _title(row: Row) -> Iterator[Piece]:
     """Yield the words of a row: what an agent wrote if that says more than hive's own words do."""
     if row.agent is not None and row.detail and row.kind in ("proposal", "question"):
         yield Piece(row.agent, "b")
-        text = row.detail if row.kind == "question" else first_line(row.detail)
-        yield from prose(f"{' asks' if row.kind == 'question' else ''}: {text}")
+        yield from prose(f"{' asks' if row.kind == 'question' else ''}: {row.detail}")
         return
     is_name = row.agent is not None and row.title.startswith(row.agent)
     yield from named(row.title if is_name else row.title[:1].upper() + row.title[1:], row.agent)

@@ -139,6 +139,21 @@ async def test_an_answer_goes_to_the_question(ui: Ui) -> None:
     assert (await questions.get(id)).answer == "red, grey"
 
 
+@pytest.mark.parametrize(("detail", "times"), [("which one?", 1), ("which", 2)])
+async def test_a_question_whose_title_has_all_of_it_is_not_written_twice(ui: Ui, detail: str, times: int) -> None:
+    id = await ui.hive.fake.questions.ask("alice", "which one?", ("red",), False, None, None)
+    ui.hive.fake.attention_rows = [_row("question", str(id), detail)]
+    assert (await ui.get("/")).text.count("which") == times
+
+
+async def test_what_was_decided_stands_below_what_waits(card: Ui) -> None:
+    await card.hive.fake.events.append("proposal_denied", ALICE, {"id": 9, "by": "anna", "note": "no"})
+    text = (await card.get("/")).text
+    assert 0 < text.index("adds jq") < text.index('class="decided"') < text.index(" denied proposal 9 of ")
+    gone = (await card.get("/needs-you/row?key=proposal:alice:9")).text
+    assert "<b>anna</b> denied proposal 9 of <b>alice</b>: no" in gone and 'data-of="gone"' in gone
+
+
 async def test_a_host_is_allowed_for_a_time_or_proposed_for_good(ui: Ui) -> None:
     ui.hive.fake.attention_rows = [_row("network-request", "3")]
     body = (await ui.get("/needs-you/row?key=network-request:3")).text

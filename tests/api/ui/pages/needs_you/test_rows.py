@@ -91,12 +91,6 @@ def test_what_took_a_row_away_is_found_by_its_key() -> None:
     ]
 
 
-@pytest.mark.parametrize(("kind", "title"), [("proposal", "alice: adds jq"), ("question", "alice asks: adds jq\nwhy")])
-def test_the_title_of_an_approval_is_the_first_line_of_its_description(kind: str, title: str) -> None:
-    (item,) = items([_row(f"{kind}:1", kind, detail="adds jq\nwhy")])
-    assert _text(item.title) == title
-
-
 def test_a_spawn_is_named_without_its_number() -> None:
     (shown,) = decisions([_event("proposal_approved", id=0, kind="spawn", approved_by="anna")], NOW)
     assert _text(shown.words) == "anna approved the spawn of bob"
