@@ -16,12 +16,13 @@ from api.http.problems import problem_of
 from api.http.requests import HttpRequest, read_body
 from api.operations.base import Call
 from api.ui.access.login import Login, login_of
-from api.ui.forms import FORM_BYTES, input_from, read_form
+from api.ui.forms import FORM_BYTES, asked_of, input_from, read_form
 from api.ui.live.shot import take_feed
 from api.ui.live.stream import PROXIED, bounded, feed_stream, page_stream, parts
 from api.ui.page import Answered, AnyAction, AnyDownload, AnyFeed, AnyFragment, AnyPage, StreamContext
 from api.ui.render import for_viewer
 from api.ui.site import Site
+from api.ui.wrong import typed_of, ways_from
 from meta.errors import HiveError, NotFound, TransientError
 
 HTML = "text/html"  # Litestar adds the charset
@@ -232,14 +233,17 @@ def error_page(
     site: Site, request: HttpRequest, error: HiveError, status: int, fields: list[tuple[str, str]] | None = None
 ) -> Answer:
     """Return the page about an error, without navigation: reading what that needs could fail as well."""
-    typed = [(key, text) for key, text in fields or [] if key != "csrf" and text]
-    values = {"hive": site.name, "summary": error.summary, "hint": error.hint, "status": status, "typed": typed}
+    path = request.scope["path"]
+    typed = typed_of(fields or [], path)
+    hint = "" if (error.hint or "").startswith("see docs/") else error.hint  # what that page says is for programs
+    said = {"summary": error.summary, "hint": hint, "status": status}
+    values = {"hive": site.name, "ways": ways_from(path), "typed": typed, **said}
     text = site.templates.render("error.html", values, 0.0)
     return Response(text, media_type=HTML, status_code=status, headers=dict(NOT_KEPT))
 
 
 def _asked(kind: Any, request: HttpRequest) -> Any:
-    return input_from(kind, request.path_params, request.query_params.multi_items())
+    return asked_of(kind, request.path_params, request.query_params.multi_items())
 
 
 def _stream_url(request: HttpRequest) -> str:

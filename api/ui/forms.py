@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from urllib.parse import parse_qsl
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from api.http.requests import value_of
 from api.operations.base import Input
-from meta.errors import BadInput
+from meta.errors import BadInput, NotFound
+from meta.text import one_line
 
 FORM_BYTES = 4 * 2**20
 """The largest form: a message of 1 MiB is up to three times as long in a form."""
 FIELDS = 2_000
 OWN = frozenset({"csrf", "seen", "once"})
 """Fields that are the pages' own, and of no input."""
+
+_ELSE = "the navigation has all pages"
 
 In = TypeVar("In", bound=Input)
 
@@ -32,10 +36,19 @@ def read_form(body: bytes) -> list[tuple[str, str]]:
         raise BadInput("the form cannot be read", "load the page again") from error
 
 
+def asked_of(kind: type[In], path: Mapping[str, str], fields: Iterable[tuple[str, str]]) -> In:
+    """Return the input of an address. A word of its query that no page knows is left out, as on other sites.
+
+    Raise NotFound if its path can be of no page, else BadInput.
+    """
+    known = {field.alias or name for name, field in kind.model_fields.items()}
+    return input_from(kind, path, [(key, text) for key, text in fields if key in known])
+
+
 def input_from(kind: type[In], path: Mapping[str, str], fields: Iterable[tuple[str, str]]) -> In:
     """Return the input of texts. A field that is empty and not required is left out. Raise BadInput with the wrong key.
 
-    A field of a tuple may come several times, and line ends are those of Unix.
+    A field of a tuple may come several times, and line ends are those of Unix. Raise NotFound for a wrong path.
     """
     known = {field.alias or name: field for name, field in kind.model_fields.items()}
     given: dict[str, object] = {}
@@ -51,12 +64,42 @@ def input_from(kind: type[In], path: Mapping[str, str], fields: Iterable[tuple[s
         elif key in given:
             raise BadInput(f"{key} is in the form twice", "load the page again")
         elif clean or known[key].is_required():
-            given[key] = value_of(key, clean, known[key])
+            given[key] = _value(key, clean, known[key], key in path)
     try:
         return kind.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise BadInput(f"{'.'.join(map(str, first['loc']))[:60]}: {first['msg']}") from error
+    except (BadInput, ValidationError) as error:
+        if any(_is_wrong(known[key], given[key]) for key in path):
+            raise NotFound("there is no such page", _ELSE) from error
+        raise _wrong(error) if isinstance(error, ValidationError) else error from None
+
+
+def _is_wrong(field: FieldInfo, value: object) -> bool:
+    """Return True if a field refuses a value."""
+    try:
+        TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+    except (BadInput, ValidationError):
+        return True
+    return False
+
+
+def _value(key: str, text: str, field: FieldInfo, of_path: bool) -> object:
+    try:
+        return value_of(key, text, field)
+    except BadInput as error:
+        if of_path:
+            raise NotFound("there is no such page", _ELSE) from error
+        raise BadInput(
+            f"{key} cannot be {one_line(text, 40)!r}", "load the page again, and choose what it offers"
+        ) from error
+
+
+def _wrong(error: ValidationError) -> BadInput:
+    """Return the error of an input, in words of a page."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(map(str, first["loc"]))[:60]
+    if first["type"] in ("literal_error", "enum"):
+        return BadInput(f"{key} cannot be {one_line(str(first['input']), 40)!r}", "choose what the page offers")
+    return BadInput(f"{key}: {first['msg']}")
 
 
 def _is_many(annotation: Any) -> bool:

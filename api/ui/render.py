@@ -13,8 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from api.ui import numbers
-from api.ui.pieces import prose
+from api.ui.pieces import own_words, prose
 from api.ui.times import span, time_element, without_words
+from api.words.users import with_names
 from meta.text import show_invisible
 
 HERE = Path(__file__).parent
@@ -85,6 +86,8 @@ def _environment() -> Environment:
         "span": span,
         "visible": show_invisible,
         "prose": prose,
+        "own_words": own_words,
+        "person": with_names,
     }
     return environment
 

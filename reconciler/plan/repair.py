@@ -158,8 +158,9 @@ def _crashed(c: Context, ended: Exit, reason: str) -> Decision:
 def _given_up(c: Context) -> Decision:
     unproven = c.unproven()
     if unproven is None:
-        crashes = c.observed.memo.own_crashes
-        return c.nothing(f"crashed {crashes} times in a row; `hive restart {c.name}` tries again")
+        memo = c.observed.memo
+        more = f", {memo.crashes} with those of messages that were put aside" if memo.excused else ""
+        return c.nothing(f"crashed {memo.own_crashes} times in a row{more}; `hive restart {c.name}` tries again")
     failure = f"its first start after deploy {unproven} failed"
     proven = c.last_proven()
     remedies = [f"`hive rollback {c.name} {proven}` goes back"] if proven is not None else []

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from api.ui.progress.facts import Facts, Times, times_of
+from api.words.users import with_names
 from meta.consent import How
 from meta.model import DeployKind
 
@@ -169,7 +170,7 @@ _HOW = {How.PASSKEY.value: ", by the touch of a passkey", How.ROOT.value: ", wit
 def _approved(step: Step, facts: Facts) -> Step:
     card, plan = facts.card, facts.plan
     by = card.approved_by or card.decided_by
-    words = f"By {by}{_HOW.get(card.consent, '')}" if by else ""
+    words = f"By {with_names(by)}{_HOW.get(card.consent, '')}" if by else ""
     if step.state == RUN and plan is not None:
         waits = f"waits for deploy {plan.deploy}" if plan.deploy is not None else plan.reason[:REASON]
         words = f"{words}; {waits}" if words else waits

@@ -33,9 +33,10 @@ async def test_a_form_with_htmx_gets_a_notice(ui: Ui) -> None:
 
 
 async def test_an_error_without_javascript_shows_what_was_typed(ui: Ui) -> None:
-    answer = await ui.client.post("/agents/nobody/stop", data={"now": "1"})
+    answer = await ui.client.post("/agents/nobody/stop", data={"now": "1", "seen": "cb71cf1f"})
     assert answer.status_code == 404
     assert '<dt>now</dt><dd class="text">1</dd>' in answer.text
+    assert "cb71cf1f" not in answer.text
 
 
 async def test_a_browser_keeps_a_file_as_long_as_it_stays_the_same(ui: Ui) -> None:
@@ -59,3 +60,22 @@ async def test_a_login_with_many_live_pages_is_told_to_close_some(ui: Ui, path: 
     assert answer.status_code == 429
     assert answer.headers["retry-after"] == "30"
     assert "live pages open" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/deploys/alice/x", "/agents/No!", f"/deploys/alice/{'9' * 5_000}"])
+async def test_an_address_that_can_be_of_no_page_is_not_found_and_leads_on(ui: Ui, path: str) -> None:
+    answer = await ui.get(path)
+    assert answer.status_code == 404
+    assert "there is no such page" in answer.text and "docs/reference" not in answer.text
+    near = path.split("/")[1]
+    assert f'href="/{near}"' in answer.text and 'href="/">Needs you' in answer.text
+
+
+async def test_a_word_of_an_address_that_no_page_knows_is_left_out(ui: Ui) -> None:
+    assert (await ui.get("/agents?find=a&utm=b")).status_code == 200
+
+
+async def test_a_choice_that_a_page_does_not_offer_is_refused_in_a_short_sentence(ui: Ui) -> None:
+    answer = await ui.get("/agents?phase=zzz")
+    assert answer.status_code == 400
+    assert "phase cannot be &#39;zzz&#39;" in answer.text and len(answer.text) < 2_000

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from api.operations.base import Nothing
 from api.operations.loose_ends import loose_ends
 from api.operations.usage import UsageInput, usage
-from api.operations.views import overview
+from api.operations.views import destroyed, overview
 from api.ui.moment import Moment
 from api.ui.page import Region
 from api.ui.pages.agent.state import Badge, badge_of, doing, is_up
+from api.ui.times import span
 from meta.errors import NotFound
 from meta.names import AgentName
 from meta.wire.agent import GetLooseEnds
@@ -71,10 +72,25 @@ class Head:
 
 async def read_head(moment: Moment, agent: AgentName, tab: str) -> Head:
     """Return the head of an agent's page with the key `tab`. Raise NotFound if there is no such agent."""
-    row = agent_row(await moment.ask(overview, Nothing()), agent)
+    try:
+        row = agent_row(await moment.ask(overview, Nothing()), agent)
+    except NotFound as error:
+        raise await _gone(moment, agent, error) from error
     report = await moment.ask(usage, UsageInput(agent=agent))
     ends = await moment.ask(loose_ends, GetLooseEnds())
     return head_of(row, report.agents[0] if report.agents else None, ends, tab)
+
+
+async def _gone(moment: Moment, agent: AgentName, error: NotFound) -> NotFound:
+    """Return the error about an agent that is not there, with the time of its end if it was destroyed."""
+    for tomb in await moment.ask(destroyed, Nothing()):
+        if tomb.agent == agent:
+            when = f" {span(moment.at - tomb.at)} ago" if tomb.at else ""
+            hint = (
+                "it is purged now" if tomb.purging else "Agents has what it left, under Tombstones: bring it back there"
+            )
+            return NotFound(f"{agent} was destroyed{when}", hint)
+    return error
 
 
 def agent_row(status: Status, agent: AgentName) -> AgentStatus:

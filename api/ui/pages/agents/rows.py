@@ -103,11 +103,17 @@ def row_of(agent: AgentStatus, usage: AgentUsage | None) -> Row:
         spent=spent,
         dollars=today.dollars or 0.0,
         limit=_limit(spent),
-        tokens=today.tokens or 0,
+        tokens=_claimed(usage),
         restarts=agent.crashes,
         verb=_verb(agent),
         disagrees=agent.phase == "disagrees",
     )
+
+
+def _claimed(usage: AgentUsage | None) -> int:
+    """Return today's tokens as the agent claims them: its own page has the same. A budget counts metered ones too."""
+    models = usage.models if usage is not None else []
+    return sum((model.input_tokens or 0) + (model.output_tokens or 0) for model in models)
 
 
 def _limit(spent: Spent) -> str:
@@ -115,7 +121,7 @@ def _limit(spent: Spent) -> str:
     used, of, whole = spent.words.partition(" of ")
     if not of:
         return ""
-    return f"of {whole}" if used.startswith("$") else f"{percent(spent.part, spent.whole)} % of its {whole.split()[-1]}"
+    return f"of {whole}" if used.startswith("$") else f"{percent(spent.part, spent.whole)} % of {whole.split()[-1]}"
 
 
 def group_of(agent: AgentStatus, badge: str) -> str:

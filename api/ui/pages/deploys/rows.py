@@ -20,6 +20,7 @@ from api.ui.progress.steps import (
     how_far,
     steps_of,
 )
+from api.words.users import with_names
 from meta.model import DeployKind
 from meta.names import MANAGER, AgentName
 from reconciler.views import Card, LogRow
@@ -159,7 +160,7 @@ def _entry(row: LogRow, words: Mapping[tuple[str, int], str]) -> Entry:
         agent=row.agent or "",
         id=row.id,
         title=title or ("" if row.agent else row.subject[:TITLE]),
-        by=row.by or "",
+        by=with_names(row.by),
         commit=(row.sha or "")[:12],
         generation=(row.generation or "")[:12],
         meta=row.commit[:12],
@@ -185,8 +186,8 @@ def _facts(facts: Facts) -> tuple[tuple[str, str, bool], ...]:
     card, agent = facts.card, facts.agent
     tag = {"building": "approved"}.get(card.state, card.state)
     rows = [
-        ("Asked by", card.proposed_by or "", False),
-        ("Approved by", card.approved_by or "", False),
+        ("Asked by", with_names(card.proposed_by), False),
+        ("Approved by", with_names(card.approved_by), False),
         ("Commit", (card.sha or card.fetched_sha or "")[:12], True),
         ("Branch", card.branch or "", True),
         ("Tag", f"{tag}/{card.id}", True),

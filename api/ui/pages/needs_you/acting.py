@@ -24,12 +24,15 @@ from api.operations.proposals import (
 from api.operations.questions import QuestionInput, answer, question
 from api.ui.acting import do
 from api.ui.page import Action, AnyAction, Done
+from api.words.users import with_names
 from meta.errors import BadInput, Conflict, HiveError, Refused, Unseen
 from meta.wire import agent as wire
 from meta.wire.common import I64, CancelLooseEndKind
 from reconciler.messaging.questions import Question
 from reconciler.views import Card
 
+DIGITS = 4
+"""Digits of the place of an option."""
 OTHER = "other"
 """The choice of an answer in one's own words. The others are numbers."""
 OPTIONS_MOST = 200
@@ -63,7 +66,7 @@ async def approve_it(call: Call, asked: ApproveInput) -> Done:
 async def deny_it(call: Call, asked: DenyInput) -> Done:
     """Deny a proposal."""
     card = await do(call, deny, asked)
-    return Done(f"{_what(card)} is denied. {card.proposed_by or card.agent} is told why.")
+    return Done(f"{_what(card)} is denied. {with_names(card.proposed_by) or card.agent} is told why.")
 
 
 async def rebase_it(call: Call, asked: ProposalInput) -> Done:
@@ -105,7 +108,7 @@ def answer_text(asked: Question, choice: tuple[str, ...], other: str) -> str:
 
 
 def _option(asked: Question, place: str) -> str:
-    if not (place.isascii() and place.isdigit()) or int(place) >= len(asked.options):
+    if not (place.isascii() and place.isdigit()) or len(place) > DIGITS or int(place) >= len(asked.options):
         raise BadInput("one of the choices does not exist", "load the page again")
     return asked.options[int(place)]
 
@@ -149,16 +152,16 @@ async def _moved(call: Call, asked: ApproveInput, error: HiveError) -> HiveError
     if card.status == "pending":
         return Refused(f"{error.summary}: nothing is approved", "the card shows it as it is now; read it, then decide")
     newer = [each for each in await do(call, pending, PendingInput(agent=card.agent)) if each.id > card.id]
-    decider = f" by {card.decided_by}" if card.decided_by else ""
+    decider = f" by {with_names(card.decided_by)}" if card.decided_by else ""
     why = f": {card.note}" if card.note else ""
     summary = f"{_what(card)} was {card.status}{decider} meanwhile{why}"
     if not newer:
         return Conflict(summary, "nothing waits for you any more")
     there = newer[-1]
-    commit = (there.sha or there.fetched_sha or "")[:12]
+    commit, by = (there.sha or there.fetched_sha or "")[:12], with_names(there.proposed_by) or "hive"
     return Conflict(
         summary,
-        f"in its place is proposal {there.id}, commit {commit}, by {there.proposed_by or 'hive'}: decide on that",
+        f"in its place is proposal {there.id}, commit {commit}, by {by}: decide on that",
     )
 
 

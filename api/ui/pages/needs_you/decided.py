@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from api.ui.pieces import Piece
+from api.words.users import with_names
 from meta.text import one_line
 from reconciler.views import Event
 
@@ -58,7 +59,7 @@ def _word(event: Event, key: str, most: int = _NAME_MOST) -> str:
 
 
 def _by(event: Event, key: str = "by") -> Piece:
-    return Piece(_word(event, key) or "somebody", "b")
+    return Piece(with_names(_word(event, key)) or "somebody", "b")
 
 
 def _is_spawn(event: Event) -> bool:

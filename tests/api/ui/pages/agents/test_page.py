@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -146,6 +147,15 @@ async def test_a_destroyed_agent_says_what_it_keeps_and_comes_back_or_is_purged(
     answer = await ui.post("/agents/spike/bring-back")
     assert answer.headers["hx-redirect"] == "/deploys/spike/1"
     assert ui.hive.fake.calls[-1] == ("spawn", "spike", "operator uid 1000")
+
+
+async def test_the_address_of_a_destroyed_agent_says_what_became_of_it_and_where_that_is(ui: Ui) -> None:
+    ui.hive.fake.remains = [Remains(AgentName("spike"), time.time() - 370, ProposalId(5), 1_800_000_000, 214, 1)]
+    for path in ("/agents/spike", "/agents/spike/usage"):
+        answer = await ui.get(path)
+        assert answer.status_code == 404
+        assert "spike was destroyed 6 min ago" in answer.text and 'href="/agents"' in answer.text
+    assert "there is no agent nobody" in (await ui.get("/agents/nobody")).text
 
 
 async def test_what_was_purged_has_no_dialog_any_more(ui: Ui) -> None:

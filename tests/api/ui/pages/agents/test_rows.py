@@ -9,7 +9,7 @@ import pytest
 from api.ui.pages.agents.rows import CARE, IDLE, STOPPED, WORKING, fleet, row_of
 from meta.names import AgentName, ProposalId
 from reconciler.plan.phases import PHASES
-from reconciler.views import AgentStatus, AgentUsage, BudgetUse
+from reconciler.views import AgentStatus, AgentUsage, BudgetUse, ModelUsage
 
 ALICE = AgentName("alice")
 IS = AgentStatus(ALICE, "agent", "running", 1.7e9, "idle", "running", "a" * 20, "1" * 40, None, None, (), 7, 0, 0)
@@ -61,7 +61,7 @@ def test_an_idle_agent_says_which_proposal_of_it_waits() -> None:
     ("today", "budget", "limit"),
     [
         (BudgetUse(1, 100, 3.12), BudgetUse(dollars=10.0), "of $10"),
-        (BudgetUse(9, 100, 1.0), BudgetUse(turns=10, dollars=4.0), "90 % of its turns"),
+        (BudgetUse(9, 100, 1.0), BudgetUse(turns=10, dollars=4.0), "90 % of turns"),
         (BudgetUse(9, 100, 1.0), BudgetUse(), ""),
     ],
 )
@@ -70,6 +70,12 @@ def test_the_cost_of_today_stands_before_the_limit_that_is_nearest(
 ) -> None:
     row = row_of(IS, AgentUsage(ALICE, [], budget, today))
     assert (row.dollars, row.limit) == (today.dollars, limit)
+
+
+def test_the_tokens_of_today_are_those_that_the_agent_claims_as_on_its_own_page() -> None:
+    claimed = [ModelUsage("opus", 2, 0, 9.0, 70_000, 13_000, 5, 0.1)]
+    row = row_of(IS, AgentUsage(ALICE, claimed, BudgetUse(), BudgetUse(2, 235_000, 0.1)))
+    assert row.tokens == 83_000
 
 
 def test_an_agent_that_was_given_up_has_the_reason_without_the_command_of_its_button() -> None:

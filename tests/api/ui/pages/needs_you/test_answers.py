@@ -33,7 +33,8 @@ def test_a_question_without_options_takes_a_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("choice", "other"), [((), ""), (("0",), "typed, not chosen"), (("other",), ""), (("7",), ""), (("0", "1"), "")]
+    ("choice", "other"),
+    [((), ""), (("0",), "typed, not chosen"), (("other",), ""), (("7",), ""), (("9" * 5_000,), ""), (("0", "1"), "")],
 )
 def test_an_answer_that_means_nothing_or_would_lose_a_text_is_refused(choice: tuple[str, ...], other: str) -> None:
     with pytest.raises(BadInput):

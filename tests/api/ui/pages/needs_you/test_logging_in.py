@@ -50,3 +50,9 @@ async def test_without_javascript_the_next_step_is_a_page_of_its_own(ui: Ui) -> 
         "/needs-you/logins/alice/code",
         "/needs-you/logins/alice/cancel",
     ]
+
+
+async def test_the_ids_of_two_logins_differ_whatever_the_agents_are_called(ui: Ui) -> None:
+    answers = [await ui.post(f"/needs-you/logins/{agent}") for agent in ("alice", "alice-code")]
+    ids = [set(Page(answer.text).ids) - {"notice"} for answer in answers]
+    assert ids[0] and not ids[0] & ids[1]
