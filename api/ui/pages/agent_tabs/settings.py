@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from pydantic import Field
@@ -13,9 +13,16 @@ from api.operations.lifecycle import Named
 from api.operations.proposals import PendingInput, pending
 from api.operations.settings import EditInput, SettingsInput, edit, settings
 from api.ui.acting import do
+from api.ui.diff.blocks import Tokens
+from api.ui.diff.edits import edit_diff
+from api.ui.diff.highlight import Highlighter
+from api.ui.diff.lines import Line, numbered
+from api.ui.diff.lines import shown as line
+from api.ui.diff.values import FileDiff
 from api.ui.moment import Moment
 from api.ui.page import Action, Answered, Done, Region, Shown
 from api.ui.pages.agent.head import read_head
+from api.ui.pages.agent_tabs.generations import generation
 from api.ui.pages.agent_tabs.tab import tab
 from api.ui.pages.deploys.rows import title_of
 from meta.errors import BadInput, Conflict, HiveError, Refused
@@ -26,6 +33,8 @@ IDS = 50
 """Deployed ids that can be chosen."""
 READ = 1_000
 """Cards of the agent among which they are looked for."""
+CODE_MOST = 40_000
+"""Characters of a file that are shown."""
 FORM = "edit"
 EDITED = "edit#agent.toml"
 """The source of a proposal that an edit made."""
@@ -62,9 +71,14 @@ async def view(moment: Moment, asked: AtInput) -> Shown:
     shown = await moment.ask(settings, SettingsInput(agent=asked.agent, at=asked.at)) if asked.at else deployed
     cards = await moment.ask(pending, PendingInput(all=True, agent=asked.agent, limit=READ))
     ids = [(card.id, title_of(card)) for card in cards if card.state == "deployed"][:IDS]
+    id = int(asked.at) if asked.at and asked.at.isdecimal() else head.row.deployed if not asked.at else None
+    texts = {name: text for name, text in (("agent.toml", shown.text), ("agent.nix", shown.module or "")) if text}
     values = {
         "head": head,
         "problem": "",
+        "files": await code_of(moment.diffs.highlighter, {name: text[:CODE_MOST] for name, text in texts.items()}),
+        "left_out": {name: len(text) - CODE_MOST for name, text in texts.items() if len(text) > CODE_MOST},
+        "deploy": next((generation(card, None) for card in cards if card.id == id and card.state == "deployed"), None),
         "at": asked.at or "",
         "ids": ids,
         "shown": shown,
@@ -72,6 +86,19 @@ async def view(moment: Moment, asked: AtInput) -> Shown:
         "form": Form(asked.agent, deployed.text, deployed.base, waits=waiting_edit(cards)),
     }
     return Shown(values, title)
+
+
+async def code_of(highlighter: Highlighter, texts: Mapping[str, str]) -> dict[str, tuple[Line, ...]]:
+    """Return the lines of files by name, with the tokens of their language if those are known soon."""
+    files = [edit_diff(name, None, text) for name, text in texts.items()]
+    tokens = await highlighter.tokens(files)
+    return {file.path: tuple(_lines(file, tokens.get(file.path, {}))) for file in files}
+
+
+def _lines(file: FileDiff, tokens: Tokens) -> Iterator[Line]:
+    for hunk in file.hunks:
+        for row in numbered(hunk.rows, hunk.old, hunk.new):
+            yield line(replace(row, sign=" ", open=False), (), tokens.get(("+", row.new), ()))
 
 
 def waiting_edit(cards: Iterable[Card]) -> ProposalId | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from api.ui.pages.agent_tabs.settings import EDITED
+from api.ui.diff.highlight import Highlighter
+from api.ui.pages.agent_tabs.settings import EDITED, code_of
 from meta.errors import BadInput, NotFound
 from meta.names import AgentName
 from reconciler.proposals import settings_edit
@@ -41,6 +43,30 @@ async def test_the_page_shows_both_files_as_they_are_deployed(ui: Ui) -> None:
     page = (await ui.get(PATH)).text
     assert "As deployed" in page and SHA[:12] in page
     assert "{ pkgs, ... }: {}" in page and form_of(page)["text"] == "label = 'x'\n"
+
+
+async def test_the_page_says_who_approved_what_is_shown_and_when(ui: Ui) -> None:
+    card = Card(7, ALICE, "update", SHA, SHA, 5, "approved", "deployed", 1_700_000_000, approved_by="operator uid 1000")  # type: ignore[arg-type]
+
+    async def cards(*_asked: object, **_more: object) -> list[Card]:
+        return [card]
+
+    ui.hive.fake.cards = cards  # type: ignore[assignment]
+    ui.hive.fake.texts["7"] = SettingsText(ALICE, "0" * 40, SHA, "label = 'x'\n", "")
+    page = (await ui.get(f"{PATH}?at=7")).text
+    assert "id 7, approved by" in page and "uid 1000" in page and "2023-11-14" in page
+
+
+async def test_code_has_its_tokens_line_by_line(ui: Ui) -> None:
+    text = 'label = "<b>"  # why\n\nrole = "x"\n'
+    highlighter = Highlighter(seconds=20.0)
+    await code_of(highlighter, {"agent.toml": text})
+    await asyncio.gather(*highlighter._asked.values())
+    lines = (await code_of(highlighter, {"agent.toml": text}))["agent.toml"]
+    await highlighter.close()
+    pieces = [[piece for stretch in line.stretches for piece in stretch.pieces] for line in lines]
+    assert ["".join(piece.text for piece in line) for line in pieces] == text.splitlines()
+    assert any(piece.token for piece in pieces[0])
 
 
 async def test_the_settings_of_an_older_id_are_not_those_that_are_edited(ui: Ui) -> None:
