@@ -21,6 +21,23 @@
 
   const FORMS = { tokens: short, seconds: span, dollars: (value) => `$${value.toFixed(2)}` };
 
+  const STEPS = [1, 2, 4, 8];
+
+  // The end of the axis: a round number above all bars, which is a tick too.
+  function above(spec, high) {
+    if (!(high > 0)) return 1;
+    if (spec.unit === "seconds") {
+      const step = TIMES.find((each) => each * 4 >= high) || DAY;
+      return Math.ceil(high / step) * step;
+    }
+    const unit = 10 ** Math.floor(Math.log10(high));
+    return unit * (STEPS.find((each) => each * unit >= high) ?? 10);
+  }
+
+  function ticks(chart, axis, low, high) {
+    return [0, 1, 2, 3, 4].map((part) => (high * part) / 4);
+  }
+
   function colour(name) {
     return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   }
@@ -33,14 +50,14 @@
       height: HEIGHT,
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
       cursor: { drag: { x: false, y: false }, points: { show: false } },
-      scales: { x: { range: (chart, first, last) => [first - DAY / 2, last + DAY / 2] }, y: { range: (chart, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
+      scales: { x: { range: (chart, first, last) => [first - DAY / 2, last + DAY / 2] }, y: { range: (chart, low, high) => [0, above(spec, high)] } },
       axes: [
-        { ...axis, grid: { show: false }, values: (chart, at) => at.map((each) => day.format(each * 1000)), space: 60 },
+        { ...axis, grid: { show: false }, values: (chart, at) => at.map((each) => day.format(each * 1000)), space: 60, gap: 10 },
         { ...axis, grid: { stroke: colour("--line"), width: 1 }, values: (chart, at) => at.map(form), size: 60,
-          ...(spec.unit === "seconds" && { incrs: TIMES }) },
+          splits: ticks },
       ],
       series: [
-        { label: "Day", value: (chart, at) => (at == null ? "–" : day.format(at * 1000)) },
+        { label: "Day", value: (chart, at) => day.format((at ?? spec.at.at(-1)) * 1000) },
         {
           label: spec.title,
           stroke: colour("--accent"),
@@ -48,7 +65,7 @@
           width: 0,
           points: { show: false },
           paths: uPlot.paths.bars({ size: [0.7, 24] }),
-          value: (chart, at) => (at == null ? "–" : form(at)),
+          value: (chart, at) => form(at ?? chart.data[1].at(-1) ?? 0),
         },
       ],
     };
