@@ -76,7 +76,8 @@ def input_from(kind: type[In], path: Mapping[str, str], fields: Iterable[tuple[s
 def _is_wrong(field: FieldInfo, value: object) -> bool:
     """Return True if a field refuses a value."""
     try:
-        TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+        judged: Any = Annotated[field.annotation, field]
+        TypeAdapter(judged).validate_python(value)
     except (BadInput, ValidationError):
         return True
     return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from api.operations.lifecycle import Named
 from api.operations.live_events import live_events
 from api.operations.loose_ends import loose_ends
+from api.operations.network import NetworkInput, network
 from api.operations.usage import UsageInput, usage
 from api.ui.moment import Moment
 from api.ui.page import Page, Region, Room, Shown
@@ -15,7 +16,10 @@ from api.ui.pages.agent.fragments import FRAGMENTS
 from api.ui.pages.agent.head import HEAD, Head, read_head
 from api.ui.pages.agent.say import SAY
 from api.ui.pages.agent.stream import TRANSCRIPT, live_stream
+from meta.errors import HiveError
 from meta.wire.agent import GetLooseEnds
+from reconciler.network.views import RefusedHost
+from reconciler.network.words import wanted
 
 
 async def view(moment: Moment, asked: Named) -> Shown:
@@ -26,8 +30,11 @@ async def view(moment: Moment, asked: Named) -> Shown:
     follower = follower_of(moment.kept, asked.agent)
     scene = await follower.scene(lambda each: moment.ask(live_events, each))
     limit = report.agents[0].budget.dollars if report.agents else None
+    refused = await _refused(moment, head)
     values = {
         "head": head,
+        "refused": refused.values(),
+        "conditions": [each for each in head.row.conditions if each not in refused],
         "agent": asked.agent,
         "scene": scene,
         "cache": follower.cache,
@@ -36,6 +43,18 @@ async def view(moment: Moment, asked: Named) -> Shown:
         "when": delivery(head),
     }
     return Shown(values, f"{asked.agent}, turn {scene.number}" if scene.number and head.in_turn else asked.agent)
+
+
+async def _refused(moment: Moment, head: Head) -> dict[str, RefusedHost]:
+    """Return the refused hosts that the agent's conditions name, each by its condition: one can allow them here."""
+    if not any(each.startswith("wanted ") for each in head.row.conditions):
+        return {}
+    try:
+        found = (await moment.ask(network, NetworkInput(agent=head.agent)))[0].refused
+    except HiveError:
+        return {}  # the conditions say it with the command
+    named = {wanted(head.agent, each.host, each.port, each.count): each for each in found if not each.problem}
+    return {words: each for words, each in named.items() if words in head.row.conditions}
 
 
 def delivery(head: Head) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from api.operations.base import Call
@@ -26,6 +26,7 @@ from api.ui.pages.needs_you.acting import allow_it, refuse_it
 from meta.errors import HiveError
 from meta.network.report import ConnectionRecord
 from meta.network.verdict import Verdict
+from reconciler.network.reach import RuleRow, covering
 
 ROWS = 60
 """Rows of one table: rules, refused hosts, hosts with traffic."""
@@ -69,6 +70,11 @@ def sums_of(records: Iterable[ConnectionRecord]) -> list[HostSum]:
     return sorted(found.values(), key=lambda each: -each.last)
 
 
+def beside_rules(hosts: Iterable[HostSum], reach: Sequence[RuleRow]) -> list[HostSum]:
+    """Return the hosts that were reached and that no rule names: the way to them is a key of hive."""
+    return [each for each in hosts if each.connections > each.refused and not covering(reach, each.host, each.port)]
+
+
 async def view(moment: Moment, asked: Named) -> Shown:
     """Return the way out of one agent."""
     head = await read_head(moment, asked.agent, "network")
@@ -84,6 +90,7 @@ async def view(moment: Moment, asked: Named) -> Shown:
         "hosts": hosts[:ROWS],
         "more_hosts": max(0, len(hosts) - ROWS),
         "most": ROWS,
+        "by_key": beside_rules(hosts, views[0].reach)[:ROWS] if views[0].keys else [],
         "problem": problem,
         "times": TIMES,
     }

@@ -11,6 +11,7 @@ from api.ui.pages.agent.head import head_of, spent_of
 from api.ui.pages.agent.state import badge_of, doing
 from meta.names import AgentName, ProposalId, Sha
 from meta.wire.common import LooseEnd, QuestionEnd, ReminderEnd
+from reconciler.network.words import wanted
 from reconciler.plan.phases import PHASES
 from reconciler.views import AgentStatus, BudgetUse, Status
 from tests.api.ui.conftest import Ui
@@ -107,6 +108,16 @@ async def test_an_agent_that_hive_gave_up_says_why_and_can_be_restarted(ui: Ui) 
     trouble = page[page.index('id="trouble"') :]
     assert "exited five times" in trouble and "<code>hive logs alice</code>" in trouble and "&lt;b&gt;memory" in trouble
     assert '<div class="wide"><form method="post" action="/agents/alice/restart"' in page
+
+
+async def test_a_host_that_was_refused_can_be_allowed_where_the_page_says_so(ui: Ui) -> None:
+    condition = wanted("alice", "static.crates.io", 443, 12)
+    change_row(ui, conditions=(condition, "wanted other.example:443, once: `hive network allow alice other`"))
+    page = (await ui.get("/agents/alice")).text
+    trouble = page[page.index('id="trouble"') : page.index('id="transcript"')]
+    assert "It wanted <b>static.crates.io</b>, and may not reach it." in trouble
+    assert 'action="/agents/alice/network/allow"' in trouble and 'value="static.crates.io:443"' in trouble
+    assert trouble.count("<code>hive network allow") == 1
 
 
 async def test_the_model_that_an_agent_claims_is_text(ui: Ui) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from api.ui.pages.agent_tabs.network import sums_of
+from api.ui.pages.agent_tabs.network import beside_rules, sums_of
 from meta.errors import TransientError
 from meta.names import AgentName
 from meta.network.report import ConnectionRecord
@@ -95,3 +95,17 @@ async def test_hosts_and_reasons_are_text(ui: Ui, monkeypatch: pytest.MonkeyPatc
     page = Page((await ui.get(PATH)).text)
     assert not [*page.all("img")] and not [each for each in page.all("script") if "alert" in each.text]
     assert page.faults == []
+
+
+async def test_hosts_that_only_a_key_leads_to_are_among_those_that_may_be_reached(
+    ui: Ui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = sums_of([record(1, 1.0, "models.example"), record(2, 2.0, "b.example", verdict=Verdict.NOT_LISTED)])
+    assert [each.host for each in beside_rules(hosts, ())] == ["models.example"]
+    assert beside_rules(hosts, (RuleRow("models.example", "agent.toml"),)) == []
+    monkeypatch.setattr(fake_network, "VIEW", replace(fake_network.VIEW, reach=()))
+    page = (await ui.get(PATH)).text
+    assert "It may reach nothing" not in page and page.count("a key of hive") == 2
+    monkeypatch.setattr(fake_network, "VIEW", replace(fake_network.VIEW, reach=(), keys=()))
+    ui.hive.fake.changes.note()
+    assert "It may reach nothing" in (await ui.get(PATH)).text

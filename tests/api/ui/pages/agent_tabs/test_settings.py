@@ -51,7 +51,7 @@ async def test_the_page_says_who_approved_what_is_shown_and_when(ui: Ui) -> None
     async def cards(*_asked: object, **_more: object) -> list[Card]:
         return [card]
 
-    ui.hive.fake.cards = cards  # type: ignore[assignment]
+    ui.hive.fake.cards = cards  # type: ignore[method-assign]
     ui.hive.fake.texts["7"] = SettingsText(ALICE, "0" * 40, SHA, "label = 'x'\n", "")
     page = (await ui.get(f"{PATH}?at=7")).text
     assert "id 7, approved by" in page and "uid 1000" in page and "2023-11-14" in page

@@ -42,7 +42,7 @@ def test_every_phase_of_hive_that_is_no_rest_and_not_well_has_a_colour() -> None
 
 def test_a_drain_for_a_deploy_says_what_comes_after_the_turn() -> None:
     row = row_of(replace(IS, phase="draining", turn="thinking", in_flight=ProposalId(12), turn_since=1.6e9), None)
-    assert (row.now, row.small, row.small_at) == ("Finishes its turn, then deploy 12", "turn, ", 1.6e9)
+    assert (row.now, row.small, row.small_at) == ("Finishes its turn, then deploy 12", "for ", 1.6e9)
 
 
 def test_the_words_of_a_gate_stay_the_same_while_its_seconds_run() -> None:

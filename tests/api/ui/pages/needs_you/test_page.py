@@ -130,6 +130,13 @@ async def test_a_denial_carries_its_reason(card: Ui) -> None:
     assert card.hive.fake.calls == [("deny", 1, "operator uid 1000", "not tonight")]
 
 
+@pytest.mark.parametrize(("text", "times"), [("which `colour`?", 1), (f"which?\n{'and why? ' * 9}", 2)])
+async def test_a_question_is_written_once_unless_it_has_more_than_its_title(ui: Ui, text: str, times: int) -> None:
+    id = await ui.hive.fake.questions.ask("alice", text, ("red", "blue"), False, None, None)
+    whole = (await ui.get(f"/questions?show={id}")).text
+    assert whole.count("which") == times
+
+
 async def test_an_answer_goes_to_the_question(ui: Ui) -> None:
     questions = ui.hive.fake.questions
     id = await questions.ask("alice", "which?", ("red", "blue"), True, None, None)
