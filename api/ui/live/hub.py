@@ -130,6 +130,8 @@ class LiveView:
         self._one = asyncio.Lock()
         self._not_before = 0.0
         self._gone = False
+        self.failing = False
+        """True while the view cannot be read: those who watch see what it was before."""
 
     @property
     def kept(self) -> dict[tuple[str, str], Any]:
@@ -173,10 +175,21 @@ class LiveView:
             self._gone = True
         except HiveError as error:
             log.warning("an open page cannot be read: %s", error.summary, extra={"limited": "open pages"})
-            self._not_before = _now() + FAILED
+            self._fail()
             return
+        except Exception as error:
+            log.error(
+                "an open page raised an unexpected error", exc_info=error, extra={"limited": "open pages' errors"}
+            )
+            self._fail()
+            return
+        self.failing = False
         now = _now()
         self._not_before = now + max(SPACING - (now - begun), SPARE * (now - begun))
+
+    def _fail(self) -> None:
+        self.failing = True
+        self._not_before = _now() + FAILED
 
 
 def _now() -> float:

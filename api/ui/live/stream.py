@@ -2,7 +2,8 @@
 
 The id of an event is the token of all regions as they are then, so a browser that comes back gets what it lacks, once,
 from this daemon or from the next one. An unnamed event has parts of the page, which htmx puts in their places. The
-event `gone` says that what the page shows does not exist any more, `over` that the login has ended.
+event `gone` says that what the page shows does not exist any more, `over` that the login has ended, `trouble` that the
+page cannot be read now, and `well` that it can again.
 
 A comment follows HEARTBEAT seconds after the last write: only a write shows that the peer has left.
 """
@@ -44,6 +45,7 @@ async def _events(
     ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(event.wait()) for event in (stopping, over)]
     coming: asyncio.Future[Shot | None] | None = None
     shot: Shot | None = None
+    pulse = Pulse(view)
     try:
         yield ":\n\n"  # the headers leave with the first text
         while True:
@@ -55,7 +57,7 @@ async def _events(
             if stopping.is_set() or over.is_set():
                 return
             if not coming.done():
-                yield ":\n\n"
+                yield pulse.beat()
                 continue
             shot, coming = coming.result(), None
             if shot is None:
@@ -89,6 +91,21 @@ async def bounded(events: AsyncGenerator[str, None], seconds: float) -> AsyncGen
             yield text
     finally:
         await events.aclose()
+
+
+class Pulse:
+    """What a stream writes while nothing changes: a comment, unless the view cannot be read or can be read again."""
+
+    def __init__(self, view: LiveView) -> None:
+        self._view = view
+        self._failing = False
+
+    def beat(self) -> str:
+        """Return the text to write now."""
+        was, self._failing = self._failing, self._view.failing
+        if self._failing:
+            return "event: trouble\ndata: view\n\n"
+        return "event: well\ndata: view\n\n" if was else ":\n\n"
 
 
 def message(regions: Iterable[Rendered], token: str, csrf: str) -> str:

@@ -132,6 +132,9 @@
     again();
   });
   place.addEventListener("htmx:error", again);
+  // What the page shows is as old as the last answer: hive goes on trying, and says when it can.
+  place.addEventListener("trouble", () => say("warn", "Not up to date: hive cannot read this page"));
+  place.addEventListener("well", () => found());
   place.addEventListener("gone", () => location.reload());
   place.addEventListener("over", loggedOut);
   document.addEventListener("visibilitychange", () => {

@@ -13,7 +13,7 @@ from typing import Any
 
 from api.operations.lifecycle import Named
 from api.ui.live.shot import Shot
-from api.ui.live.stream import HEARTBEAT, event, message
+from api.ui.live.stream import HEARTBEAT, Pulse, event, message
 from api.ui.page import Region, StreamContext
 from api.ui.pages.agent.follower import RECUT, Follower, follower_of
 from api.ui.render import Rendered
@@ -43,6 +43,7 @@ class _Writer:
         self._context = context
         self._follower = follower
         self._shot: Shot | None = None
+        self._pulse = Pulse(context.view)
         self._number = 0
         self._grew = False
         self._tasks: dict[str, asyncio.Future[Any]] = {
@@ -63,7 +64,7 @@ class _Writer:
             if None in texts:
                 yield "event: gone\ndata: page\n\n"
                 return
-            yield "".join(text for text in texts if text) or ":\n\n"
+            yield "".join(text for text in texts if text) or self._pulse.beat()
 
     def close(self) -> None:
         """Wait for nothing more."""

@@ -154,6 +154,27 @@ async def test_a_view_that_cannot_be_read_is_tried_again_later() -> None:
     assert renderer.times[1] == pytest.approx(FAILED)
 
 
+async def test_an_unexpected_error_is_logged_and_the_last_shot_stays_until_the_view_can_be_read_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    renderer = Renderer()
+    with renderer.watch() as view:
+        shot = await view.after(None)
+        renderer.errors = [RuntimeError("a template tripped")]
+        waiting = asyncio.create_task(text(view, shot))
+        renderer.changes.note()
+        await asyncio.sleep(FAILED - 1)
+        assert view.failing
+        assert not waiting.done()
+        renderer.changes.note()
+        assert await waiting == "3"
+        assert not view.failing
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert "a template tripped" in str(record.exc_info[1])
+    assert record.__dict__["limited"]
+
+
 async def test_what_does_not_exist_any_more_is_gone_for_all_who_look() -> None:
     renderer = Renderer()
     renderer.errors = [NotFound("there is no agent bob")]

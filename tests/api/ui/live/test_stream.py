@@ -26,6 +26,7 @@ class View:
 
     def __init__(self, *shots: Shot | None) -> None:
         self._shots = list(shots)
+        self.failing = False
 
     async def after(self, _shot: Shot | None) -> Shot | None:
         if not self._shots:
@@ -66,6 +67,17 @@ async def test_a_stream_without_news_writes_now_and_then() -> None:
     clock = asyncio.get_running_loop().time
     assert await take(stream(View()), 2) == [":\n\n", ":\n\n"]
     assert clock() == pytest.approx(2 * HEARTBEAT)
+
+
+async def test_a_page_that_cannot_be_read_now_is_told_so_and_when_it_can_be_again() -> None:
+    view = View()
+    events = stream(view)
+    await anext(events)
+    view.failing = True
+    assert await anext(events) == "event: trouble\ndata: view\n\n"
+    view.failing = False
+    assert [await anext(events), await anext(events)] == ["event: well\ndata: view\n\n", ":\n\n"]
+    await events.aclose()
 
 
 async def test_a_page_whose_thing_is_gone_is_told_so_and_ends() -> None:
