@@ -177,7 +177,7 @@ class LiveView:
             log.warning("an open page cannot be read: %s", error.summary, extra={"limited": "open pages"})
             self._fail()
             return
-        except Exception as error:
+        except Exception as error:  # raised here it would end the stream of each page, which comes back at once
             log.error(
                 "an open page raised an unexpected error", exc_info=error, extra={"limited": "open pages' errors"}
             )

@@ -4,7 +4,8 @@
   const able = "Notification" in window && window.isSecureContext;
   const worker = document.getElementById("link-state")?.dataset.worker;
   const shown = new Map();
-  let port = null, source = null, known = null;
+  const AGAIN = 30000;
+  let port = null, source = null, known = null, later = null;
 
   const chosen = () => able && localStorage.getItem(CHOICE) === "on" && Notification.permission === "granted";
 
@@ -38,9 +39,11 @@
     }
   }
 
-  // Without a worker the page that is seen has the stream.
+  // Without a worker the page that is seen has the stream. As in the worker, an end that is not the reader's is not for ever.
   function alone() {
     source = new EventSource(URL);
+    source.addEventListener("over", ended);
+    source.addEventListener("error", () => source?.readyState === EventSource.CLOSED && ended());
     source.addEventListener("message", (event) => {
       const { rows } = JSON.parse(event.data);
       const keys = new Set(rows.map((row) => row.key));
@@ -49,18 +52,26 @@
     });
   }
 
+  function close() {
+    clearTimeout(later);
+    source?.close();
+    source = null;
+  }
+
+  function ended() {
+    close();
+    later = setTimeout(begin, AGAIN);
+  }
+
   function end() {
     port?.postMessage({ say: "off" });
-    source?.close();
-    source = known = null;
+    close();
+    known = null;
   }
 
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) return begin();
-    if (!port) {
-      source?.close();
-      source = null;
-    }
+    if (!document.hidden) begin();
+    else if (!port) close();
   });
   window.addEventListener("pagehide", () => port?.postMessage({ say: "bye" }));
   window.addEventListener("pageshow", (event) => { if (event.persisted) begin(); });

@@ -1,18 +1,32 @@
 // One stream for all tabs of a browser: it asks a tab to notify of each row that is new. A tab shows it, because a worker
 // cannot open a page when the notification is clicked.
+const AGAIN = 30000;
 const ports = [];
-let source = null, known = null;
+let source = null, known = null, later = null;
 
 function start(url) {
+  clearTimeout(later);
   if (source) return;
   source = new EventSource(url);
   source.addEventListener("message", (event) => news(JSON.parse(event.data).rows));
-  source.addEventListener("over", stop);
+  source.addEventListener("over", () => ended(url));
+  // A browser connects again by itself, unless the answer was an error: without a login, or a proxy's without hive.
+  source.addEventListener("error", () => source?.readyState === EventSource.CLOSED && ended(url));
+}
+
+function ended(url) {
+  close();
+  later = setTimeout(start, AGAIN, url);
+}
+
+function close() {
+  clearTimeout(later);
+  source?.close();
+  source = null;
 }
 
 function stop() {
-  source?.close();
-  source = null;
+  close();
   known = null;
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Route, expect
@@ -13,6 +14,14 @@ from tests.support.lab import Lab
 
 LONG = 30_000.0
 """Milliseconds until an open page is connected again: it waits longer after each try."""
+WORKER = (Path(__file__).parents[3] / "api/ui/static/worker.js").read_text(encoding="utf-8")
+TAB = """const port = { postMessage() {} };
+onconnect({ ports: [port] });
+port.onmessage({ data: { say: "on", url: "/needs-you/news" } });"""
+"""Asks the worker for notifications. It runs in the page here: a test cannot answer the requests of a real one."""
+ALONE = """localStorage.setItem("hive-notify", "on");
+delete window.SharedWorker;
+Object.defineProperty(Notification, "permission", { value: "granted" });"""
 LOST = "ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|network error|Failed to fetch|Connection lost"
 
 
@@ -66,3 +75,29 @@ def test_a_page_says_that_the_daemon_is_away_then_catches_up_and_keeps_what_was_
     expect(state).to_have_text("Live")
     expect(box).to_have_value("half a sentence")
     lab.post(f"/api/questions/{asked}/cancel")
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_notifications_go_on_after_an_answer_that_is_an_error(
+    visit: Visit, complaints: Complaints, alone: bool
+) -> None:
+    complaints.expect("status of 502")
+    asked: list[int] = []
+
+    def answer(route: Route) -> None:
+        asked.append(502 if not asked else 200)
+        route.fulfill(status=asked[-1], content_type="text/event-stream", body='data: {"rows": []}\n\n')
+
+    page = visit("/host")
+    page.clock.install()
+    page.route("**/needs-you/news", answer)
+    if alone:
+        page.add_init_script(ALONE)
+        page.reload()
+    else:
+        page.evaluate(f"() => {{ {WORKER} {TAB} }}")
+    for _ in range(200):
+        page.clock.run_for(1_000)
+        if len(asked) > 1:
+            break
+    assert asked[:2] == [502, 200]
