@@ -58,6 +58,11 @@
     if (form && !event.detail.ctx?.response) unanswered(form);
   });
 
+  // What was done may be seen before the answer comes, and its form be gone by then. htmx drops an answer without a target.
+  document.addEventListener("htmx:config:request", (event) => {
+    if (event.detail.ctx?.swap === "none") event.detail.ctx.target = document.body;
+  });
+
   document.addEventListener("htmx:after:request", (event) => {
     const form = event.target.closest?.("form");
     const status = event.detail.ctx?.response?.status ?? 0;

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.dashboard.conftest import Visit
 from tests.support.browser import Complaints, axe, overflow
@@ -151,6 +151,20 @@ def test_of_two_people_the_second_is_told_who_decided_and_nothing_is_done_twice(
         slow.get_by_text(re.compile(f"Proposal {proposed} of alice was approved by operator .* meanwhile"))
     ).to_be_visible()
     lab.settle("alice")
+
+
+def test_what_was_done_is_said_though_its_form_has_gone_before_the_answer_came(visit: Visit, proposed: int) -> None:
+    page = visit()
+    approve = page.locator(row_of(page, proposed)).get_by_role("button", name="Approve")
+
+    def held(route: Route) -> None:
+        answer = route.fetch()
+        expect(approve).to_have_count(0)
+        route.fulfill(response=answer)
+
+    page.route("**/approve", held)
+    approve.click()
+    expect(page.locator("#notice")).to_contain_text(f"Proposal {proposed} of alice is approved.")
 
 
 def test_a_card_fits_a_phone_and_is_accessible_with_its_dialogs(visit: Visit, proposed: int) -> None:
