@@ -10,7 +10,7 @@ from reconciler.attention.row import Attention
 @operation("attention", OPERATORS, READS, routes=(Route("GET", "/api/attention"),))
 async def attention(call: Call, _asked: Nothing) -> Attention:
     """Return what needs a person: the most severe rows first, then the oldest."""
-    return await call.service.status.attention()
+    return await call.status.attention()
 
 
 @operation("test_notify", OPERATORS, CHANGES, routes=(Route("POST", "/api/attention/test"),))

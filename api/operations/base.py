@@ -30,6 +30,7 @@ from meta.wire.host import HostResponse
 from meta.wire.limits import NAME_PATTERN
 
 if TYPE_CHECKING:
+    from reconciler.queries.status import OneLook, StatusQuery
     from reconciler.service import Service
 
 
@@ -98,7 +99,7 @@ OnWritten = Callable[[bool], Awaitable[None]]
 class Call:
     """The caller and the circumstances of one call, beside its input. `stopping` is set when the daemon ends.
 
-    `session` is that of the browser on the dashboard, "" on every socket.
+    `session` is that of the browser on the dashboard, "" on every socket. With `look` the statuses are of that look.
 
     The callbacks in `after` are awaited when the handler's answer was written (True) or could not be written (False).
     """
@@ -108,6 +109,12 @@ class Call:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     after: list[OnWritten] = field(default_factory=list)
     session: str = ""
+    look: OneLook | None = None
+
+    @property
+    def status(self) -> StatusQuery | OneLook:
+        """The status query."""
+        return self.look or self.service.status
 
     @property
     def role(self) -> Role:

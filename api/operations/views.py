@@ -155,7 +155,7 @@ def _names(rows: list[Name]) -> host.HostResponse:
 @operation("overview", OPERATORS, READS, routes=(Route("GET", "/api/status"),))
 async def overview(call: Call, _asked: Nothing) -> Status:
     """Return the daemon and every agent."""
-    return await call.service.status()
+    return await call.status()
 
 
 @operation("state", OPERATORS, READS, routes=(Route("GET", "/api/state"),))

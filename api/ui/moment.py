@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -20,7 +21,8 @@ class Moment:
 
     `pages` is how many pages of the dashboard are open.
 
-    Pages that are rendered for one change share their answers, so that a hundred open pages read once.
+    Pages that are rendered for one change share their answers, so that a hundred open pages read once. Statuses and the
+    attention list are of one look.
     """
 
     def __init__(
@@ -32,7 +34,7 @@ class Moment:
         kept: dict[tuple[str, str], Any] | None = None,
         pages: int = 0,
     ) -> None:
-        self._call = call
+        self._call = replace(call, look=call.service.status.once())
         self.diffs = diffs
         self.kept: dict[tuple[str, str], Any] = {} if kept is None else kept
         """What pages keep from moment to moment, because it is dear to read. Each page bounds its own."""

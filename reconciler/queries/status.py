@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -68,8 +69,15 @@ class StatusQuery:
 
     async def attention(self) -> Attention:
         """Look once, and return the attention list."""
-        seen = await self.see()
+        return self.listed(await self.see())
+
+    def listed(self, seen: Seen) -> Attention:
+        """Return the attention list of a look."""
         return listed(seen.rows, seen.unlisted, self.holding.notes())
+
+    def once(self) -> OneLook:
+        """Return the same query for whoever wants its answers of one moment."""
+        return OneLook(self)
 
     async def see(self) -> Seen:
         """Look once, and return the status with the rows of the attention list."""
@@ -200,6 +208,30 @@ class StatusQuery:
             return await self.stale.of(agent, deploys) & frozenset(pending)
         except HiveError:
             return frozenset()  # its repo is damaged, which other lines say
+
+
+@dataclass(slots=True)
+class OneLook:
+    """A status query whose answers are all of one look, which the first question takes: a look is dear.
+
+    The others get its error, too. If somebody who waits is cancelled, the look goes on for the others.
+    """
+
+    query: StatusQuery
+    _look: asyncio.Future[Seen] | None = None
+
+    async def __call__(self) -> Status:
+        """Return the status."""
+        return (await self._seen()).status
+
+    async def attention(self) -> Attention:
+        """Return the attention list."""
+        return self.query.listed(await self._seen())
+
+    async def _seen(self) -> Seen:
+        if self._look is None:
+            self._look = asyncio.ensure_future(self.query.see())
+        return await asyncio.shield(self._look)
 
 
 def _notes(alarms: Alarms, of_backend: Iterable[str], rollout: Rollout | None) -> Iterable[str]:

@@ -217,7 +217,7 @@ class FakeService:
         return Service(
             names=self.agents,
             revision="rev1",
-            status=part(call="status", attention="attention"),
+            status=part(call="status", attention="attention", once="status_once"),
             plan=part(call="plan"),
             cards=part(pending="pending", list="cards", get="card", of="card_of"),
             diffs=part(proposal="diff", change="change", build_log="build_log"),
@@ -526,6 +526,9 @@ class FakeService:
         )
         where = (str(self.layout.state), str(self.layout.runtime))
         return Status("0.1", "fake", "plain", *where, "2" * 40, "none", "none", "one", ("a note",), agents)
+
+    def status_once(self) -> Any:
+        return Part(self, call="status", attention="attention")
 
     async def host(self) -> HostView:
         return self.machine

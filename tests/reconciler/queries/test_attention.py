@@ -6,6 +6,12 @@ from typing import Any
 
 import pytest
 
+from api.operations.attention import attention as attention_list
+from api.operations.base import Call, Nothing
+from api.operations.views import overview
+from api.sockets.principals import Operator
+from api.ui.diff.shown import DiffViews
+from api.ui.moment import Moment
 from meta.model import TagState
 from meta.names import HIVE, AgentName
 from reconciler.daemon.daemon import Daemon
@@ -48,6 +54,18 @@ async def test_status_metrics_and_the_list_count_the_same_rows(daemon: Daemon) -
     snapshot = await daemon.service.metrics.snapshot()
     assert snapshot.attention["question", "normal"] == 1
     assert sum(snapshot.attention.values()) == sum(seen.status.attention.values()) == len(seen.rows)
+
+
+async def test_the_status_and_the_list_that_a_moment_of_pages_asks_for_are_of_one_look(daemon: Daemon) -> None:
+    def moment() -> Moment:
+        return Moment(Call(daemon.service, Operator(0)), 0, 0.0, DiffViews())
+
+    first = moment()
+    status = await first.ask(overview, Nothing())
+    await daemon.service.questions.ask("alice", "which branch?", (), False, None, None)
+    listed = await first.ask(attention_list, Nothing())
+    assert sum(listed.counts.values()) == sum(status.attention.values())
+    assert sum((await moment().ask(attention_list, Nothing())).counts.values()) == sum(listed.counts.values()) + 1
 
 
 async def test_what_is_beyond_the_limit_of_a_reading_is_counted_as_left_out(

@@ -31,7 +31,8 @@ class Renderer:
         self.times: list[float] = []
         self.errors: list[Exception] = []
         self.again = again
-        self.hub = Hub(Call(cast("Any", SimpleNamespace(changes=self.changes)), cast("Any", None)))
+        service: Any = SimpleNamespace(changes=self.changes, status=SimpleNamespace(once=lambda: None))
+        self.hub = Hub(Call(service, cast("Any", None)))
 
     async def __call__(self, moment: Moment) -> Shot:
         self.times.append(asyncio.get_running_loop().time())
