@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from api.ui.diff.lines import Line, Row, Token, shown
-from api.ui.diff.words import Ranges, alike, changed_words, counted
+from api.ui.diff.words import Ranges, Work, alike, changed_words, counted
 
 MOST_PAIRS = 400
 """Pairs of lines of one block that are compared with each other. Larger blocks pair their lines by their order."""
@@ -38,9 +38,9 @@ class Changed:
     right: tuple[Line | None, ...]
 
 
-def blocks(rows: Sequence[Row], tokens: Tokens) -> Iterator[Same | Changed]:
-    """Yield the blocks of rows that follow each other."""
-    at = 0
+def blocks(rows: Sequence[Row], tokens: Tokens, work: Work | None = None) -> Iterator[Same | Changed]:
+    """Yield the blocks of rows that follow each other. Lines are compared as far as there is `work`."""
+    at, work = 0, work or Work()
     while at < len(rows):
         end = at
         same = rows[at].sign == " "
@@ -50,13 +50,15 @@ def blocks(rows: Sequence[Row], tokens: Tokens) -> Iterator[Same | Changed]:
         if same:
             yield Same(tuple(shown(row, (), tokens.get(("+", row.new), ())) for row in part))
         else:
-            yield _changed([row for row in part if row.sign == "-"], [row for row in part if row.sign == "+"], tokens)
+            old, new = ([row for row in part if row.sign == sign] for sign in "-+")
+            yield _changed(old, new, tokens, work)
         at = end
 
 
-def pairs_of(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
+def pairs_of(old: Sequence[str], new: Sequence[str], work: Work) -> list[tuple[int, int]]:
     """Return which removed line became which added one, as places, in order."""
-    if len(old) * len(new) > MOST_PAIRS or len(old) == len(new) == 1:
+    count = len(old) * len(new)
+    if count > MOST_PAIRS or len(old) == len(new) == 1 or not work.spend(count):
         return [(at, at) for at in range(min(len(old), len(new)))]
     before, after = ([counted(text[:_MOST_OF_LINE]) for text in texts] for texts in (old, new))
     worth = [[alike(left, right) for right in after] for left in before]
@@ -84,12 +86,12 @@ def _best(worth: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
     return pairs
 
 
-def _changed(old: Sequence[Row], new: Sequence[Row], tokens: Tokens) -> Changed:
-    pairs = pairs_of([row.text for row in old], [row.text for row in new]) if old and new else []
+def _changed(old: Sequence[Row], new: Sequence[Row], tokens: Tokens, work: Work) -> Changed:
+    pairs = pairs_of([row.text for row in old], [row.text for row in new], work) if old and new else []
     gone: dict[int, Ranges] = {}
     come: dict[int, Ranges] = {}
     for left, right in pairs:
-        gone[left], come[right] = changed_words(old[left].text, new[right].text)
+        gone[left], come[right] = changed_words(old[left].text, new[right].text, work)
     removed = tuple(shown(row, gone.get(at, ()), tokens.get(("-", row.old), ())) for at, row in enumerate(old))
     added = tuple(shown(row, come.get(at, ()), tokens.get(("+", row.new), ())) for at, row in enumerate(new))
     return Changed(removed, added, *_beside(removed, added, pairs))

@@ -13,6 +13,7 @@ from api.ui.diff.blocks import Changed, Same, Tokens, blocks
 from api.ui.diff.lines import Row, numbered, visible
 from api.ui.diff.source import INLINE, Source
 from api.ui.diff.values import FileDiff, Hunk, Patch
+from api.ui.diff.words import Work
 from meta.text import size
 
 FILE_MOST = 400
@@ -73,9 +74,10 @@ def diff_view(
 
     Without a `source` nothing is loaded later, and what is too long is left out with a word. `tokens` are by path.
     """
-    known, at_once = tokens or {}, set(map(id, shown_at_once(patch, most)))
+    known, at_once, work = tokens or {}, set(map(id, shown_at_once(patch, most))), Work()
     return tuple(
-        file_view(file, key, source, known.get(file.path), folded=id(file) not in at_once) for file in patch.files
+        file_view(file, key, source, known.get(file.path), folded=id(file) not in at_once, work=work)
+        for file in patch.files
     )
 
 
@@ -106,9 +108,15 @@ def shown_at_once(patch: Patch, most: int = DIFF_MOST) -> tuple[FileDiff, ...]:
 
 
 def file_view(
-    file: FileDiff, key: str, source: Source | None = None, tokens: Tokens | None = None, *, folded: bool = False
+    file: FileDiff,
+    key: str,
+    source: Source | None = None,
+    tokens: Tokens | None = None,
+    *,
+    folded: bool = False,
+    work: Work | None = None,
 ) -> FileView:
-    """Return one file, with its lines or folded."""
+    """Return one file, with its lines or folded. `work` is what the answer may still compare."""
     id = file_id(key, file)
     one_sided = file.status in ("added", "deleted")
     if source is not None and one_sided:
@@ -117,10 +125,11 @@ def file_view(
         parts: tuple[Same | Changed | Fold, ...] = ()
     elif folded or not file.hunks:
         href = source.file(file, id, 0) if source else ""
-        inside = page(file, id, None, tokens) if file.hunks and source is None else ()  # nothing can be loaded later
+        at_once = file.hunks and source is None  # nothing can be loaded later
+        inside = page(file, id, None, tokens, work=work) if at_once else ()
         parts = (Fold(f"{id}-all", _folded_words(file, source), href, inside),)
     else:
-        parts = page(file, id, source, tokens)
+        parts = page(file, id, source, tokens, work=work)
     return FileView(
         id=id,
         path=visible(file.path),
@@ -144,9 +153,15 @@ def file_id(key: str, file: FileDiff) -> str:
 
 
 def page(
-    file: FileDiff, id: str, source: Source | None = None, tokens: Tokens | None = None, at: int = 0
+    file: FileDiff,
+    id: str,
+    source: Source | None = None,
+    tokens: Tokens | None = None,
+    at: int = 0,
+    work: Work | None = None,
 ) -> tuple[Same | Changed | Fold, ...]:
     """Return `PAGE_ROWS` rows of a file from its row `at` on, with folds for what did not change and for the rest."""
+    work = work or Work()
     parts: list[Same | Changed | Fold] = []
     place, end = 0, at + PAGE_ROWS
     behind = (1, 1)
@@ -155,7 +170,7 @@ def page(
         if first < last:
             if first == 0 and file.status in ("changed", "renamed"):
                 parts += _between(file, id, source, behind, (hunk.old, hunk.new))
-            parts += _hunk(hunk, first, last, id, tokens or {})
+            parts += _hunk(hunk, first, last, id, tokens or {}, work)
         behind = _behind(hunk, len(hunk.rows))
         place += len(hunk.rows)
     if end < place or not file.whole:
@@ -191,11 +206,11 @@ def _between(
         yield Fold(f"{id}-{behind[1]}", count(missing, "unchanged line"))
 
 
-def _hunk(hunk: Hunk, first: int, last: int, id: str, tokens: Tokens) -> Iterator[Same | Changed | Fold]:
+def _hunk(hunk: Hunk, first: int, last: int, id: str, tokens: Tokens, work: Work) -> Iterator[Same | Changed | Fold]:
     old, new = _behind(hunk, first)
     last += hunk.rows[last : last + 1] != () and hunk.rows[last].startswith("\\")
     rows: list[Row] = list(numbered(hunk.rows[first:last], old, new))
-    inside = list(blocks(rows, tokens))
+    inside = list(blocks(rows, tokens, work))
     for at, block in enumerate(inside):
         if isinstance(block, Same):
             yield from _shortened(block, f"{id}-{first}-{at}", before=at > 0, after=at < len(inside) - 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from api.ui.diff.common import ends_in_common, in_common
 
@@ -13,6 +14,9 @@ MOST_WORDS = 400
 
 MOST_CHARACTERS = 20_000
 """Characters of a line that are divided into words. A longer one has no words marked."""
+
+MOST_WORK = 40_000
+"""Words of all lines of one answer that are compared. Behind them lines are marked as a whole."""
 
 LEAST_ALIKE = 0.25
 """Share of the characters without spaces that lines have in common, below which no word is marked: all is new."""
@@ -23,16 +27,35 @@ Ranges = tuple[tuple[int, int], ...]
 _WORD = re.compile(r"\w+|\s+|[^\w\s]")
 
 
+@dataclass(slots=True)
+class Work:
+    """How much of one answer may still be compared, in words, or pairs of lines that are looked at."""
+
+    left: int = MOST_WORK
+
+    def spend(self, amount: int) -> bool:
+        """Take an amount. Return False, and take nothing, if no work is left."""
+        if self.left <= 0:
+            return False
+        self.left -= amount
+        return True
+
+
 def split_words(text: str) -> list[str]:
     """Return the words, spaces and other characters that a line consists of."""
     return _WORD.findall(text)
 
 
-def changed_words(old: str, new: str) -> tuple[Ranges, Ranges]:
-    """Return which places of the old line are gone and which of the new one are new; none if they are hardly alike."""
-    if old == new or max(len(old), len(new)) > MOST_CHARACTERS:
+def changed_words(old: str, new: str, work: Work | None = None) -> tuple[Ranges, Ranges]:
+    """Return which places of the old line are gone and which of the new one are new; none if they are hardly alike.
+
+    None either if no `work` is left. So the last pair of lines may take more than there was.
+    """
+    work = work or Work()
+    if old == new or max(len(old), len(new)) > MOST_CHARACTERS or work.left <= 0:
         return (), ()
     before, after = split_words(old), split_words(new)
+    work.spend(len(before) + len(after))
     same = _same(before, after)
     if _ink(before[left] for left, _ in same) < LEAST_ALIKE * max(_ink(before), _ink(after)):
         return (), ()

@@ -9,6 +9,7 @@ from api.ui.diff.patch import read_patch
 from api.ui.diff.source import Source
 from api.ui.diff.values import FileDiff, Hunk, Patch
 from api.ui.diff.view import DIFF_MOST, FILE_MOST, PAGE_ROWS, FileView, Fold, diff_view, file_view, page
+from api.ui.diff.words import Work
 from meta.names import AgentName, Sha
 
 SOURCE = Source(AgentName("alice"), Sha("a" * 40), Sha("b" * 40), "p7")
@@ -149,9 +150,9 @@ def test_a_line_full_of_characters_without_ink_is_cut_behind_some_of_them() -> N
 
 
 def test_lines_are_paired_by_what_they_have_in_common() -> None:
-    assert pairs_of(["x = compute(a)"], ["import os", "import re", "x = compute(b)"]) == [(0, 2)]
-    assert pairs_of(["one two", "three four"], ["three five", "six"]) == [(1, 0)]
-    assert pairs_of(["a"] * 100, ["a"] * 100) == [(at, at) for at in range(100)]
+    assert pairs_of(["x = compute(a)"], ["import os", "import re", "x = compute(b)"], Work()) == [(0, 2)]
+    assert pairs_of(["one two", "three four"], ["three five", "six"], Work()) == [(1, 0)]
+    assert pairs_of(["a"] * 100, ["a"] * 100, Work()) == [(at, at) for at in range(100)]
 
 
 def test_side_by_side_a_pair_stands_on_one_height() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.ui.diff.blocks import Changed
 from api.ui.diff.common import in_common
-from api.ui.diff.words import MOST_WORDS, Ranges, changed_words
+from api.ui.diff.patch import read_patch
+from api.ui.diff.view import FileView, diff_view
+from api.ui.diff.words import MOST_WORDS, MOST_WORK, Ranges, changed_words
 
 FEW = st.lists(st.sampled_from("abc"), max_size=9)
 
@@ -76,3 +80,17 @@ def test_two_hostile_lines_are_compared_in_bounded_time() -> None:
     changed_words("x" + old, "y" + new)
     in_common(list("ab" * 1000), list("ba" * 1000))
     assert time.process_time() - begin < 1
+
+
+def test_the_words_of_one_answer_that_are_compared_are_bounded_whatever_its_files_are() -> None:
+    lines = "".join(f"{sign}{'a ' * 99}{word}\n" for sign, word in (("-", "one"), ("+", "two")))
+    files = [f"diff --git a/f{n} b/f{n}\n--- a/f{n}\n+++ b/f{n}\n@@ -1 +1 @@\n{lines}" for n in range(300)]
+    shown = diff_view(read_patch("".join(files)), "k")
+    marked = [any(stretch.tag for line in block.added for stretch in line.stretches) for block in _changed(shown)]
+    assert len(marked) == 300
+    assert marked.count(True) == -(-MOST_WORK // 398)
+    assert marked == sorted(marked, reverse=True)  # the first ones, and what is behind them has all its lines
+
+
+def _changed(files: Sequence[FileView]) -> list[Changed]:
+    return [part for file in files for part in file.parts if isinstance(part, Changed)]
