@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_HASH = re.compile(r"[0-9a-f]{8,64}(-dirty)?")
+
 
 def dollars(amount: float) -> str:
     """Return an amount as "$3.12", from $1,000 on without cents."""
@@ -33,3 +37,8 @@ def percent(part: float, whole: float) -> int:
 def plural(number: int, word: str, words: str | None = None) -> str:
     """Return "1 agent" or "2 agents"."""
     return f"{number:,} {word if number == 1 else words or word + 's'}"
+
+
+def revision(text: str) -> str:
+    """Return a revision in short: 7 digits of a hash, the whole of a version such as "0.1.0+b5fc10"."""
+    return text[:7] if _HASH.fullmatch(text) else text[:20]

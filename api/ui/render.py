@@ -83,6 +83,7 @@ def _environment() -> Environment:
         "size": numbers.size,
         "percent": numbers.percent,
         "plural": numbers.plural,
+        "revision": numbers.revision,
         "span": span,
         "visible": show_invisible,
         "prose": prose,

@@ -95,11 +95,15 @@ def current(steps: Sequence[Step]) -> Step | None:
 
 
 def how_far(steps: Sequence[Step]) -> str:
-    """Return one word for how far a deploy is, e.g. "draining"."""
+    """Return in a word or a few how far a deploy is, e.g. "draining", "at the health gate"."""
     step = current(steps)
     if step is None:
         return "deployed"
-    return "failed" if step.state == BAD else _TITLES[step.key][1].lower() if step.key in _TITLES else "rolling back"
+    if step.state == BAD:
+        return "failed"
+    if step.key == GATE:
+        return "at the health gate"
+    return _TITLES[step.key][1].lower() if step.key in _TITLES else "rolling back"
 
 
 def first_line(text: str) -> str:
@@ -185,8 +189,14 @@ def _running(step: Step, facts: Facts) -> Step:
         since = agent.turn_since if agent is not None else None
         words = f"Waits for {plan.agent}'s turn" if since is not None else f"Waits until {plan.agent} takes no turn"
         return replace(step, text=words, until=plan.until, turn_since=since)
+    if step.key == GATE:
+        return replace(step, text=f"Waits: {_uncapital(steady(plan.reason))}.", until=plan.until)
     trouble = f". {steady(plan.conditions[-1])}" if plan.conditions and step.key == BUILD else ""
     return replace(step, text=f"{steady(plan.reason)}{trouble}.", until=plan.until, log=_log(step.key, facts)[-LINES:])
+
+
+def _uncapital(text: str) -> str:
+    return f"{text[:1].lower()}{text[1:]}" if text[1:2].islower() else text
 
 
 def _was_done(key: str, facts: Facts, times: Times) -> str:

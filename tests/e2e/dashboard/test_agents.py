@@ -60,6 +60,27 @@ def test_a_rollback_is_chosen_from_what_was_deployed_and_leads_to_its_steps(visi
     expect(page.locator("#deploy .badge")).to_contain_text("deployed", timeout=20_000)
 
 
+FILL = """row => {
+    row.cells[0].append(" manager");
+    row.querySelector(".badge").textContent = "over-budget";
+    row.querySelector(".what").textContent = "One more look at each place where it is read, ".repeat(4);
+    row.cells[3].textContent = "claude-sonnet-4-5";
+    row.cells[4].innerHTML = '<code>1b2c3d4e</code><small><span class="tag">old hive</span></small>';
+    row.cells[6].innerHTML = '<span>$1,234 <small class="nowrap">100 % of tokens</small></span>';
+    row.cells[7].textContent = "235 k";
+}"""
+
+
+def test_the_menu_of_a_row_is_in_the_window_whatever_the_row_says(visit: Visit, carol: str) -> None:
+    page = visit("/agents")
+    for width in (1280, 1100):
+        page.set_viewport_size({"width": width, "height": 800})
+        for row in page.locator(".fleet tbody tr").all():
+            row.evaluate(FILL)
+        assert (width, overflow(page)) == (width, [])
+        expect(page.get_by_label(f"More for {carol}")).to_be_in_viewport(ratio=1)
+
+
 def test_a_failure_says_why_and_is_proposed_again_on_a_phone(visit: Visit, lab: Lab, carol: str) -> None:
     id = lab.propose("label = [1]\n", carol)
     lab.approve(id, unseen=True)

@@ -51,7 +51,7 @@ def test_a_drain_says_for_whose_turn_it_waits_and_until_when() -> None:
 def test_the_words_of_the_gate_do_not_count_the_seconds() -> None:
     steps = steps_of(Facts(APPROVED, row("wait", "health, 41 s left: no harness connected", 200.0), None, HISTORY))
     gate = next(step for step in steps if step.key == "gate")
-    assert (gate.state, gate.text, gate.until) == ("run", "No harness connected.", 200.0)
+    assert (gate.state, gate.text, gate.until) == ("run", "Waits: no harness connected.", 200.0)
     assert states(steps) == {
         "approved": "done",
         "build": "done",

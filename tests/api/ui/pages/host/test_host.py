@@ -61,6 +61,12 @@ async def test_the_page_shows_what_is_wrong_and_what_to_do(ui: Ui) -> None:
     assert "discovery fails since 2 min" in text and "works on 1 agent, 1 more to look at" in text
 
 
+async def test_checks_that_passed_are_not_counted_as_something_to_look_at(ui: Ui) -> None:
+    rows = (Row("git", Verdict.OK, "fine"), Row("gc", Verdict.OK, "fine"), Row("disk", Verdict.WARN, "full soon"))
+    ui.hive.fake.examined = Examined(rows, 1.0)
+    assert "1 to look at, 2 passed" in " ".join(Page((await ui.get("/host")).text).root.text.split())
+
+
 async def test_before_the_first_run_the_page_says_how_to_get_findings(ui: Ui) -> None:
     ui.hive.fake.examined = Examined()
     assert "Not examined yet" in (await ui.get("/host")).text
