@@ -27,8 +27,7 @@
   function above(spec, high) {
     if (!(high > 0)) return 1;
     if (spec.unit === "seconds") {
-      const step = TIMES.find((each) => each * 4 >= high) || DAY;
-      return Math.ceil(high / step) * step;
+      return 4 * (TIMES.find((each) => each * 4 >= high) ?? Math.ceil(high / DAY) * DAY);
     }
     const unit = 10 ** Math.floor(Math.log10(high));
     return unit * (STEPS.find((each) => each * unit >= high) ?? 10);
