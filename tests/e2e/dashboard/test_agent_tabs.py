@@ -33,3 +33,23 @@ def test_a_generation_that_is_opened_shows_what_it_changed(visit: Visit) -> None
     expect(page.locator("#one-0")).not_to_contain_text("How it differs")
     expect(page.locator("#open-0")).to_contain_text("deployed/0")
     assert axe(page) == []
+
+
+def test_a_chart_shows_the_figures_of_the_last_day_until_one_points_at_another(visit: Visit) -> None:
+    spec = {"title": "Tokens", "unit": "tokens", "at": [1_762_560_000, 1_762_646_400], "values": [7_000.0, 83_000.0]}
+    page = visit("/agents/alice/usage")
+    page.evaluate(
+        """spec => {
+            const place = document.createElement("div");
+            place.id = "given";
+            place.dataset.plot = JSON.stringify(spec);
+            document.querySelector("main").append(place);
+            document.dispatchEvent(new Event("hive:shown"));
+        }""",
+        spec,
+    )
+    legend = page.locator("#given .u-legend")
+    expect(legend).to_contain_text("9 Nov")
+    expect(legend).to_contain_text("83 k")
+    page.locator("#given .u-over").hover(position={"x": 20, "y": 20})
+    expect(legend).to_contain_text("7.0 k")
