@@ -1,8 +1,8 @@
 """HTTP over TCP, with TLS if there is a certificate: the dashboard's listener, with limits on what one peer can use.
 
 A connection is refused before its handshake if its address, or all together, have too many that are in use; one that
-is idle ends for it. A peer is disconnected if
-it does not finish its handshake, the head or the body of a request in time, or does not read an answer.
+is idle, or never had a request with a login, ends for it. A peer is disconnected if it does not finish its handshake,
+the head or the body of a request in time, or does not read an answer.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from api.http.fallback import with_fallback
 from api.http.uds import GRACE, peer_log
 from api.sockets.listener import BACKLOG
 from api.sockets.server import MakeProtocol, Server
+from api.ui.access.login import KEY
 from reconciler.access.attempts import network_of
 
 CONNECTIONS = 512
@@ -37,6 +38,8 @@ PER_ADDRESS = 64
 PER_NEAR_ADDRESS = 384
 """Connections of an address of this host, or of a trusted proxy: many browsers come from there."""
 HANDSHAKE_DEADLINE = 10.0
+FIRST_HEAD_DEADLINE = 10.0
+"""Seconds to wait for the first request of a connection. Between two requests it is HEAD_DEADLINE."""
 BODY_DEADLINE = 30.0
 """Seconds within which a peer has to send a request's body."""
 _NO_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
@@ -50,6 +53,8 @@ class DashboardProtocol(BoundedProtocol):
     def __init__(self, **arguments: Any) -> None:  # uvicorn's own
         super().__init__(CONNECTIONS, **arguments)
         self._body_deadline: asyncio.TimerHandle | None = None
+        self._first_deadline: asyncio.TimerHandle | None = None
+        self._known = False
         self.idle_since = 0.0
         """When it was opened, or its last answer ended, by the loop's clock."""
 
@@ -58,15 +63,23 @@ class DashboardProtocol(BoundedProtocol):
         """Return True while no request is answered."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def known(self) -> bool:
+        """True once a request had a login. uvicorn gives the application its own scope, in which the guard notes it."""
+        self._known = self._known or (self.cycle is not None and self.cycle.scope.get("state", {}).get(KEY) is not None)
+        return self._known
+
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         name = transport.get_extra_info("peername")
         self.client = (str(name[0]), int(name[1])) if name else None
         self.idle_since = self.loop.time()
+        self._first_deadline = self.loop.call_later(FIRST_HEAD_DEADLINE, self.transport.abort)
 
     @override
     def on_response_complete(self) -> None:
+        self._known = self.known
         super().on_response_complete()
         self.idle_since = self.loop.time()
 
@@ -74,6 +87,8 @@ class DashboardProtocol(BoundedProtocol):
     def _read_on(self) -> None:
         super()._read_on()
         cycle = self.cycle
+        if cycle is not None:
+            self._end_first_deadline()
         if cycle is None or cycle.response_complete or not cycle.more_body:
             self._cancel_body_deadline()
         elif self._body_deadline is None and not self.transport.is_closing():
@@ -81,8 +96,14 @@ class DashboardProtocol(BoundedProtocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
+        self._end_first_deadline()
         self._cancel_body_deadline()
         super().connection_lost(exc)
+
+    def _end_first_deadline(self) -> None:
+        if self._first_deadline is not None:
+            self._first_deadline.cancel()
+            self._first_deadline = None
 
     def _cancel_body_deadline(self) -> None:
         if self._body_deadline is not None:
@@ -169,9 +190,10 @@ class TcpServer:
             self._arriving[network_of(address)] -= 1
 
     def _admits(self, address: str) -> bool:
-        """Return True if there is room for another connection. If there is none, the one that is idle longest ends.
+        """Return True if there is room for another connection. If there is none, an older one ends for it.
 
-        So whoever only keeps connections open keeps nobody out.
+        It is the one that is idle longest: first of those that never had a request with a login, which may be busy as
+        well. So who has no login, or only keeps connections open, keeps nobody out.
         """
         network = network_of(address)
         every = (each for each in self._state.connections if isinstance(each, DashboardProtocol))
@@ -184,10 +206,11 @@ class TcpServer:
             crowd = open_now
         else:
             return True
-        idle = min((each for each in crowd if each.idle), key=lambda each: each.idle_since, default=None)
-        if idle is not None:
-            idle.transport.abort()
-        return idle is not None
+        least = [each for each in crowd if each.idle or not each.known]
+        ending = min(least, key=lambda each: (each.known, each.idle_since), default=None)
+        if ending is not None:
+            ending.transport.abort()
+        return ending is not None
 
     def _is_near(self, address: str) -> bool:
         return address in self._near or ipaddress.ip_address(address).is_loopback

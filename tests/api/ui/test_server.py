@@ -14,10 +14,13 @@ import pytest
 from api.http import agent
 from api.http.asgi import App, Message, Receive, Scope, Send
 from api.ui import server as servers
+from api.ui.access.login import KEY
 from api.ui.server import TcpServer, listen
 from tests.support.own_ca import ca_file, server_context
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+BUSY = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n"
+"""A request whose body is not whole yet."""
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,6 +33,12 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     text = f"{scope['scheme']} {scope['client'][0]}".encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(text))]})
     await send({"type": "http.response.body", "body": text})
+
+
+async def known(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer like `app`, with a login noted as the guard does it."""
+    scope["state"] = {**scope.get("state", {}), KEY: "of anna"}
+    await app(scope, receive, send)
 
 
 @asynccontextmanager
@@ -86,13 +95,12 @@ async def test_a_handshake_that_never_ends_is_cut_off_and_disturbs_nobody(monkey
 
 async def test_one_address_has_a_limit_of_connections_and_a_proxy_a_higher_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "PER_NEAR_ADDRESS", 2)
-    busy = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n"
-    async with serving() as port:
+    async with serving(app=known) as port:
         first, second = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
         for reader, writer in (first, second):
             writer.write(REQUEST)
             assert b"200 OK" in await reader.read(1000)
-            writer.write(busy)
+            writer.write(BUSY)
         assert await ask(port) == b"", "each has a request, whose body is not there yet"
         for reader, writer in (first, second):
             writer.write(b"x")
@@ -113,6 +121,43 @@ async def test_who_is_silent_gives_way_to_who_asks(monkeypatch: pytest.MonkeyPat
         assert b"200 OK" in await silent[4][0].read(1000)
         silent[3][1].close()
         silent[4][1].close()
+
+
+async def test_who_never_had_a_login_gives_way_first_busy_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "CONNECTIONS", 2)
+
+    async def some(scope: Scope, receive: Receive, send: Send) -> None:
+        await (known if scope["path"] == "/known" else app)(scope, receive, send)
+
+    async with serving(app=some) as port:
+        operator = await asyncio.open_connection("127.0.0.1", port)
+        operator[1].write(REQUEST.replace(b"/ ", b"/known ", 1))
+        assert b"200 OK" in await operator[0].read(1000)
+        stranger = await asyncio.open_connection("127.0.0.1", port)
+        stranger[1].write(REQUEST)
+        assert b"200 OK" in await stranger[0].read(1000)
+        stranger[1].write(BUSY)
+        assert b"200 OK" in await ask(port)
+        assert await stranger[0].read(1) == b""
+        operator[1].write(REQUEST)
+        assert b"200 OK" in await operator[0].read(1000)
+        for _, writer in (operator, stranger):
+            writer.close()
+
+
+async def test_who_says_nothing_at_first_is_cut_off_sooner_than_between_two_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(servers, "FIRST_HEAD_DEADLINE", 0.05)
+    async with serving() as port:
+        talking, silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        talking[1].write(REQUEST)
+        assert b"200 OK" in await talking[0].read(1000)
+        assert await silent[0].read(1) == b""
+        talking[1].write(REQUEST)
+        assert b"200 OK" in await talking[0].read(1000)
+        for _, writer in (talking, silent):
+            writer.close()
 
 
 async def test_a_body_that_does_not_come_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
