@@ -20,9 +20,10 @@ from api.ui.forms import FORM_BYTES, asked_of, input_from, read_form
 from api.ui.live.shot import take_feed
 from api.ui.live.stream import PROXIED, bounded, feed_stream, page_stream, parts
 from api.ui.page import Answered, AnyAction, AnyDownload, AnyFeed, AnyFragment, AnyPage, StreamContext
-from api.ui.render import for_viewer
+from api.ui.render import WHO, for_viewer
 from api.ui.site import Site
 from api.ui.wrong import typed_of, ways_from
+from api.words.users import with_names
 from meta.errors import HiveError, NotFound, TransientError
 
 HTML = "text/html"  # Litestar adds the charset
@@ -173,9 +174,9 @@ class Pages:
     def _html(
         self, request: HttpRequest, text: str, *, status: int = 200, headers: Mapping[str, str] = NOT_KEPT
     ) -> Answer:
-        return Response(
-            for_viewer(text, login_of(request).csrf), media_type=HTML, status_code=status, headers=dict(headers)
-        )
+        login = login_of(request)
+        whole = for_viewer(text, login.csrf, with_names(login.operator.who) if WHO in text else "")
+        return Response(whole, media_type=HTML, status_code=status, headers=dict(headers))
 
     def _notice(
         self, request: HttpRequest, text: str, hint: str | None, status: int, part: Answered | None = None

@@ -21,6 +21,8 @@ from meta.text import show_invisible
 HERE = Path(__file__).parent
 CSRF = f"csrf-{secrets.token_hex(16)}"
 """Stands in shared texts for the token of whoever gets them. Nobody outside of this process knows it."""
+WHO = f"who-{secrets.token_hex(16)}"
+"""Stands in a whole page for the name of the person who gets it."""
 DIGEST = 12
 """Hex digits of a region's digest."""
 
@@ -76,7 +78,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.globals["csrf"] = CSRF
+    environment.globals |= {"csrf": CSRF, "who_looks": WHO}
     environment.filters |= {
         "dollars": numbers.dollars,
         "count": numbers.count,
@@ -104,6 +106,6 @@ def digest(text: str) -> str:
     return hashlib.sha256(news.encode()).hexdigest()[:DIGEST]
 
 
-def for_viewer(text: str, csrf: str) -> str:
-    """Return a shared text with the token of one login."""
-    return text.replace(CSRF, str(Markup.escape(csrf)))
+def for_viewer(text: str, csrf: str, who: str = "") -> str:
+    """Return a shared text with the token of one login, and `who` has it."""
+    return text.replace(CSRF, str(Markup.escape(csrf))).replace(WHO, str(Markup.escape(show_invisible(who))))

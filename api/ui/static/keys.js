@@ -82,7 +82,7 @@
     window.hiveChoice?.chosen(next);
   }
 
-  const GO = { n: "/", a: "/agents", m: "/messages", d: "/deploys" };
+  const GO = { n: "/", a: "/agents", m: "/messages", d: "/deploys", q: "/questions", p: "/plan", e: "/events", h: "/host", s: "/settings" };
   const DO = {
     j: () => move(1),
     k: () => move(-1),

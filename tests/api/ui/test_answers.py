@@ -8,6 +8,7 @@ import pytest
 
 from api.ui.live.hub import OF_ONE
 from api.ui.pages.agents.view import PAGE
+from api.words.users import with_names
 from tests.api.ui.conftest import CSRF, Ui
 
 
@@ -16,6 +17,12 @@ async def test_a_page_has_the_login_s_own_token_in_its_forms(ui: Ui) -> None:
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert f'name="csrf" value="{CSRF}"' in page.text
+
+
+async def test_a_page_names_the_person_as_whom_it_acts(ui: Ui) -> None:
+    page = (await ui.get("/settings")).text
+    assert page.count(f"as {with_names('operator uid 1000')}<") == 2
+    assert "who-" not in page
 
 
 async def test_a_form_without_javascript_goes_back_to_its_page(ui: Ui) -> None:

@@ -77,6 +77,15 @@ def test_a_page_says_that_the_daemon_is_away_then_catches_up_and_keeps_what_was_
     lab.post(f"/api/questions/{asked}/cancel")
 
 
+def test_keys_lead_to_each_page_that_the_dialog_of_keys_lists(visit: Visit) -> None:
+    page = visit()
+    for key, name in zip("qpehs", ("Questions", "Plan", "Events", "Host", "Settings"), strict=True):
+        page.keyboard.press("g")
+        page.keyboard.press(key)
+        expect(page.get_by_role("heading", level=1)).to_have_text(name)
+        page.goto("/")
+
+
 @pytest.mark.parametrize("alone", [True, False])
 def test_notifications_go_on_after_an_answer_that_is_an_error(
     visit: Visit, complaints: Complaints, alone: bool
