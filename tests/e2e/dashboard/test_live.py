@@ -22,6 +22,20 @@ port.onmessage({ data: { say: "on", url: "/needs-you/news" } });"""
 ALONE = """localStorage.setItem("hive-notify", "on");
 delete window.SharedWorker;
 Object.defineProperty(Notification, "permission", { value: "granted" });"""
+STATE = """() => {
+  const row = document.activeElement.closest("details");
+  return [row.id, row.open, String(getSelection()), Math.round(row.getBoundingClientRect().top)];
+}"""
+"""What a reader did, and where on the screen it is."""
+ABOVE = "rows => rows.findIndex(row => row.contains(document.activeElement))"
+READ = f"""() => {{
+  const row = document.querySelectorAll(".item > details")[4];
+  row.open = true;
+  row.querySelector("summary").focus();
+  row.scrollIntoView({{ block: "center" }});
+  getSelection().selectAllChildren(row.querySelector(".what"));
+  return ({STATE})();
+}}"""
 LOST = "ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|network error|Failed to fetch|Connection lost"
 
 
@@ -75,6 +89,20 @@ def test_a_page_says_that_the_daemon_is_away_then_catches_up_and_keeps_what_was_
     expect(state).to_have_text("Live")
     expect(box).to_have_value("half a sentence")
     lab.post(f"/api/questions/{asked}/cancel")
+
+
+def test_what_a_reader_unfolded_selected_and_looks_at_stays_while_events_pour_in(visit: Visit, lab: Lab) -> None:
+    page = visit("/events", size="phone")
+    expect(page.locator("#link-state")).to_have_text("Live")
+    before = page.evaluate(READ)
+    due = int(page.locator("#nav").get_attribute("data-due") or 0)
+    asked = [lab.ask("bob", cmd="ask", question=f"pour {number}?")["id"] for number in range(3)]
+    expect(page.locator("#nav")).to_have_attribute("data-due", str(due + 3))
+    now, above = page.evaluate(STATE), page.locator(".item").evaluate_all(ABOVE)
+    for each in asked:
+        lab.post(f"/api/questions/{each}/cancel")
+    assert now == before
+    assert above > 4
 
 
 def test_keys_lead_to_each_page_that_the_dialog_of_keys_lists(visit: Visit) -> None:
