@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.dashboard.conftest import Visit
 from tests.support.browser import axe, overflow
@@ -41,3 +42,12 @@ def test_side_by_side_is_one_column_on_a_phone(visit: Visit) -> None:
     phone = visit("/?split=1", size="phone")
     assert phone.evaluate(columns) == "block"
     assert overflow(phone) == []
+
+
+def test_two_open_approvals_of_one_file_have_names_of_their_own(visit: Visit, lab: Lab, proposal: int) -> None:
+    other = lab.propose('label = "another"\n', "alice")
+    page = visit(size="phone")
+    for of in (f"proposal {proposal} of bob", f"proposal {other} of alice"):
+        expect(page.get_by_role("group", name=f"agent.toml of {of}", exact=True)).to_be_visible()
+        assert axe(page) == []
+    lab.post(f"/api/proposals/{other}/deny", reason="done")

@@ -106,6 +106,8 @@ async def view_changes(moment: Moment, asked: ChangesInput) -> Shown:
     return Shown(
         {
             "problem": "",
+            "agent": asked.agent,
+            "id": asked.id,
             "diff": found,
             "files": files,
             "layout": asked.layout,

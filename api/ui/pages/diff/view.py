@@ -77,7 +77,7 @@ async def files(moment: Moment, asked: FilesInput) -> Shown:
     tokens = await moment.diffs.highlighter.tokens(shown_at_once(some), PATIENCE)
     views = await asyncio.to_thread(diff_view, some, asked.key, asked.source, tokens)
     more = more_files(patch, asked.source, asked.at)
-    return Shown({"diff": {"files": views, "more": more}, "layout": asked.layout})
+    return Shown({"diff": {"files": views, "more": more}, "layout": asked.layout, "of": f"of {asked.sha[:7]}"})
 
 
 async def file(moment: Moment, asked: FileInput) -> Shown:
