@@ -26,6 +26,7 @@ OPTIONAL = ("BROWSER", "BY")
 """Columns that a narrow terminal leaves out, in this order."""
 EMPTY = "no browser is logged in; `hive dashboard` prints a link"
 
+NoOpenOption = Annotated[bool, typer.Option("--no-open", help="print the link only, do not open a browser")]
 SessionArgument = Annotated[
     int | None, typer.Argument(metavar="ID", help="the number of the session", show_default=False)
 ]
@@ -46,7 +47,8 @@ class _Dashboard(TyperGroup):
 def register(app: typer.Typer) -> None:
     """Add the group to `app`."""
     group = typer.Typer(help=HELP, cls=_Dashboard, subcommand_metavar="[COMMAND] ...")
-    showing = ("hive dashboard", "hive dashboard link --no-open", "hive dashboard --json | jq -r .address")
+    showing = ("hive dashboard", "hive dashboard --no-open", "hive dashboard --json | jq -r .address")
+    group.callback()(_short)
     command(group, LINK, LOOK, examples=showing)(link)
     command(group, "sessions", LOOK, examples=("hive dashboard sessions",))(sessions)
     command(group, "revoke", LOOK, examples=("hive dashboard revoke 3", "hive dashboard revoke --all"))(revoke)
@@ -56,9 +58,13 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="dashboard", rich_help_panel=LOOK)
 
 
+def _short(no_open: NoOpenOption = False, json: JsonOption = False) -> None:
+    """Do nothing: these are the options of `link`, so that help and completion of the group name them."""
+
+
 def link(
     client: Client,
-    no_open: Annotated[bool, typer.Option("--no-open", help="print the link only, do not open a browser")] = False,
+    no_open: NoOpenOption = False,
     json: JsonOption = False,
 ) -> None:
     """Print a link that logs one browser in as you: once, within five minutes.

@@ -25,6 +25,12 @@ async def test_the_link_logs_a_browser_in_as_the_user_who_asked(hive: Hive) -> N
     assert opened.session.uid == os.geteuid()
 
 
+async def test_the_help_of_the_short_form_names_its_options(hive: Hive) -> None:
+    code, out, _ = await hive.hive("dashboard", "--help")
+    assert code == 0
+    assert "--no-open" in out and "--json" in out
+
+
 async def test_programs_get_the_link_as_json(hive: Hive) -> None:
     code, out, err = await hive.hive("dashboard", "--json")
     made = json.loads(out)
