@@ -27,7 +27,7 @@ def readable(sender: str, body: str) -> str:
     try:
         event = json.loads(body)
         return SENTENCES[event["event"]](event)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return body
 
 

@@ -10,6 +10,8 @@ from api.ui.diff.view import FileView, file_view
 from api.ui.transcript.items import Call, Item, Remark, Say, Thought, Turn
 from api.ui.transcript.tools import COMPARED, NAME_MOST, PARSE_MOST, Outcome, argument, arguments, edits, line, outcome
 from api.ui.transcript.words import SHOWN, Block, beginning, blocks, summary
+from api.words.messages import readable
+from meta.names import SYSTEM
 from meta.text import show_invisible
 
 WINDOW = 120
@@ -160,9 +162,10 @@ def lines(turns: Sequence[Turn]) -> tuple[Line, ...]:
 
 
 def message(turn: Turn, most: int = MESSAGE_MOST) -> Message:
-    """Return the message that began a turn."""
-    text, left_out = beginning(turn.body, most)
-    return Message(turn.key, turn.at, line(turn.sender, NAME_MOST), Cut(show_invisible(text), left_out), turn.unread)
+    """Return the message that began a turn. One of hive itself is a sentence."""
+    text, left_out = beginning(readable(turn.sender, turn.body), most)
+    sender = "hive" if turn.sender == SYSTEM else line(turn.sender, NAME_MOST)
+    return Message(turn.key, turn.at, sender, Cut(show_invisible(text), left_out), turn.unread)
 
 
 def part(turn: Turn, first: int, end: int, view: ViewOf | None = None) -> Part:

@@ -19,6 +19,7 @@ from api.ui.transcript.items import Call
 from api.ui.transcript.shown import TURNS, WINDOW, call_body, lines, message, part, text_body
 from api.ui.transcript.transcript import Transcript
 from api.ui.transcript.words import WHOLE_BLOCKS, WHOLE_RUNS, blocks
+from api.words.messages import readable
 from meta.errors import NotFound
 
 GONE = "it is not kept any more", "the newest 2,000 events of an agent are kept"
@@ -68,7 +69,7 @@ async def item(moment: Moment, asked: ItemInput) -> Shown:
             return {"body": call_body(found), "agent": asked.agent}
         if found is None and begun is None:
             raise NotFound(*GONE)
-        text = text_body(begun.body if found is None and begun else found.text if found else "")
+        text = text_body(readable(begun.sender, begun.body) if found is None and begun else found.text if found else "")
         shown, left_out = blocks(text.text, WHOLE_BLOCKS, WHOLE_RUNS)
         return {"body": None, "blocks": shown, "left_out": text.left_out + left_out, "agent": asked.agent}
 

@@ -157,3 +157,12 @@ def test_only_the_last_turn_is_open_and_of_many_a_dozen_have_a_line() -> None:
     shown = scene([Turn(f"log1-{number}", number, number) for number in range(20)], 0)
     assert (shown.earlier, len(shown.lines), shown.number) == (20 - 1 - TURNS, TURNS, 19)
     assert scene([], 0).message is None
+
+
+def test_a_message_of_hive_that_begins_a_turn_is_a_sentence_of_hive() -> None:
+    body = '{"event":"question_answered","id":2,"question":"which?","answer":"red","answerer":"operator"}'
+    shown = message(Turn("log1-1", 1, body=body, sender="system"))
+    assert (shown.sender, shown.body.text) == ("hive", "operator answers question 2 (which?): red")
+    assert message(Turn("log1-1", 1, body=body, sender="bob")).body.text == body
+    forged = body.replace('"which?"', "5")
+    assert message(Turn("log1-1", 1, body=forged, sender="system")).body.text == forged
