@@ -200,7 +200,7 @@ def _uncapital(text: str) -> str:
 
 
 def _was_done(key: str, facts: Facts, times: Times) -> str:
-    switched = f"To generation {times.generation}" if times.generation else ""
+    switched = f"To generation {facts.card.id}, built as {times.generation}" if times.generation else ""
     return {
         DRAIN: "" if times.stopped is not None or times.started is None else "Nothing ran that had to stop",
         SWITCH: switched,

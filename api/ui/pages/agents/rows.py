@@ -30,7 +30,8 @@ class Row:
     """One agent. `badge` is the class of its phase. `now` says what it does, `small` and `small_at` its turn.
 
     `spent` is what today took beside the budget, `dollars` its cost, `limit` the budget behind that.
-    `verb` is the action beside the menu.
+    `generation` is the id that runs, `built` the hash of what was built of it, `back`: an older one can be rolled back
+    to. `verb` is the action beside the menu.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Row:
     small_at: float | None
     model: str
     generation: str
+    built: str
+    back: bool
     old: str
     unread: int
     spent: Spent
@@ -97,7 +100,9 @@ def row_of(agent: AgentStatus, usage: AgentUsage | None) -> Row:
         small=small,
         small_at=small_at,
         model=agent.model,
-        generation=(agent.generation or "")[:8],
+        generation="" if agent.deployed is None else str(agent.deployed),
+        built=agent.generation or "",
+        back=bool(agent.deployed),
         old=agent.built_with or "",
         unread=agent.unread,
         spent=spent,

@@ -52,8 +52,8 @@ class DeployView:
     """One deploy. `key` begins its ids on the page. `badge` is the class of `word`, which is so since `at`.
 
     `lost` says what a failure means. `turn`: a turn is waited for, which can be cancelled. `tell` is the agent that can
-    be told of a failure, "" if there is none. `back`: the agent can roll back. `unread`: why its steps
-    cannot be read.
+    be told of a failure, "" if there is none. `back`: the agent can roll back, because more than its first files was
+    deployed. `unread`: why its steps cannot be read.
     """
 
     key: str
@@ -118,7 +118,7 @@ def deploy_of(facts: Facts, agents: Iterable[AgentName]) -> DeployView:
         failed=failed,
         turn=step is not None and step.key == DRAIN and step.turn_since is not None,
         tell=_tell(card, agents) if failed else "",
-        back=failed and card.kind is not DeployKind.SPAWN and facts.agent is not None,
+        back=failed and card.kind is not DeployKind.SPAWN and facts.agent is not None and bool(facts.agent.deployed),
     )
 
 

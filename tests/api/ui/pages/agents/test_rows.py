@@ -94,3 +94,14 @@ def test_a_search_and_a_filter_narrow_the_rows_but_not_the_counts() -> None:
     shown = fleet(agents, (), "B", WORKING, 1)
     assert [row.name for row in shown.rows] == ["bea"]
     assert (shown.counts[IDLE], shown.counts[WORKING]) == (1, 1)
+
+
+def test_a_generation_is_the_id_that_runs_also_where_nothing_is_known_of_what_was_built() -> None:
+    row = row_of(replace(IS, generation=None, deployed=ProposalId(4)), None)
+    assert (row.generation, row.built, row.back) == ("4", "", True)
+    assert row_of(replace(IS, generation="f" * 20), None).built == "f" * 20
+
+
+@pytest.mark.parametrize("deployed", [None, 0])
+def test_an_agent_that_had_only_its_first_files_cannot_be_rolled_back(deployed: int | None) -> None:
+    assert not row_of(replace(IS, deployed=None if deployed is None else ProposalId(deployed)), None).back

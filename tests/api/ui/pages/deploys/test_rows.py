@@ -10,7 +10,7 @@ from api.ui.pages.deploys.rows import deploy_of, entries, open_failures, title_o
 from api.ui.progress.facts import Facts
 from meta.model import DeployKind
 from meta.names import MANAGER, AgentName, ProposalId
-from reconciler.views import Card, Event, LogRow
+from reconciler.views import AgentStatus, Card, Event, LogRow
 
 ALICE, BOB = AgentName("alice"), AgentName("bob")
 SHA = "1" * 40
@@ -44,6 +44,13 @@ def test_a_failure_says_what_runs_now(events: tuple[Event, ...], words: str) -> 
 def test_a_spawn_that_failed_cannot_be_rolled_back() -> None:
     deploy = deploy_of(Facts(replace(FAILED, kind=DeployKind.SPAWN)), [])
     assert not deploy.back and "alice was not made" in deploy.lost
+
+
+@pytest.mark.parametrize(("deployed", "back"), [(None, False), (0, False), (6, True)])
+def test_a_failure_offers_to_roll_back_only_where_something_else_was_deployed(deployed: int | None, back: bool) -> None:
+    id = None if deployed is None else ProposalId(deployed)
+    agent = AgentStatus(ALICE, "agent", "running", 1.7e9, "idle", "running", "a" * 20, SHA, id, None, (), 0, 0, 0)
+    assert deploy_of(Facts(FAILED, agent=agent), [ALICE]).back is back
 
 
 @pytest.mark.parametrize(
