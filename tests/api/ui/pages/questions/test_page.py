@@ -32,6 +32,7 @@ async def test_a_question_to_the_operator_is_answered_in_place(ui: Ui) -> None:
     id = await ask(ui, "which?", ("red", "blue"), ttl=60)
     text = await shown(ui)
     assert "1 for you" in text
+    assert '<span class="kind">Open</span><h3><b>alice</b> asks: which?</h3><span class="kind"><time' in text
     assert "Other…" in text
     assert f'action="/needs-you/questions/{id}/answer"' in text
     await ui.post(f"/needs-you/questions/{id}/answer", {"choice": "1"})
