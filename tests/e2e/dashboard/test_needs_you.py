@@ -177,6 +177,17 @@ def test_a_card_fits_a_phone_and_is_accessible_with_its_dialogs(visit: Visit, pr
     assert overflow(page) + axe(page) == []
 
 
+def test_the_bar_that_decides_never_covers_the_head_of_its_card(visit: Visit, proposed: int) -> None:
+    page = visit(size="phone")
+    row = page.locator(row_of(page, proposed))
+    head = row.get_by_role("heading", name="Why", exact=False).first.bounding_box()
+    assert head is not None
+    below = head["y"] + head["height"]
+    page.set_viewport_size({"width": 360, "height": round(below) + 80})
+    bar = row.locator(".decide").bounding_box()
+    assert bar is not None and bar["y"] >= below
+
+
 def test_a_browser_that_wants_it_is_notified_of_what_is_new_by_one_of_its_tabs(visit: Visit, lab: Lab) -> None:
     page = visit("/settings", permissions=["notifications"])
     page.context.add_init_script(NOTES)
