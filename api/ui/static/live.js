@@ -33,7 +33,16 @@
     const notice = document.getElementById("notice");
     notice.className = "fault";
     notice.setAttribute("role", "alert");
-    notice.textContent = "You are logged out. What you typed is still here: log in in another tab, then go on.";
+    const words = document.createElement("div"), link = document.createElement("a"), close = document.createElement("button");
+    link.href = "/login";
+    link.target = "_blank";
+    link.textContent = "Log in in another tab";
+    words.append("You are logged out. What you typed is still here. ", link, ", then go on.");
+    close.type = "button";
+    close.className = "bare";
+    close.dataset.close = "";
+    close.textContent = "Close";
+    notice.replaceChildren(words, close);
   }
 
   function url() {

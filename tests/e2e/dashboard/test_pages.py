@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.dashboard.conftest import Visit
-from tests.support.browser import Scheme, Size, axe, overflow
-from tests.support.site import page_paths
+from tests.support.browser import Complaints, Scheme, Size, axe, overflow
+from tests.support.lab import Lab
+from tests.support.site import Site, page_paths
 
 PATHS = page_paths("alice", ("alice", 0))
 
@@ -27,3 +31,28 @@ def test_every_page_is_accessible_and_fits_a_phone_with_big_text_too(visit: Visi
             if found := overflow(page):
                 wrong[f"{name}, big"] = found
     assert not wrong
+
+
+def test_what_the_host_s_checks_found_is_accessible_and_fits_a_phone(visit: Visit) -> None:
+    page = visit("/host", size="phone")
+    page.get_by_role("button", name="Examine now").first.click()
+    page.get_by_text(re.compile("checks? passed")).click()
+    expect(page.get_by_role("table", name="Checks that passed")).to_be_visible()
+    assert overflow(page) + axe(page) == []
+
+
+def test_a_page_whose_session_was_ended_leads_to_the_login_page_and_can_be_read_on(
+    visit: Visit, site: Site, lab: Lab, complaints: Complaints
+) -> None:
+    complaints.expect("401")
+    page = visit("/login", known=False)
+    name, value = site.log_in()
+    page.context.add_cookies([{"name": name, "value": value, "url": site.origin}])
+    page.goto("/plan")
+    expect(page.locator("#link-state")).to_have_text(re.compile("^Live"))
+    newest = max(row["id"] for row in lab.get("/api/dashboard/sessions"))
+    assert lab.hive("dashboard", "revoke", str(newest)).code == 0
+    notice = page.locator("#notice")
+    expect(notice.get_by_role("link", name="Log in in another tab")).to_have_attribute("href", "/login")
+    notice.get_by_role("button", name="Close").click()
+    expect(notice).to_be_empty()
