@@ -12,6 +12,7 @@ import pytest
 
 from tests.docs.typing_in import blocks, steps, type_in
 from tests.support.lab import Lab
+from tests.support.site import dashboard_settings
 
 PAGE = Path(__file__).parents[2] / "docs/tutorial/first-hive.md"
 NOBODY = 65_534
@@ -19,7 +20,9 @@ NOBODY = 65_534
 
 @pytest.mark.bwrap
 @pytest.mark.timeout(120)
-@pytest.mark.lab(tiny=False, settings={"HIVE_HEALTH_DEADLINE": "10", "HIVE_HEALTH_STABLE": "0.05"})
+@pytest.mark.lab(
+    tiny=False, settings={"HIVE_HEALTH_DEADLINE": "10", "HIVE_HEALTH_STABLE": "0.05", **dashboard_settings()}
+)
 def test_every_step_shows_what_the_page_says(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (rules,) = blocks(PAGE, "toml")
     (tmp_path / "rules").write_text(rules, encoding="utf-8")
