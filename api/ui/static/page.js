@@ -30,18 +30,16 @@
     say(place(form), said, close);
   }
 
-  // The answer of hive has a notice. One of its guard is a line of text, and one of a proxy is neither.
+  // The answer of a form has a notice. One of hive's guard is a line of text, another one a page; a proxy's is neither.
   function tell(form, ctx) {
-    const { text, response } = ctx;
-    const notice = new DOMParser().parseFromString(text ?? "", "text/html").getElementById("notice");
-    if (notice) {
-      if (!form.closest("dialog[open]")) return;
-      say(place(form), ...notice.childNodes);
-      ctx.text = "";  // not behind the dialog as well
-      return;
-    }
-    const plain = response.headers.get("content-type")?.startsWith("text/plain");
-    const why = plain && response.status < 500 ? text.trim().slice(0, 300) : `hive did not do it (${response.status})`;
+    const { text = "", response } = ctx;
+    const answer = new DOMParser().parseFromString(text, "text/html");
+    const notice = answer.getElementById("notice");
+    if (notice && !form.closest("dialog[open]")) return;
+    ctx.text = ""; // not behind the dialog as well
+    if (notice) return say(place(form), ...notice.childNodes);
+    const line = response.headers.get("content-type")?.startsWith("text/plain") ? text.trim().slice(0, 300) : "";
+    const why = line || answer.querySelector(".fault strong")?.textContent || `hive did not do it (${response.status})`;
     words(form, `${why}. What you typed is still here.`);
   }
 
