@@ -27,7 +27,7 @@ TAIL = 3_000
 WHOLE = 100_000
 """Characters of a text that is loaded."""
 MESSAGE_MOST = 2_000
-SHORT = 600
+SHORT = 400
 """Characters of a text that are shown once there is no more room."""
 SHORT_BLOCKS = 4
 SHORT_RUNS = 20
