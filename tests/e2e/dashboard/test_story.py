@@ -71,7 +71,7 @@ def spawn(page: Page, lab: Lab, fake: Model) -> None:
     page.get_by_role("link", name="Agents").first.click()
     page.get_by_role("link", name="New agent").first.click()
     page.get_by_label("Name").fill("alice")
-    page.get_by_label("What takes its turns").select_option("claude")
+    page.get_by_role("combobox", name="Runtime").select_option("claude")
     page.get_by_role("button", name="Make the agent").click()
     page.wait_for_url("**/deploys/alice/0")
     lab.until(lab.layout.egress(AgentName("alice")).is_dir)
