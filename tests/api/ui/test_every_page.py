@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from api.ui.diff.highlight import Highlighter
 from api.ui.page import AnyPage
 from api.ui.pages.registry import ROOMS
 from meta.model import DeployKind
@@ -26,8 +27,9 @@ def path_of(page: AnyPage) -> str:
 
 
 @pytest.fixture
-async def busy(ui: Ui) -> Ui:
-    """A dashboard of a hive with a proposal of alice that waits."""
+async def busy(ui: Ui, monkeypatch: pytest.MonkeyPatch) -> Ui:
+    """A dashboard of a hive with a proposal of alice that waits. Pages wait for the colours of their code."""
+    monkeypatch.setattr(Highlighter.tokens, "__defaults__", (10.0,))
     ui.hive.fake.add()
     ui.hive.fake.add(kind=DeployKind.APPLY_COMMIT)
     return ui
