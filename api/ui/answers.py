@@ -15,8 +15,9 @@ from markupsafe import Markup
 from api.http.problems import problem_of
 from api.http.requests import HttpRequest, read_body
 from api.operations.base import Call
+from api.ui.access.body import BODY_LIMIT
 from api.ui.access.login import Login, login_of
-from api.ui.forms import FORM_BYTES, asked_of, input_from, read_form
+from api.ui.forms import asked_of, input_from, read_form
 from api.ui.live.shot import take_feed
 from api.ui.live.stream import PROXIED, bounded, feed_stream, page_stream, parts
 from api.ui.page import Answered, AnyAction, AnyDownload, AnyFeed, AnyFragment, AnyPage, StreamContext
@@ -119,7 +120,7 @@ class Pages:
         """
 
         async def handle(request: HttpRequest) -> Answer:
-            fields = await asyncio.to_thread(read_form, await read_body(request, FORM_BYTES))
+            fields = await asyncio.to_thread(read_form, await read_body(request, BODY_LIMIT))
             try:
                 asked = input_from(action.input, request.path_params, fields)
                 done = await action.act(self._call(request), asked)

@@ -12,12 +12,10 @@ from pydantic.fields import FieldInfo
 
 from api.http.requests import value_of
 from api.operations.base import Input
+from api.ui.access.body import BODY_LIMIT, FIELDS
 from meta.errors import BadInput, NotFound
 from meta.text import one_line
 
-FORM_BYTES = 4 * 2**20
-"""The largest form: a message of 1 MiB is up to three times as long in a form."""
-FIELDS = 2_000
 OWN = frozenset({"csrf", "seen", "once"})
 """Fields that are the pages' own, and of no input."""
 
@@ -28,8 +26,8 @@ In = TypeVar("In", bound=Input)
 
 def read_form(body: bytes) -> list[tuple[str, str]]:
     """Return the fields of a form. Raise BadInput. Call it in a thread: for a long one it takes seconds."""
-    if len(body) > FORM_BYTES:
-        raise BadInput(f"the form is longer than {FORM_BYTES} bytes", "send less at once")
+    if len(body) > BODY_LIMIT:
+        raise BadInput(f"the form is longer than {BODY_LIMIT} bytes", "send less at once")
     try:
         return parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=FIELDS, errors="strict")
     except ValueError as error:

@@ -18,7 +18,7 @@ from meta.text import one_line
 from reconciler.access import registration
 from reconciler.access.challenges import Challenges, Waiting
 from reconciler.access.touch_rules import Holder, free_of_touch, same_card
-from reconciler.common.touch import Site, Touch, check_touch, read_touch
+from reconciler.common.touch import RelyingParty, Touch, check_touch, read_touch
 from reconciler.store import passkeys as rows
 from reconciler.store.connection import Transaction
 from reconciler.store.database import Database
@@ -56,14 +56,14 @@ class Passkeys:
     def __init__(
         self,
         db: Database,
-        site: Site,
+        party: RelyingParty,
         *,
         required: bool = False,
         clock: Callable[[], float] = time.time,
         challenges: Challenges | None = None,
     ) -> None:
         self._db = db
-        self._site = site
+        self._party = party
         self._clock = clock
         self._challenges = challenges or Challenges()
         self._adding = asyncio.Lock()
@@ -84,7 +84,7 @@ class Passkeys:
         own = _own(holder, present)
         made = self._challenges.make(holder.key, {"action": CREATE})
         options = await asyncio.to_thread(
-            registration.creation_options, self._site, self._db.uuid, holder.who, made.challenge, own
+            registration.creation_options, self._party, self._db.uuid, holder.who, made.challenge, own
         )
         if self._may_change(holder, present):
             return Offer(options)
@@ -99,11 +99,11 @@ class Passkeys:
             if not self._may_change(holder, present):
                 await self._touched(holder, touch, ADD)
             self._challenges.take(challenge, holder.key, CREATE)
-            new = await asyncio.to_thread(registration.check_new, credential, challenge, self._site)
+            new = await asyncio.to_thread(registration.check_new, credential, challenge, self._party)
             now = int(self._clock())
             label = one_line(name, NAME_MOST) or "passkey"
             passkey = Passkey(new.id, holder.who, holder.uid, holder.user, label, new.key, new.count, now)
-            if not await self._db.write(partial(_add, passkey=passkey, site=self._site)):
+            if not await self._db.write(partial(_add, passkey=passkey, party=self._party)):
                 raise Conflict("this passkey was added before", "a removed passkey has to be made anew")
         return passkey
 
@@ -131,7 +131,7 @@ class Passkeys:
     async def login_options(self) -> str:
         """Return options for a login. They name no user and no passkey."""
         made = self._challenges.make_login({"action": LOG_IN})
-        return await asyncio.to_thread(registration.request_options, self._site, made.challenge)
+        return await asyncio.to_thread(registration.request_options, self._party, made.challenge)
 
     async def log_in(self, credential: str) -> Passkey:
         """Return the passkey of a valid touch: its owner has logged in. Raise Refused.
@@ -153,7 +153,7 @@ class Passkeys:
         """Return the options of the touch that approves a card. Raise Refused if the holder has no passkey."""
         own = await self.present(holder.who)
         if not own:
-            raise Refused(f"{holder.who} has no passkey", f"add one on {self._site.origin}/settings")
+            raise Refused(f"{holder.who} has no passkey", f"add one on {self._party.origin}/settings")
         return await self._ask(holder, asdict(card), own)
 
     def card(self, agent: str, id: int, commit: str, shown: str, *, unseen: bool) -> ApprovalCard:
@@ -168,7 +168,7 @@ class Passkeys:
         `wanted` has what the caller says of the card, by its fields; None for what it leaves open.
         """
         if touch is None:
-            return Approved(free_of_touch(holder, self._site, required=self.required, without=without))
+            return Approved(free_of_touch(holder, self._party, required=self.required, without=without))
         answer = await asyncio.to_thread(read_touch, touch)
         waiting = self._challenges.take(answer.challenge, holder.key, APPROVE)
         card = same_card(waiting.card, wanted)
@@ -182,8 +182,8 @@ class Passkeys:
             authenticator_data=answer.authenticator_data,
             client_data=answer.client_data,
             signature=answer.signature,
-            origin=self._site.origin,
-            rp=self._site.rp,
+            origin=self._party.origin,
+            rp=self._party.rp,
             at=int(self._clock()),
         )
         try:
@@ -201,7 +201,7 @@ class Passkeys:
     async def _ask(self, holder: Holder, card: Mapping[str, object], allow: list[Passkey]) -> str:
         made = self._challenges.make(holder.key, card)
         ids = [passkey.id for passkey in allow]
-        return await asyncio.to_thread(registration.request_options, self._site, made.challenge, ids)
+        return await asyncio.to_thread(registration.request_options, self._party, made.challenge, ids)
 
     async def _touched(self, holder: Holder, text: str, action: str) -> Waiting:
         """Check the touch of any passkey of the hive. Raise Refused."""
@@ -228,7 +228,7 @@ class Passkeys:
             raise Refused("this passkey is not known here", "log in by `hive dashboard`, then add it in the settings")
         if owner is not None and passkey.owner != owner:
             raise Refused(f"this passkey is not one of {owner}", "log in as its owner")
-        count = await asyncio.to_thread(check_touch, touch, passkey.key, waiting.challenge, self._site)
+        count = await asyncio.to_thread(check_touch, touch, passkey.key, waiting.challenge, self._party)
         if not await self._db.write(partial(_use, passkey=passkey, count=count, at=self._clock())):
             raise Refused(
                 "the counter of this passkey went back: it may have been copied",
@@ -245,11 +245,11 @@ def _own(holder: Holder, present: list[Passkey]) -> list[str]:
     return own
 
 
-def _add(connection: Transaction, passkey: Passkey, site: Site) -> bool:
+def _add(connection: Transaction, passkey: Passkey, party: RelyingParty) -> bool:
     added = rows.insert(connection, passkey)
     if added:
         data = {"id": passkey.id, "owner": passkey.owner, "name": passkey.name, "key": key_digest(passkey.key)}
-        data |= {"origin": site.origin, "rp": site.rp}  # an audit compares those of a touch
+        data |= {"origin": party.origin, "rp": party.rp}  # an audit compares those of a touch
         log.append(connection, passkey.added_at, "passkey_added", None, data)
     return added
 

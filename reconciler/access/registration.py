@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from meta.errors import Refused
-from reconciler.common.touch import AGAIN, LONGEST, UNREADABLE, Site
+from reconciler.common.touch import AGAIN, LONGEST, UNREADABLE, RelyingParty
 
 TIMEOUT = 110_000
 """Milliseconds that a browser waits for the person, a little less than the challenge lives."""
@@ -26,7 +26,7 @@ class NewKey:
     count: int
 
 
-def creation_options(site: Site, hive: str, owner: str, challenge: bytes, exclude: Iterable[str]) -> str:
+def creation_options(party: RelyingParty, hive: str, owner: str, challenge: bytes, exclude: Iterable[str]) -> str:
     """Return the options for `navigator.credentials.create`, as JSON.
 
     The passkey can be found without a user's name, and asks for a finger, a face or a PIN. `exclude` has the ids of
@@ -42,8 +42,8 @@ def creation_options(site: Site, hive: str, owner: str, challenge: bytes, exclud
     )
 
     options = generate_registration_options(
-        rp_id=site.rp,
-        rp_name=site.name,
+        rp_id=party.rp,
+        rp_name=party.name,
         user_id=hashlib.sha256(f"{hive}\0{owner}".encode()).digest(),
         user_name=owner,
         challenge=challenge,
@@ -56,14 +56,14 @@ def creation_options(site: Site, hive: str, owner: str, challenge: bytes, exclud
     return options_to_json(options)
 
 
-def request_options(site: Site, challenge: bytes, allow: Iterable[str] = ()) -> str:
+def request_options(party: RelyingParty, challenge: bytes, allow: Iterable[str] = ()) -> str:
     """Return the options for `navigator.credentials.get`, as JSON. Without `allow` any passkey of the site will do."""
     from webauthn import generate_authentication_options, options_to_json
     from webauthn.helpers import base64url_to_bytes
     from webauthn.helpers.structs import PublicKeyCredentialDescriptor, UserVerificationRequirement
 
     options = generate_authentication_options(
-        rp_id=site.rp,
+        rp_id=party.rp,
         challenge=challenge,
         timeout=TIMEOUT,
         allow_credentials=[PublicKeyCredentialDescriptor(id=base64url_to_bytes(id)) for id in allow],
@@ -86,7 +86,7 @@ def challenge_of(credential: str) -> bytes:
         raise Refused("the new passkey cannot be read", AGAIN) from error
 
 
-def check_new(credential: str, challenge: bytes, site: Site) -> NewKey:
+def check_new(credential: str, challenge: bytes, party: RelyingParty) -> NewKey:
     """Return what a credential's JSON proves. Raise Refused."""
     from webauthn import verify_registration_response
     from webauthn.helpers import bytes_to_base64url
@@ -96,8 +96,8 @@ def check_new(credential: str, challenge: bytes, site: Site) -> NewKey:
         verified = verify_registration_response(
             credential=credential,
             expected_challenge=challenge,
-            expected_rp_id=site.rp,
-            expected_origin=site.origin,
+            expected_rp_id=party.rp,
+            expected_origin=party.origin,
             require_user_verification=True,
         )
     except (WebAuthnException, *UNREADABLE) as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from meta.consent import ApprovalCard, Consent, How
 from meta.errors import Refused
-from reconciler.common.touch import AGAIN, Site
+from reconciler.common.touch import AGAIN, RelyingParty
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Holder:
         return f"{self.who}\0{self.session}"
 
 
-def free_of_touch(holder: Holder, site: Site, *, required: bool, without: bool) -> Consent | None:
+def free_of_touch(holder: Holder, party: RelyingParty, *, required: bool, without: bool) -> Consent | None:
     """Return how an approval without a touch is recorded. Raise Refused if it needs one.
 
     Only root on hive's own socket may do without: a browser of root can be used by another program of its user.
@@ -47,7 +47,7 @@ def free_of_touch(holder: Holder, site: Site, *, required: bool, without: bool) 
         raise Refused("only root may approve without a passkey", "`sudo hive approve ID --without-passkey`")
     raise Refused(
         "an approval needs the touch of a passkey here (HIVE_DASHBOARD_APPROVE_BY_PASSKEY)",
-        f"approve on {site.origin}; root can `hive approve ID --without-passkey`, which is recorded",
+        f"approve on {party.origin}; root can `hive approve ID --without-passkey`, which is recorded",
     )
 
 

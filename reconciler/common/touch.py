@@ -37,7 +37,7 @@ class Touch:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class RelyingParty:
     """The dashboard as passkeys know it: its origin, with the port, and the relying party's id, which has none."""
 
     origin: str
@@ -63,8 +63,8 @@ def read_touch(text: str) -> Touch:
     )
 
 
-def check_touch(touch: Touch, key: bytes, challenge: bytes, site: Site) -> int:
-    """Check that the passkey with the public key `key` signed `challenge` for this site, and that a person was there.
+def check_touch(touch: Touch, key: bytes, challenge: bytes, party: RelyingParty) -> int:
+    """Check that the passkey with the public key `key` signed `challenge` for this party, and that a person was there.
 
     Return the counter of the passkey's uses, 0 if it has none. Raise Refused.
     """
@@ -82,8 +82,8 @@ def check_touch(touch: Touch, key: bytes, challenge: bytes, site: Site) -> int:
         verified = verify_authentication_response(
             credential={"id": id, "rawId": id, "type": "public-key", "response": response},
             expected_challenge=challenge,
-            expected_rp_id=site.rp,
-            expected_origin=site.origin,
+            expected_rp_id=party.rp,
+            expected_origin=party.origin,
             credential_public_key=key,
             credential_current_sign_count=0,  # the caller compares it, in the transaction that keeps the new one
             require_user_verification=True,

@@ -20,7 +20,7 @@ from meta.process.privilege import privilege
 from reconciler.access.access import Access
 from reconciler.access.members import Members
 from reconciler.access.passkeys import Passkeys
-from reconciler.access.site import site_of
+from reconciler.access.relying_party import relying_party_of
 from reconciler.agents.inputs import Inputs
 from reconciler.apply.apply import Apply
 from reconciler.attention.ages import Ages
@@ -240,7 +240,7 @@ def _store(here: Surroundings, roster: Roster, repos: Repos, database: Database,
             wake=broker.wake_receivers,
         ),
         Requests(database, known=roster.has, wake=broker.wake_receivers, allowance=broker.allowance),
-        Passkeys(database, site_of(here.config), required=here.config.dashboard_approve_by_passkey),
+        Passkeys(database, relying_party_of(here.config), required=here.config.dashboard_approve_by_passkey),
         SeenTips(database),
         RefusedTips(database, judge(here.config)),
         settings,

@@ -22,7 +22,7 @@ from reconciler.access.passkeys import Passkeys
 from reconciler.attention.notifier import NotifyResult
 from reconciler.attention.row import Attention, Row, Severity, listed
 from reconciler.common.tasks import Background
-from reconciler.common.touch import Site
+from reconciler.common.touch import RelyingParty
 from reconciler.events.changes import Changes
 from reconciler.events.feed import Events
 from reconciler.messaging.broker import Broker
@@ -203,7 +203,7 @@ class FakeService:
         dashboard = Config.model_validate({"dashboard_port": 8420})
         self.access = Access(database, dashboard, Members(self.layout.http_socket), clock=NOW)
         self.ends = LooseEnds(self.questions, self.reminders, self.pending, clock=NOW)
-        self.passkeys = Passkeys(database, Site("http://localhost:8420", "localhost"), clock=NOW)
+        self.passkeys = Passkeys(database, RelyingParty("http://localhost:8420", "localhost"), clock=NOW)
 
     async def _deployed(self, _agent: AgentName) -> AgentSettings:
         return self.deployed

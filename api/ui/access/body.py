@@ -8,6 +8,8 @@ from api.http.asgi import Message, Receive
 
 BODY_LIMIT = 4 * 2**20
 """Bytes of a form: a message of 1 MiB is up to three times as long in one."""
+FIELDS = 2_000
+"""Fields of a form, at most."""
 OPEN_LIMIT = 64 * 2**10
 """Bytes of a body from a peer without a login."""
 BODY_DEADLINE = 30.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from api.http.asgi import Scope
+from api.ui.access.body import FIELDS
 from api.ui.access.headers import only
 from reconciler.access.rules import Origin
 
@@ -15,7 +16,6 @@ METHODS = READING | {"POST"}
 FORM = "application/x-www-form-urlencoded"
 CSRF_FIELD = "csrf"
 CSRF_HEADER = b"x-csrf-token"
-_FIELDS = 2_000
 _FIRST = 200
 """Bytes of a form's body in which its token has to be."""
 
@@ -91,7 +91,7 @@ def token_of(body: bytes) -> str:
 def fields_of(body: bytes) -> dict[str, str]:
     """Return the fields of a form's body that are there once; {} if it is none of a form. Call it in a thread."""
     try:
-        fields = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS)
+        fields = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=FIELDS)
     except ValueError:
         return {}
     count = Counter(key for key, _ in fields)

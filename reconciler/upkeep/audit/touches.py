@@ -15,7 +15,7 @@ from meta.consent import Assertion, How, assertion_of, how_of
 from meta.errors import Refused
 from meta.model import TagState
 from meta.names import AgentName
-from reconciler.common.touch import Site, Touch, check_touch
+from reconciler.common.touch import RelyingParty, Touch, check_touch
 from reconciler.upkeep.audit.passkeys import Known
 from reconciler.upkeep.audit.rules import FAULT, WARNING, Finding, Tags
 
@@ -70,7 +70,7 @@ def _signature(assertion: Assertion) -> str:
         return "has a nonce of another length"
     touch = Touch(assertion.credential, assertion.authenticator_data, assertion.client_data, assertion.signature)
     try:
-        check_touch(touch, assertion.key, assertion.challenge, Site(assertion.origin, assertion.rp))
+        check_touch(touch, assertion.key, assertion.challenge, RelyingParty(assertion.origin, assertion.rp))
     except Refused as error:
         return f"does not hold: {error.summary}"
     return ""

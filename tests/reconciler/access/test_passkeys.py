@@ -12,12 +12,12 @@ from meta.consent import Assertion, How, assertion_of
 from meta.errors import Conflict, NotFound, Refused
 from reconciler.access.challenges import LIFETIME, OF_ONE, Challenges
 from reconciler.access.passkeys import Holder, Passkey, Passkeys
-from reconciler.common.touch import Site, Touch, check_touch
+from reconciler.common.touch import RelyingParty, Touch, check_touch
 from reconciler.store.database import Database
 from reconciler.store.events.log import Filter, matching
 from tests.support.authenticator import ATTESTED, PRESENT, SoftKey
 
-SITE = Site("http://localhost:8420", "localhost")
+SITE = RelyingParty("http://localhost:8420", "localhost")
 ANNA, ROOT = Holder("operator uid 1000", 1000, session="s1"), Holder("operator uid 0", 0)
 BEN = Holder("operator ben", None, "ben", "s2")
 CARD = {"agent": "alice", "id": 7, "commit": "1" * 40, "shown": "f" * 20}
@@ -145,7 +145,7 @@ async def test_the_touch_of_an_approval_is_a_record_that_checks_itself(passkeys:
 def _holds(record: Assertion) -> bool:
     touch = Touch(record.credential, record.authenticator_data, record.client_data, record.signature)
     try:
-        check_touch(touch, record.key, record.challenge, Site(record.origin, record.rp))
+        check_touch(touch, record.key, record.challenge, RelyingParty(record.origin, record.rp))
     except Refused:
         return False
     return True

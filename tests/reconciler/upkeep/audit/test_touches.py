@@ -21,7 +21,7 @@ from meta.layout import Layout
 from meta.model import TagState
 from meta.names import ProposalId, Sha
 from reconciler.access.passkeys import Holder, Passkey, Passkeys
-from reconciler.common.touch import Site, read_touch
+from reconciler.common.touch import RelyingParty, read_touch
 from reconciler.store.database import Database
 from reconciler.upkeep.audit.passkeys import Known, passkey_findings
 from reconciler.upkeep.audit.rules import FAULT, NOTE
@@ -30,7 +30,7 @@ from reconciler.upkeep.audit.verify import verify
 from tests.support.authenticator import SoftKey, b64
 from tests.support.hive_state import ALICE, AT, BY, make, propose_edit
 
-SITE = Site("http://localhost:8420", "localhost")
+SITE = RelyingParty("http://localhost:8420", "localhost")
 ANNA = Holder(BY, 1000, session="s")
 TWO = ProposalId(2)
 SHA = Sha("7" * 40)
@@ -55,7 +55,7 @@ async def approve(layout: Layout, key: SoftKey | None = None) -> None:
     await applied.transition(TWO, TagState.APPROVED, by=BY, at=AT, consent=approved.consent)
 
 
-def touched(key: SoftKey, site: Site = SITE, shown: str = "") -> Assertion:
+def touched(key: SoftKey, site: RelyingParty = SITE, shown: str = "") -> Assertion:
     """A record of a touch for id 2 of alice, as a daemon writes it."""
     card, nonce = ApprovalCard("uuid", ALICE, 2, SHA, shown), bytes(32)
     asked = json.dumps({"challenge": b64(challenge(nonce, asdict(card))), "rpId": site.rp})
@@ -213,9 +213,9 @@ def test_a_touch_whose_tag_lost_the_preview_is_a_fault() -> None:
 
 def test_a_touch_for_another_site_is_a_fault_and_for_another_port_a_warning() -> None:
     key = SoftKey()
-    [other] = checked(touched(key, Site("https://evil.example", "evil.example")), known_as(key))
+    [other] = checked(touched(key, RelyingParty("https://evil.example", "evil.example")), known_as(key))
     assert other.startswith("fault: the touch of approved/2 was made for evil.example")
-    [port] = checked(touched(key, Site("http://localhost:9", "localhost")), known_as(key))
+    [port] = checked(touched(key, RelyingParty("http://localhost:9", "localhost")), known_as(key))
     assert port.startswith("warning: the touch of approved/2 was asked for by http://localhost:9")
 
 

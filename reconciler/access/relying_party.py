@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 from meta.binding import origin_of
 from meta.config import Config
 from meta.errors import HiveError
-from reconciler.common.touch import Site
+from reconciler.common.touch import RelyingParty
 
 
-def site_of(config: Config) -> Site:
+def relying_party_of(config: Config) -> RelyingParty:
     """Return the origin, and the host of it, which is the id of a relying party.
 
     A wrong origin keeps the dashboard from being served, which it reports itself; here it only matches no browser.
@@ -19,4 +19,4 @@ def site_of(config: Config) -> Site:
         origin = origin_of(config)
     except HiveError:
         origin = "https://none.invalid"
-    return Site(origin, urlsplit(origin).hostname or "none.invalid", config.dashboard_name or "hive")
+    return RelyingParty(origin, urlsplit(origin).hostname or "none.invalid", config.dashboard_name or "hive")
