@@ -10,12 +10,10 @@ import hashlib
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import NoReturn
-from weakref import WeakValueDictionary
 
 from meta.binding import binding_of
 from meta.config import Config
@@ -23,6 +21,7 @@ from meta.errors import Conflict, HiveError, NotFound, Refused
 from meta.names import HIVE, operator_who
 from meta.text import one_line
 from reconciler.access.attempts import Attempts
+from reconciler.access.ends import Ends
 from reconciler.access.members import Members
 from reconciler.access.proxied import Proxied
 from reconciler.access.rules import (
@@ -86,8 +85,7 @@ class Access:
         self._rounds = rounds or Rounds("access")
         self._proxied = Proxied()
         self._secret: bytes | None = None
-        self._ends: WeakValueDictionary[int, asyncio.Event] = WeakValueDictionary()
-        self._ended: deque[int] = deque(maxlen=SESSIONS_MOST)
+        self._ends = Ends()
 
     @property
     def on(self) -> bool:
@@ -185,7 +183,7 @@ class Access:
         added, surplus = await self._db.write(work)
         self._on_append()
         for each in (*surplus, *([replaces] if replaces is not None else [])):
-            self._end(each.id)
+            self._ends.end(each.id)
         return Opened(added, token)
 
     async def session_of(self, token: str) -> Session | None:
@@ -211,10 +209,7 @@ class Access:
 
     def revoked(self, session: Session) -> asyncio.Event:
         """Return the event that is set when the session ends. All streams of a session share it."""
-        event = self._ends.setdefault(session.id, asyncio.Event())
-        if session.id in self._ended:  # since it was read
-            event.set()
-        return event
+        return self._ends.of(session.id)
 
     async def csrf(self, subject: Session | str) -> str:
         """Return the CSRF token of a session, or of a user whom a proxy named."""
@@ -277,7 +272,7 @@ class Access:
         for session in await self._db.read(rows.sessions):
             if self.lifetime.is_over(session, now):
                 await self._db.write(partial(rows.remove, id=session.id))
-                self._end(session.id)
+                self._ends.end(session.id)
             elif not await self._goes_on(session, now):
                 await self._remove([session.id], "dashboard_session_revoked", HIVE, "no operator any more")
 
@@ -299,7 +294,7 @@ class Access:
         if ended:
             self._on_append()
         for id in ids:
-            self._end(id)
+            self._ends.end(id)
         return ended
 
     async def _report(self, kind: str, data: dict[str, object]) -> None:
@@ -309,8 +304,3 @@ class Access:
             log.warning("%s is not in the events: %s (%s)", kind, error, data, extra={"limited": kind})
             return
         self._on_append()
-
-    def _end(self, id: int) -> None:
-        self._ended.append(id)
-        if (event := self._ends.get(id)) is not None:
-            event.set()
