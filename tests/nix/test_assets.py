@@ -31,7 +31,7 @@ def test_nix_fetches_the_packages_of_the_lock_with_their_hashes(nix: Evaluator) 
         " in map (one: one.asked) (builtins.attrValues assets.packages)"
     )
     asked = json.loads(nix.run("nix-instantiate", "--eval", "--strict", "--json", "--expr", expression))
-    parts = [re.fullmatch(r"https://registry\.npmjs\.org/(.+)/-/\1-(.+)\.tgz", one["url"]) for one in asked]
+    parts = [re.fullmatch(r"mirror://npm/(.+)/-/\1-(.+)\.tgz", one["url"]) for one in asked]
     fetched = {part[1]: (part[2], one["hash"]) for part, one in zip(parts, asked, strict=True) if part}
     assert fetched == {name: (one["version"], one["integrity"]) for name, one in locked(LOCKS[0]).items()}
 
