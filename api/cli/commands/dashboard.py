@@ -47,7 +47,7 @@ class _Dashboard(TyperGroup):
 def register(app: typer.Typer) -> None:
     """Add the group to `app`."""
     group = typer.Typer(help=HELP, cls=_Dashboard, subcommand_metavar="[COMMAND] ...")
-    showing = ("hive dashboard", "hive dashboard --no-open", "hive dashboard --json | jq -r .address")
+    showing = ("hive dashboard", "hive dashboard --no-open", "hive dashboard link --json | jq -r .address")
     group.callback()(_short)
     command(group, LINK, LOOK, examples=showing)(link)
     command(group, "sessions", LOOK, examples=("hive dashboard sessions",))(sessions)

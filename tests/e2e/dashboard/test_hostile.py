@@ -22,17 +22,18 @@ TEXT = (
     " javascript:alert(4) https://evil.example/"
 )
 BRANCH = "x<img/src=x/onerror=alert(5)>"
-PATHS = page_paths("eve", ("eve", 1)) | {"a failed deploy": "/deploys/eve/2"}
 FOREIGN = "img, iframe, object, embed, base, style, #evil, hx-partial, svg[onload], [onerror], [onload]"
 OPENED = "() => document.querySelectorAll('details:not([open])').forEach(each => { each.open = true; })"
 
 
 @pytest.fixture(scope="module")
-def eve(lab: Lab) -> Iterator[None]:
-    """An agent with a deploy, a failed one, one that was denied, one that waits; and all else that it can write."""
+def paths(lab: Lab) -> Iterator[dict[str, str]]:
+    """The paths of eve, who has a deploy, a failed one, one that was denied, one that waits, and all else."""
     lab.spawn("eve")
-    for text, state in ((f'label = "{IMAGE}"\n', "deployed"), (f"'{IMAGE}' = 1\n", "failed")):
-        assert lab.approve(change(lab, text), unseen=True)["state"] == state
+    done = change(lab, f'label = "{IMAGE}"\n')
+    assert lab.approve(done, unseen=True)["state"] == "deployed"
+    failed = change(lab, f"'{IMAGE}' = 1\n")
+    assert lab.approve(failed, unseen=True)["state"] == "failed"
     lab.post(f"/api/proposals/{change(lab, '')}/deny", reason=TEXT)
     waits = change(lab, f'label = "{IMAGE}, again"\n')
     clone = lab.commit("", "eve")
@@ -46,7 +47,7 @@ def eve(lab: Lab) -> Iterator[None]:
         lab.ask("eve", cmd="requeue_inflight")
     assert TEXT in [letter["body"] for letter in lab.get("/api/dead-letters")]
     lab.until(lambda: BRANCH in str(lab.get("/api/attention")) or BRANCH in str(lab.get("/api/proposals")))
-    yield
+    yield page_paths("eve", ("eve", done)) | {"a failed deploy": f"/deploys/eve/{failed}"}
     lab.post(f"/api/questions/{asked}/cancel")
     lab.post(f"/api/proposals/{waits}/deny", reason="the test is over")
     lab.do("eve", "destroy", purge=True)
@@ -62,7 +63,7 @@ def change(lab: Lab, text: str) -> int:
     return int(lab.post("/api/proposals", agent="eve", source=str(clone), description=TEXT)["id"])
 
 
-def test_markup_of_an_agent_does_nothing_on_any_page(visit: Visit, lab: Lab, eve: None) -> None:
+def test_markup_of_an_agent_does_nothing_on_any_page(visit: Visit, lab: Lab, paths: dict[str, str]) -> None:
     page = visit()
     dialogs: list[str] = []
 
@@ -72,7 +73,7 @@ def test_markup_of_an_agent_does_nothing_on_any_page(visit: Visit, lab: Lab, eve
 
     page.on("dialog", close)
     links = page.locator("#nav a").evaluate_all("all => all.map(each => each.href)")
-    wrong = {name: found for name, path in PATHS.items() if (found := look(page, path, links))}
+    wrong = {name: found for name, path in paths.items() if (found := look(page, path, links))}
     assert (wrong, dialogs) == ({}, [])
     page.goto("/messages")
     expect(page.locator("main")).to_contain_text("<script>alert(2)</script>")

@@ -153,7 +153,9 @@ def test_of_two_people_the_second_is_told_who_decided_and_nothing_is_done_twice(
     lab.settle("alice")
 
 
-def test_what_was_done_is_said_though_its_form_has_gone_before_the_answer_came(visit: Visit, proposed: int) -> None:
+def test_what_was_done_is_said_though_its_form_has_gone_before_the_answer_came(
+    visit: Visit, lab: Lab, proposed: int
+) -> None:
     page = visit()
     approve = page.locator(row_of(page, proposed)).get_by_role("button", name="Approve")
 
@@ -165,6 +167,7 @@ def test_what_was_done_is_said_though_its_form_has_gone_before_the_answer_came(v
     page.route("**/approve", held)
     approve.click()
     expect(page.locator("#notice")).to_contain_text(f"Proposal {proposed} of alice is approved.")
+    lab.settle("alice")
 
 
 def test_a_card_fits_a_phone_and_is_accessible_with_its_dialogs(visit: Visit, proposed: int) -> None:

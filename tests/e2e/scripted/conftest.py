@@ -6,9 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.dashboard.conftest import browser, browser_context_args, complaints, playwright, site, visit
 from tests.support.lab import Lab, fresh_lab
 from tests.support.site import dashboard_settings
 
+__all__ = ["browser", "browser_context_args", "complaints", "playwright", "site", "visit"]
+"""Fixtures for a browser. Here, not in a module: pytest lets a module's live as long as the session, and with them an
+event loop in which no asynchronous test can run.
+"""
 RULES = """
 [limits]
 turn_seconds = 3

@@ -8,19 +8,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.dashboard.conftest import (  # fixtures too: this hive's agents take turns
-    Visit,
-    browser,
-    browser_context_args,
-    complaints,
-    playwright,
-    site,
-    visit,
-)
+from tests.e2e.dashboard.conftest import Visit
 from tests.support.browser import Complaints, Size, axe, overflow
 from tests.support.lab import Lab
-
-__all__ = ["browser", "browser_context_args", "complaints", "playwright", "site", "visit"]
 
 
 @pytest.fixture(scope="module", autouse=True)

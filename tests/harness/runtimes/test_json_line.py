@@ -55,7 +55,7 @@ def test_a_line_of_8_mb_takes_no_long_look(part: bytes) -> None:
         before = time.thread_time()
         with contextlib.suppress(ValueError):
             check_shape(each)
-        assert time.thread_time() - before < 1
+        assert time.thread_time() - before < 5  # the bound is that it is not quadratic: minutes
 
 
 def test_a_line_with_too_many_values_is_refused() -> None:

@@ -109,7 +109,7 @@ def test_the_reader_and_the_peer_raise_nothing(preset: Preset, lines: list[bytes
 
 
 @given(PRESET, damaged())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_each_line_reaches_the_sink_once_and_in_order_and_can_be_stored(preset: Preset, lines: list[bytes]) -> None:
     from tests.harness.runtimes.acp.conftest import Seen
 
