@@ -31,7 +31,7 @@ RENEWAL = 10.0
 SETTINGS, LISTEN, CERTIFICATE = "settings", "listen", "certificate"
 """The parts that can fail."""
 
-MakeApp = Callable[[Binding], App]
+MakeApp = Callable[[], App]
 """Makes the application of the dashboard, in a thread. It may raise HiveError."""
 
 
@@ -78,7 +78,7 @@ class Dashboard:
         while True:
             try:
                 if app is None:
-                    app = await asyncio.to_thread(self.make_app, self.binding)
+                    app = await asyncio.to_thread(self.make_app)
                 await asyncio.to_thread(certificates.renew)
                 sockets = listen(self.binding.addresses, self.binding.port)
             except Exception as error:  # noqa: BLE001 (the daemon goes on without; it is logged, and shown in status)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,6 @@ from api.daemon.agent_sockets import AgentSockets
 from api.daemon.dashboard import serve_dashboard
 from api.daemon.notify import notify
 from api.daemon.operator_sockets import serve_operator
-from api.daemon.web import dashboard_app
 from meta.config import Config, config_from_environment
 from meta.errors import HiveError
 from meta.layout import Layout
@@ -37,7 +37,9 @@ from reconciler.telemetry import tracing
 from reconciler.views import PlanRow, Status
 
 if TYPE_CHECKING:
+    from api.http.asgi import App
     from reconciler.service import Service
+    from reconciler.telemetry.dashboard import DashboardState
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +143,7 @@ async def serve(options: ServeOptions, on_ready: OnReady = lambda _: None) -> En
             await daemon.start()
             return await _once(daemon, only, options, stopping)
         service, state = daemon.service, daemon.world.metrics.dashboard
-        make_app = dashboard_app(service, config, state, stopping)
+        make_app = partial(_dashboard_app, service, config, state, stopping)
         async with (
             serve_operator(service, layout, config, stopping),
             serve_dashboard(service.background, config, state, stopping, make_app) as tried,
@@ -192,6 +194,13 @@ async def _answering(service: Service, sockets: AgentSockets) -> None:
         log.warning("ready, but the sockets of some agents are not open yet")
     except HiveError as error:
         log.warning("ready, but it is unknown whether the sockets of all agents are open: %s", error.summary)
+
+
+def _dashboard_app(service: Service, config: Config, state: DashboardState, stopping: asyncio.Event) -> App:
+    """Return the dashboard's application. It may block."""
+    from api.daemon.web import dashboard_app  # all pages take 0.2 s and 7 MB to load: only for a dashboard
+
+    return dashboard_app(service, config, state, stopping)
 
 
 async def _tried(dashboard: asyncio.Event) -> None:

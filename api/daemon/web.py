@@ -1,4 +1,4 @@
-"""The application of the dashboard, behind its guard."""
+"""The application of the dashboard, behind its guard. To import this loads all pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 from litestar import Litestar
 
-from api.daemon.dashboard import MakeApp
 from api.http.asgi import App
 from api.operations.base import Call
 from api.sockets.principals import Operator
@@ -18,7 +17,6 @@ from api.ui.app import application
 from api.ui.passkeys.log_in import passkey_login
 from api.ui.passkeys.questions import question_handlers
 from api.ui.site import Site, make_site
-from meta.binding import Binding
 from meta.config import Config
 from reconciler.telemetry.dashboard import DashboardState
 
@@ -29,18 +27,17 @@ ASSETS = "assets"
 """The part that fails if files for browsers are missing."""
 
 
-def dashboard_app(service: Service, config: Config, state: DashboardState, stopping: asyncio.Event) -> MakeApp:
-    """Return what makes the application. Files that are missing are reported; pages then do not update themselves."""
+def dashboard_app(service: Service, config: Config, state: DashboardState, stopping: asyncio.Event) -> App:
+    """Return the application. Files that are missing are reported; pages then do not update themselves.
 
-    def make(_binding: Binding) -> App:
-        site = make_site(Call(service, Operator(), stopping), config)
-        if missing := site.assets.missing:
-            state.fail(ASSETS, f"the dashboard's pages are not live: {', '.join(missing)} missing; run `make setup`")
-        page = LoginPage(site.templates, site.name)
-        app = cast("App", inside(site, service, page))  # Litestar types it more narrowly
-        return guard(app, service.access, config, page)
-
-    return make
+    Raise HiveError if the settings are not safe. It reads files: call it in a thread.
+    """
+    site = make_site(Call(service, Operator(), stopping), config)
+    if missing := site.assets.missing:
+        state.fail(ASSETS, f"the dashboard's pages are not live: {', '.join(missing)} missing; run `make setup`")
+    page = LoginPage(site.templates, site.name)
+    app = cast("App", inside(site, service, page))  # Litestar types it more narrowly
+    return guard(app, service.access, config, page)
 
 
 def inside(site: Site, service: Service, page: LoginPage) -> Litestar:

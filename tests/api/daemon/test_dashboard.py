@@ -13,7 +13,6 @@ import pytest
 from api.daemon import dashboard
 from api.daemon.dashboard import serve_dashboard
 from api.http.asgi import App
-from meta.binding import Binding
 from meta.config import Config
 from meta.errors import PermanentError
 from reconciler.common.tasks import Background
@@ -35,7 +34,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dashboard, "RENEWAL", 0.01)
 
 
-def make(_binding: Binding) -> App:
+def make() -> App:
     return app
 
 
@@ -115,7 +114,7 @@ async def test_a_busy_port_is_an_alarm_until_it_is_free() -> None:
 async def test_an_application_that_cannot_be_made_is_tried_again() -> None:
     state, errors = DashboardState(), [PermanentError("no assets", "make setup"), RuntimeError("a mistake")]
 
-    def failing(_binding: Binding) -> App:
+    def failing() -> App:
         if errors:
             raise errors.pop()
         return app

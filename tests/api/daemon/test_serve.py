@@ -245,8 +245,8 @@ async def test_a_database_from_before_brings_the_older_hive_back(place: Place, t
     assert list(place.state.glob("hive.db.before-*"))
 
 
-def test_what_only_the_other_backend_needs_is_not_imported_at_the_start() -> None:
-    others = ("dbus_fast", "reconciler.builders.nix", "reconciler.backends.nixos")
+def test_what_only_the_other_backend_or_a_dashboard_needs_is_not_imported_at_the_start() -> None:
+    others = ("dbus_fast", "reconciler.builders.nix", "reconciler.backends.nixos", "api.ui.app", "jinja2", "webauthn")
     script = f"import sys, reconciler.daemon.daemon, api.daemon.serve; print([m for m in {others} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.stdout == "[]\n", done.stderr

@@ -7,7 +7,6 @@ import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -20,7 +19,6 @@ from api.ui.access.guard import is_open
 from api.ui.access.page import LoginPage
 from api.ui.forms import read_form
 from api.ui.site import make_site
-from meta.binding import Binding
 from meta.config import Config
 from reconciler.telemetry.metrics import Metrics
 from tests.api.conftest import Hive
@@ -47,8 +45,7 @@ class Routes:
 
 @pytest.fixture
 async def site(hive: Hive) -> AsyncIterator[Routes]:
-    make = dashboard_app(hive.service, CONFIG, Metrics().dashboard, hive.stopping)
-    app = make(cast("Binding", None))
+    app = dashboard_app(hive.service, CONFIG, Metrics().dashboard, hive.stopping)
     pages = make_site(Call(hive.service, Operator(), hive.stopping), CONFIG)
     walked = inside(pages, hive.service, LoginPage(pages.templates, "orchard"))
     found = [(method, FIELD.sub("1", route.path)) for route in walked.routes for method in route.methods]

@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 import pytest
 
 from api.daemon.web import dashboard_app
-from meta.binding import binding_of
 from meta.config import Config
 from reconciler.access.passkeys import Holder
 from reconciler.telemetry.dashboard import DashboardState
@@ -22,10 +21,7 @@ from tests.support.authenticator import SoftKey
 def browser(hive: Hive) -> Browser:
     """A browser that is not logged in, before the guard and the whole application."""
     config = Config(dashboard_port=8420)
-    binding = binding_of(config)
-    assert binding is not None
-    make = dashboard_app(hive.service, config, DashboardState(), asyncio.Event())
-    return Browser(make(binding))
+    return Browser(dashboard_app(hive.service, config, DashboardState(), asyncio.Event()))
 
 
 async def registered(hive: Hive) -> SoftKey:
