@@ -150,21 +150,25 @@ class EmbeddedServer(uvicorn.Server):
         yield
 
 
-@contextlib.asynccontextmanager
-async def serving(app: App, bound: Bound, background: Background) -> AsyncIterator[EmbeddedServer]:
-    """Serve `app` on `bound` inside the block. At its end, open requests have GRACE seconds to finish."""
-    config = uvicorn.Config(
+def embedded(app: App, **more: Any) -> uvicorn.Config:  # uvicorn's own
+    """Return uvicorn's settings for an application in the daemon, which logs by itself and listens by `Server`."""
+    return uvicorn.Config(
         with_fallback(app),
         http=PeerProtocol,
         ws="none",
-        lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=GRACE,
+        **more,
     )
+
+
+@contextlib.asynccontextmanager
+async def serving(app: App, bound: Bound, background: Background) -> AsyncIterator[EmbeddedServer]:
+    """Serve `app` on `bound` inside the block. At its end, open requests have GRACE seconds to finish."""
+    config = embedded(app, lifespan="on", timeout_graceful_shutdown=GRACE)
     server = EmbeddedServer(config, bound)
     task = background.start(f"http {bound.path}", server.serve())
     try:

@@ -18,13 +18,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import uvicorn
 from typing_extensions import override
-from uvicorn.server import ServerState
 
-from api.http.agent import HEAD_DEADLINE, BoundedProtocol
 from api.http.asgi import App
-from api.http.fallback import with_fallback
+from api.http.bounded import BoundedProtocol, Connections
+from api.http.requests import BODY_DEADLINE
 from api.http.uds import GRACE, peer_log
 from api.sockets.listener import BACKLOG
 from api.sockets.server import MakeProtocol, Server
@@ -39,9 +37,7 @@ PER_NEAR_ADDRESS = 384
 """Connections of an address of this host, or of a trusted proxy: many browsers come from there."""
 HANDSHAKE_DEADLINE = 10.0
 FIRST_HEAD_DEADLINE = 10.0
-"""Seconds to wait for the first request of a connection. Between two requests it is HEAD_DEADLINE."""
-BODY_DEADLINE = 30.0
-"""Seconds within which a peer has to send a request's body."""
+"""Seconds to wait for the first request of a connection. Between two it is `bounded.HEAD_DEADLINE`."""
 _NO_ADDRESS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 _log = peer_log(__name__, logging.WARNING)
@@ -128,48 +124,23 @@ class TcpServer:
         self._sockets = sockets
         self._tls = tls
         self._near = near
-        self._state = ServerState()
+        self._connections = Connections(app, DashboardProtocol)
         self._arriving: Counter[str] = Counter()
         self._servers: list[Server] = []
-        self._config = uvicorn.Config(
-            with_fallback(app),
-            http=DashboardProtocol,
-            ws="none",
-            interface="asgi3",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=int(HEAD_DEADLINE),
-        )
 
     def start(self) -> None:
         """Start to accept connections."""
-        self._config.load()
         for sock in self._sockets:
-            server = Server(self._protocol, connect=self._connect)
+            server = Server(self._connections.protocol, connect=self._connect)
             server.listen(sock)
             self._servers.append(server)
 
     async def stop(self) -> None:
-        """Accept no more connections, and end the open ones. Those with a request get GRACE seconds.
+        """Accept no more connections, and end the open ones within bounds.
 
         Streams end by themselves before, so nothing of them is left to report.
         """
-        for server in self._servers:
-            server.close()
-        for server in self._servers:
-            await server.wait_closed()
-        for connection in tuple(self._state.connections):
-            connection.shutdown()
-        if self._state.tasks:
-            await asyncio.wait(tuple(self._state.tasks), timeout=GRACE)
-        for connection in tuple(self._state.connections):
-            connection.transport.abort()
-        if self._state.tasks:
-            await asyncio.wait(tuple(self._state.tasks), timeout=GRACE)
+        await self._connections.end(*self._servers)
 
     async def _connect(self, peer: socket.socket, protocol: MakeProtocol) -> None:
         address = str(peer.getpeername()[0])
@@ -196,8 +167,7 @@ class TcpServer:
         well. So who has no login, or only keeps connections open, keeps nobody out.
         """
         network = network_of(address)
-        every = (each for each in self._state.connections if isinstance(each, DashboardProtocol))
-        open_now = [each for each in every if not each.transport.is_closing()]
+        open_now = self._connections.open()
         near = [each for each in open_now if each.client is not None and network_of(each.client[0]) == network]
         most = PER_NEAR_ADDRESS if self._is_near(address) else PER_ADDRESS
         if len(near) + self._arriving[network] >= most:
@@ -214,11 +184,6 @@ class TcpServer:
 
     def _is_near(self, address: str) -> bool:
         return address in self._near or ipaddress.ip_address(address).is_loopback
-
-    def _protocol(self) -> DashboardProtocol:
-        return DashboardProtocol(
-            config=self._config, server_state=self._state, app_state={}, _loop=asyncio.get_running_loop()
-        )
 
 
 def listen(addresses: Sequence[str], port: int) -> list[socket.socket]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from api.http.asgi import Message, Receive
 
 BODY_LIMIT = 4 * 2**20
@@ -12,8 +10,6 @@ FIELDS = 2_000
 """Fields of a form, at most."""
 OPEN_LIMIT = 64 * 2**10
 """Bytes of a body from a peer without a login."""
-BODY_DEADLINE = 30.0
-"""Seconds that a peer may take to send it."""
 
 
 class TooLong(Exception):
@@ -21,27 +17,23 @@ class TooLong(Exception):
 
 
 class Gone(Exception):
-    """The peer has disconnected, or is too slow."""
+    """The peer has disconnected, or the listener has ended a connection that is too slow."""
 
 
 async def read(receive: Receive, limit: int) -> bytes:
     """Return a request's body of at most `limit` bytes. Raise TooLong, Gone."""
     parts: list[bytes] = []
     length, more = 0, True
-    try:
-        async with asyncio.timeout(BODY_DEADLINE):
-            while more:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise Gone
-                part = message.get("body", b"")
-                length += len(part)
-                if length > limit:
-                    raise TooLong
-                parts.append(part)
-                more = message.get("more_body", False)
-    except TimeoutError:
-        raise Gone from None
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Gone
+        part = message.get("body", b"")
+        length += len(part)
+        if length > limit:
+            raise TooLong
+        parts.append(part)
+        more = message.get("more_body", False)
     return b"".join(parts)
 
 

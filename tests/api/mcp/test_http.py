@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.http import agent
+from api.http import agent, bounded
 from api.http.requests import PATH_FIELD
 from api.http.uds import PeerProtocol
 from api.mcp import app, limits
@@ -123,7 +123,7 @@ async def test_an_agent_cannot_take_all_descriptors_of_the_daemon(pods: Hive) ->
 async def test_a_peer_that_says_nothing_or_takes_its_time_is_cut_off(
     pods: Hive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agent, "HEAD_DEADLINE", 0.05)
+    monkeypatch.setattr(bounded, "HEAD_DEADLINE", 0.05)
     monkeypatch.setattr(app, "BODY_DEADLINE", 0.05)
     path = str(pods.layout.agent_http_socket(ALICE))
     async with asyncio.timeout(20):
@@ -184,7 +184,7 @@ async def test_a_body_in_chunks_of_one_byte_is_read_slice_by_slice(
 
     answer = await http.post("/mcp", content=single())
     assert answer.status_code == 400
-    assert max(slices) <= agent.SLICE
+    assert max(slices) <= bounded.SLICE
     assert sum(slices) > 5_000 * len(b"1\r\n \r\n")
 
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from api.http import agent
+from api.http import bounded
 from api.http.asgi import App, Message, Receive, Scope, Send
 from api.ui import server as servers
 from api.ui.access.login import KEY
@@ -205,7 +205,7 @@ async def test_the_end_of_the_server_ends_a_stream_that_does_not_end_by_itself(
 
 
 async def test_a_reader_that_stops_reading_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent, "SEND_DEADLINE", 0.05)
+    monkeypatch.setattr(bounded, "SEND_DEADLINE", 0.05)
     ended = asyncio.Event()
 
     async def flood(scope: Scope, receive: Receive, send: Send) -> None:
