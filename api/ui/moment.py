@@ -14,6 +14,21 @@ from api.ui.diff.shown import DiffViews
 
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out")
+T = TypeVar("T")
+
+
+class Kept:
+    """What is dear to read, and kept from moment to moment: one value of each kind. Each bounds itself."""
+
+    def __init__(self) -> None:
+        self._values: dict[type[Any], Any] = {}
+
+    def of(self, kind: type[T]) -> T:
+        """Return the value of this kind. It is made without arguments when it is first asked for."""
+        if kind not in self._values:
+            self._values[kind] = kind()
+        value: T = self._values[kind]
+        return value
 
 
 class Moment:
@@ -25,23 +40,18 @@ class Moment:
     attention list are of one look.
     """
 
-    def __init__(
-        self,
-        call: Call,
-        version: int,
-        at: float,
-        diffs: DiffViews,
-        kept: dict[tuple[str, str], Any] | None = None,
-        pages: int = 0,
-    ) -> None:
+    def __init__(self, call: Call, version: int, at: float, kept: Kept, pages: int = 0) -> None:
         self._call = replace(call, look=call.service.status.once())
-        self.diffs = diffs
-        self.kept: dict[tuple[str, str], Any] = {} if kept is None else kept
-        """What pages keep from moment to moment, because it is dear to read. Each page bounds its own."""
+        self.kept = kept
         self.pages = pages
         self.version = version
         self.at = at
         self._answers: dict[tuple[str, str], asyncio.Future[Any]] = {}
+
+    @property
+    def diffs(self) -> DiffViews:
+        """The diffs that pages show."""
+        return self.kept.of(DiffViews)
 
     @property
     def revision(self) -> str:

@@ -11,9 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from api.operations.base import Call
-from api.ui.diff.shown import DiffViews
 from api.ui.live.shot import Shot
-from api.ui.moment import Moment
+from api.ui.moment import Kept, Moment
 from api.ui.page import Feed, Page
 from meta.errors import HiveError, NotFound, TransientError
 
@@ -50,20 +49,17 @@ class Hub:
         self._changes = call.service.changes
         self._views: dict[tuple[str, str], LiveView] = {}
         self._moment: Moment | None = None
-        self._diffs = DiffViews()
         self._streams: Counter[str] = Counter()
         self._one = asyncio.Lock()
         self._not_before = 0.0
-        self.kept: dict[tuple[str, str], Any] = {}
-        """What pages keep from moment to moment."""
+        self.kept = Kept()
 
     def moment(self) -> Moment:
         """Return the present moment: the last one, if nothing changed since and it is fresh."""
         now, moment = time.time(), self._moment
         if moment is None or moment.version != self._changes.version or not 0 <= now - moment.at < FRESH:
             pages = sum(view.watchers for view in self._views.values())
-            version, kept = self._changes.version, self.kept
-            moment = self._moment = Moment(self._call, version, now, self._diffs, kept, pages)
+            moment = self._moment = Moment(self._call, self._changes.version, now, self.kept, pages)
         return moment
 
     @contextmanager
@@ -134,7 +130,7 @@ class LiveView:
         """True while the view cannot be read: those who watch see what it was before."""
 
     @property
-    def kept(self) -> dict[tuple[str, str], Any]:
+    def kept(self) -> Kept:
         """What pages keep from moment to moment."""
         return self._hub.kept
 

@@ -10,8 +10,7 @@ from api.operations.attention import attention as attention_list
 from api.operations.base import Call, Nothing
 from api.operations.views import overview
 from api.sockets.principals import Operator
-from api.ui.diff.shown import DiffViews
-from api.ui.moment import Moment
+from api.ui.moment import Kept, Moment
 from meta.model import TagState
 from meta.names import HIVE, AgentName
 from reconciler.daemon.daemon import Daemon
@@ -58,7 +57,7 @@ async def test_status_metrics_and_the_list_count_the_same_rows(daemon: Daemon) -
 
 async def test_the_status_and_the_list_that_a_moment_of_pages_asks_for_are_of_one_look(daemon: Daemon) -> None:
     def moment() -> Moment:
-        return Moment(Call(daemon.service, Operator(0)), 0, 0.0, DiffViews())
+        return Moment(Call(daemon.service, Operator(0)), 0, 0.0, Kept())
 
     first = moment()
     status = await first.ask(overview, Nothing())

@@ -224,15 +224,20 @@ async def _whole(work: Callable[[T], None], given: T) -> None:
         raise
 
 
-def follower_of(kept: dict[tuple[str, str], Any], agent: AgentName) -> Follower:
-    """Return the follower of an agent. Of those that nobody watches the ones that were used last are kept."""
-    key = ("live", agent)
-    follower: Follower = kept.pop(key, None) or Follower(agent)
-    kept[key] = follower
-    idle = [each for each, value in kept.items() if isinstance(value, Follower) and not value.watched and each != key]
-    for each in idle[: max(0, len(idle) - KEPT)]:
-        del kept[each]
-    return follower
+class Followers:
+    """The followers of agents. Of those that nobody watches the ones that were used last are kept."""
+
+    def __init__(self) -> None:
+        self._by_agent: dict[AgentName, Follower] = {}
+
+    def of(self, agent: AgentName) -> Follower:
+        """Return the follower of an agent."""
+        follower = self._by_agent.pop(agent, None) or Follower(agent)
+        self._by_agent[agent] = follower
+        idle = [name for name, each in self._by_agent.items() if not each.watched and name != agent]
+        for name in idle[: max(0, len(idle) - KEPT)]:
+            del self._by_agent[name]
+        return follower
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -12,7 +12,7 @@ from api.operations.live_events import POSITION, live_events
 from api.operations.views import overview
 from api.ui.moment import Moment
 from api.ui.page import Fragment, Shown
-from api.ui.pages.agent.follower import follower_of
+from api.ui.pages.agent.follower import Followers
 from api.ui.pages.agent.head import agent_row
 from api.ui.transcript.cache import Cache
 from api.ui.transcript.items import Call
@@ -78,7 +78,7 @@ async def item(moment: Moment, asked: ItemInput) -> Shown:
 
 async def _read(moment: Moment, asked: Named, look: Callable[[Transcript], dict[str, object]]) -> Shown:
     agent_row(await moment.ask(overview, Nothing()), asked.agent)
-    follower = follower_of(moment.kept, asked.agent)
+    follower = moment.kept.of(Followers).of(asked.agent)
     return Shown(await follower.read(lambda each: moment.ask(live_events, each), look))
 
 

@@ -15,7 +15,7 @@ from api.operations.lifecycle import Named
 from api.ui.live.shot import Shot
 from api.ui.live.stream import HEARTBEAT, Pulse, event, message
 from api.ui.page import Region, StreamContext
-from api.ui.pages.agent.follower import RECUT, Follower, follower_of
+from api.ui.pages.agent.follower import RECUT, Follower, Followers
 from api.ui.render import Rendered
 from api.ui.transcript.shown import ItemView, Scene
 
@@ -25,7 +25,7 @@ PENDING = "0" * 12
 
 async def live_stream(context: StreamContext, asked: Named) -> AsyncGenerator[str, None]:
     """Yield the stream's text until the daemon stops, or the login ends."""
-    follower = follower_of(context.view.kept, asked.agent)
+    follower = context.view.kept.of(Followers).of(asked.agent)
     with follower.follow(context.call):
         writer = _Writer(context, follower)
         try:

@@ -11,7 +11,7 @@ from api.ui.moment import Moment
 from api.ui.page import Page, Region, Room, Shown
 from api.ui.pages.agent.actions import TURN_ACTIONS
 from api.ui.pages.agent.figures import TURNS_READ, charts, ends_of
-from api.ui.pages.agent.follower import follower_of
+from api.ui.pages.agent.follower import Followers
 from api.ui.pages.agent.fragments import FRAGMENTS
 from api.ui.pages.agent.head import HEAD, Head, read_head
 from api.ui.pages.agent.say import SAY
@@ -27,7 +27,7 @@ async def view(moment: Moment, asked: Named) -> Shown:
     head = await read_head(moment, asked.agent, "live")
     report = await moment.ask(usage, UsageInput(agent=asked.agent, turns=TURNS_READ))
     ends = await moment.ask(loose_ends, GetLooseEnds())
-    follower = follower_of(moment.kept, asked.agent)
+    follower = moment.kept.of(Followers).of(asked.agent)
     scene = await follower.scene(lambda each: moment.ask(live_events, each))
     limit = report.agents[0].budget.dollars if report.agents else None
     refused = await _refused(moment, head)

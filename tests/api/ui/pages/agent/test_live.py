@@ -13,7 +13,7 @@ from api.operations.base import Call
 from api.operations.lifecycle import Named
 from api.sockets.principals import Operator
 from api.ui.page import StreamContext
-from api.ui.pages.agent.follower import KEPT, Follower, follower_of
+from api.ui.pages.agent.follower import KEPT, Followers
 from api.ui.pages.agent.stream import live_stream
 from api.ui.pages.agent.view import PAGE
 from api.ui.transcript.shown import WINDOW
@@ -216,11 +216,10 @@ async def test_what_an_agent_writes_is_text_in_the_stream(ui: Ui, log: Log) -> N
 
 
 def test_transcripts_of_agents_that_nobody_looks_at_are_bounded() -> None:
-    kept: dict[tuple[str, str], object] = {}
-    for number in range(3 * KEPT):
-        follower_of(kept, AgentName(f"a{number}"))
-    assert len(kept) <= KEPT + 1
-    assert isinstance(follower_of(kept, AgentName("a1")), Follower)
+    followers = Followers()
+    first, *_, last = [followers.of(AgentName(f"a{number}")) for number in range(KEPT + 2)]
+    assert followers.of(last.agent) is last
+    assert followers.of(first.agent) is not first
 
 
 @pytest.mark.parametrize(
