@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from litestar import Response, post
 from litestar.handlers import HTTPRouteHandler
 
 from api.http.requests import HttpRequest
+from api.operations.full_disk import on_the_reserve
 from api.operations.passkeys import Challenge
 from api.ui.access.checks import fields_of, local_path
 from api.ui.access.handlers import address_of, entered, refused
@@ -48,14 +50,18 @@ def passkey_login(service: Service, page: LoginPage) -> tuple[HTTPRouteHandler, 
 
 
 async def _opened(service: Service, request: HttpRequest, credential: str) -> Opened:
-    """Return the new session. Raise Refused, or TransientError if too many logins were refused."""
-    access, address = service.access, address_of(request)
+    """Return the new session. Raise Refused, or TransientError if too many logins were refused.
+
+    On a full disk hive's reserve is used, as for a link.
+    """
+    access, disk, address = service.access, service.disk, address_of(request)
     access.attempts.check(address)
     login = maybe_login_of(request)
     before = login.record if login is not None else None
     browser = request.headers.get("user-agent", "")
     try:
-        passkey = await service.passkeys.log_in(credential)
-        return await access.open_session(passkey.uid, passkey.user, "passkey", browser, before)
+        passkey = await on_the_reserve(disk, lambda: service.passkeys.log_in(credential))
+        opening = partial(access.open_session, passkey.uid, passkey.user, "passkey", browser, before)
+        return await on_the_reserve(disk, opening)
     except Refused as error:
         await access.refuse(address, error.summary)

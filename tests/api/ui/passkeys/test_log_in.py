@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
 from api.daemon.web import dashboard_app
 from meta.config import Config
+from meta.errors import DiskFull
 from reconciler.access.passkeys import Holder
+from reconciler.store.database import Database
 from reconciler.telemetry.dashboard import DashboardState
 from tests.api.conftest import Hive
 from tests.support.asgi import Browser
 from tests.support.authenticator import SoftKey
+from tests.support.guarded import Disk
 
 
 @pytest.fixture
@@ -45,6 +49,26 @@ async def test_a_touch_logs_in_and_leads_to_the_page_that_was_asked_for(hive: Hi
     assert ">passkey</td>" in page.text
     again = await browser.post("/login/passkey", urlencode(form))
     assert again.status == 401, "a touch logs in once"
+
+
+async def test_on_a_full_disk_a_passkey_logs_in_all_the_same(
+    hive: Hive, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, disk, write = await registered(hive), Disk(), Database.write
+    monkeypatch.setattr(hive.fake, "borrow", disk.borrow, raising=False)
+    monkeypatch.setattr(hive.fake, "take_back", disk.take_back, raising=False)
+
+    async def full(database: Database, work: Any) -> Any:
+        if not disk.borrowed:
+            raise DiskFull("the disk is full", "make room")
+        return await write(database, work)
+
+    monkeypatch.setattr(Database, "write", full)
+    asked = json.loads((await browser.post("/login/passkey/options")).text)
+    answer = await browser.post("/login/passkey", urlencode({"credential": key.touch(asked["options"])}))
+    assert (answer.status, disk.borrowed) == (303, False)
+    cookie = answer.header("set-cookie").partition(";")[0]
+    assert (await browser.get("/settings", cookie=cookie)).status == 200
 
 
 async def test_a_login_by_a_passkey_from_another_site_is_refused(hive: Hive, browser: Browser) -> None:
