@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from api.operations.base import Nothing
 from api.operations.dead_letters import dead_letters
@@ -43,93 +43,65 @@ class Body(Protocol):
 class PlainBody:
     """What hive says of a thing, the command that shows more of it, and what can be done here."""
 
+    template: ClassVar[str] = "needs_you/plain.html"
     detail: tuple[Piece, ...]
     command: str
     row: Row
-
-    @property
-    def template(self) -> str:
-        """The template of its part of the page."""
-        return "needs_you/plain.html"
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionBody:
     """A question to the operator. `is_told`: the row's title has all of it."""
 
+    template: ClassVar[str] = "needs_you/question.html"
     question: Question
     is_told: bool
-
-    @property
-    def template(self) -> str:
-        """The template of its part of the page."""
-        return "needs_you/question.html"
 
 
 @dataclass(frozen=True, slots=True)
 class HostBody:
     """A host that an agent asked for."""
 
+    template: ClassVar[str] = "needs_you/host.html"
     request: NetworkRequest
-
-    @property
-    def template(self) -> str:
-        """The template of its part of the page."""
-        return "needs_you/host.html"
 
 
 @dataclass(frozen=True, slots=True)
 class LetterBody:
     """A message that was given up. `text` is its beginning, `more` the characters behind it."""
 
+    template: ClassVar[str] = "needs_you/letter.html"
     letter: DeadLetter
     text: str
     more: int
-
-    @property
-    def template(self) -> str:
-        """The template of its part of the page."""
-        return "needs_you/letter.html"
 
 
 @dataclass(frozen=True, slots=True)
 class LoginBody:
     """An agent whose coding agent has no login."""
 
+    template: ClassVar[str] = "needs_you/login.html"
     agent: AgentStatus
     detail: tuple[Piece, ...]
-
-    @property
-    def template(self) -> str:
-        """The template of its part of the page."""
-        return "needs_you/login.html"
 
 
 @dataclass(frozen=True, slots=True)
 class FailedBody:
     """A deploy that failed, with its steps up to there."""
 
+    template: ClassVar[str] = "needs_you/failed.html"
     card: Card
     steps: tuple[Step, ...]
-
-    @property
-    def template(self) -> str:
-        """The template of its part of the page."""
-        return "needs_you/failed.html"
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadBody:
     """What could not be read now, why, and what to do about it. Nothing can be decided here."""
 
+    template: ClassVar[str] = "needs_you/unread.html"
     summary: str
     hint: str
     command: str
-
-    @property
-    def template(self) -> str:
-        """The template of its part of the page."""
-        return "needs_you/unread.html"
 
 
 async def read_body(moment: Moment, row: Row, *, split: bool) -> Body:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from api.operations.base import Nothing
 from api.operations.passkeys import passkeys
@@ -28,6 +29,7 @@ class ProposalBody:
     `twice` is the reason why an approval asks again, "" if it does not. `by_passkey`: it needs a touch.
     """
 
+    template: ClassVar[str] = "needs_you/proposal.html"
     card: Card
     diff: Diff
     settings: Settings
@@ -39,11 +41,6 @@ class ProposalBody:
     twice: str
     layout: str
     by_passkey: bool
-
-    @property
-    def template(self) -> str:
-        """The template of its part of the page."""
-        return "needs_you/proposal.html"
 
 
 async def read_proposal(moment: Moment, id: ProposalId, agent: AgentName | None, *, split: bool) -> ProposalBody:
