@@ -70,9 +70,3 @@ class DiffViews:
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return kept[2]
-
-    async def show_patch(self, patch: Patch, key: str, most: int = DIFF_MOST) -> ShownDiff:
-        """Return the files of a patch that no commit has (`edit_diff`): nothing is loaded later."""
-        tokens = await self.highlighter.tokens(shown_at_once(patch, most))
-        files = await asyncio.to_thread(diff_view, patch, key, None, tokens, most)
-        return ShownDiff(files, None, len(patch.files), patch.added, patch.removed)

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 from api.ui.diff.values import FileDiff
 
 INLINE, SPLIT = "inline", "split"
-LAYOUTS = (INLINE, SPLIT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from api.ui.numbers import percent
-from api.ui.pages.needs_you.rows import Piece, prose
+from api.ui.pieces import Piece, prose
 from reconciler.queries.host import HostView
 from reconciler.upkeep.doctor.examine import Row
 from reconciler.views import AgentStatus

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from api.ui.pieces import Piece as Piece
-from api.ui.pieces import prose as prose
+from api.ui.pieces import Piece, prose
 from meta.names import AgentName
 from reconciler.attention.row import Row, Severity
 

@@ -115,10 +115,3 @@ def _plain(value: str) -> str:
     """Return a value without the quotation marks of JSON around it, if it has no others."""
     inner = value[1:-1]
     return inner if len(value) > 2 and value[0] == value[-1] == '"' and not set(inner) & set('"\\') else value
-
-
-def lines_of(settings: Settings) -> Iterator[str]:
-    """Yield every text of the settings, for tests that nothing is lost."""
-    for row in settings.rows:
-        yield from (row.old, row.new, *row.same, *row.added, *row.removed, *row.lines)
-    yield from settings.notes

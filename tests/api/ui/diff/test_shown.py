@@ -13,7 +13,7 @@ from api.ui.diff.highlight import Highlighter
 from api.ui.diff.lines import Piece, Token
 from api.ui.diff.shown import KEPT, DiffViews
 from api.ui.diff.values import Patch
-from api.ui.diff.view import Fold
+from api.ui.diff.view import Fold, diff_view
 from meta.names import AgentName
 from reconciler.views import Change
 
@@ -65,14 +65,14 @@ async def test_few_diffs_are_kept(views: DiffViews) -> None:
     assert len(views._kept) == KEPT
 
 
-async def test_a_call_of_a_tool_is_shown_without_links(views: DiffViews) -> None:
+def test_a_call_of_a_tool_is_shown_without_links() -> None:
     text = "".join(f"line {number}\n" for number in range(2000))
-    many = await views.show_patch(Patch((edit_diff("x", None, text),)), "c9")
-    assert (many.added, many.removed) == (2000, 0)
-    (fold,) = many.files[0].parts
+    (file,) = diff_view(Patch((edit_diff("x", None, text),)), "c9")
+    assert (file.added, file.removed) == (2000, 0)
+    (fold,) = file.parts
     assert isinstance(fold, Fold)
     assert (fold.words, fold.href, fold.parts[1:]) == (
         "2,000 changed lines",
         "",
-        (Fold(f"{many.files[0].id}-rows-1000", "1,000 more rows"),),
+        (Fold(f"{file.id}-rows-1000", "1,000 more rows"),),
     )
