@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from api.operations.base import Call, Operation
 from api.operations.lifecycle import Named
 from api.operations.turns import cancel, compact, new_session, pause, resume
@@ -19,6 +21,15 @@ DONE = {
 }
 """What is said if neither hive nor the agent's harness says more."""
 
+VERBS: Mapping[str, Operation[Named, TurnResult]] = {
+    "pause": pause,
+    "resume": resume,
+    "cancel": cancel,
+    "compact": compact,
+    "new-session": new_session,
+}
+"""What can be done about the turns, by a button or by a command."""
+
 
 def said(result: TurnResult) -> str:
     """Return what was done in a sentence: the daemon's or the harness's words, if there are any."""
@@ -35,13 +46,4 @@ def turn_action(verb: str, operation: Operation[Named, TurnResult]) -> AnyAction
     return Action(f"/agents/{{agent}}/turn/{verb}", Named, act)
 
 
-TURN_ACTIONS = tuple(
-    turn_action(verb, operation)
-    for verb, operation in (
-        ("pause", pause),
-        ("resume", resume),
-        ("cancel", cancel),
-        ("compact", compact),
-        ("new-session", new_session),
-    )
-)
+TURN_ACTIONS = tuple(turn_action(verb, operation) for verb, operation in VERBS.items())

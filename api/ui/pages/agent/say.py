@@ -8,14 +8,12 @@ from api.operations.base import Call
 from api.operations.lifecycle import Named
 from api.operations.messages import SendInput, send
 from api.operations.orders import HELP, Do, Explain, Send, SetModel, ShowModel, order_of
-from api.operations.turns import ModelInput, cancel, compact, model, new_session, pause, resume, set_model
+from api.operations.turns import ModelInput, model, set_model
 from api.ui.acting import do
 from api.ui.page import Action, Done
-from api.ui.pages.agent.actions import said
+from api.ui.pages.agent.actions import VERBS, said
 from meta.errors import BadInput
 from reconciler.views import ModelStatus
-
-VERBS = {"compact": compact, "new-session": new_session, "pause": pause, "resume": resume, "cancel": cancel}
 
 
 class SayInput(Named):
