@@ -53,4 +53,4 @@ ACTIONS: tuple[AnyAction, ...] = (
     Action("/messages/{id}/revive", DeadLetterId, revive_it),
     Action("/messages/{id}/discard", DeadLetterId, discard_it),
 )
-"""The forms of this page."""
+"""The forms of this page. Needs you has those of a dead letter, too."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pydantic import Field
 
 from api.operations.base import Call, Input
-from api.operations.dead_letters import DeadLetterId, discard, revive
 from api.operations.loose_ends import cancel_loose_end
 from api.operations.network import AllowInput, network_allow, network_deny
 from api.operations.network import DenyInput as RefuseInput
@@ -134,18 +133,6 @@ async def refuse_it(call: Call, asked: RefuseInput) -> Done:
     return Done(f"{asked.agent} is told that it may not reach it.")
 
 
-async def revive_it(call: Call, asked: DeadLetterId) -> Done:
-    """Put a dead letter back into its inbox."""
-    await do(call, revive, asked)
-    return Done(f"Message {asked.id} is in its inbox again.")
-
-
-async def discard_it(call: Call, asked: DeadLetterId) -> Done:
-    """Remove a dead letter for ever."""
-    await do(call, discard, asked)
-    return Done(f"Message {asked.id} is gone.")
-
-
 async def _moved(call: Call, asked: ApproveInput, error: HiveError) -> HiveError:
     """Return the error that says what moved since the card was shown: who decided, or what is in its place."""
     card = await do(call, proposal, ProposalInput(id=asked.id, agent=asked.agent))
@@ -178,7 +165,5 @@ ACTIONS: tuple[AnyAction, ...] = (
     Action("/needs-you/questions/{id}/cancel", CancelInput, cancel_it),
     Action("/needs-you/hosts/allow", AllowInput, allow_it),
     Action("/needs-you/hosts/refuse", RefuseInput, refuse_it),
-    Action("/needs-you/dead-letters/{id}/revive", DeadLetterId, revive_it),
-    Action("/needs-you/dead-letters/{id}/discard", DeadLetterId, discard_it),
 )
-"""The forms of this page."""
+"""The forms of this page. What is done about a dead letter is an action of Messages."""
