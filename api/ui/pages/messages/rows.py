@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
+from api.ui.pages.questions.rows import title
 from api.words.messages import readable
 from meta.names import OPERATOR, SYSTEM
 from reconciler.messaging.broker import MessageRow
 from reconciler.store.messages.text import BROADCAST_MARK
 
-TITLE = 110
-"""Characters of a message in its title."""
 SHOWN = 600
 """Characters of a message that come with the page. The rest is fetched when it is opened."""
 
@@ -72,12 +71,11 @@ def _same(row: MessageRow) -> object:
 def _letter(rows: list[MessageRow]) -> Letter:
     row = rows[0]
     text = whole(row)
-    lines = text.strip().split("\n", 1)
     return Letter(
         id=row.id,
         sender=row.sender,
         recipient="all" if len(rows) > 1 else row.recipient,
-        title=lines[0][:TITLE] + (" …" if len(lines[0]) > TITLE or len(lines) > 1 else ""),
+        title=title(text),
         text=text[:SHOWN],
         more=row.cut or len(text) > SHOWN,
         at=float(row.at),
