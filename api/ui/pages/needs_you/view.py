@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
 from api.operations.attention import attention
 from api.operations.base import Input, Nothing
+from api.operations.questions import EndedInput, ended_questions
 from api.operations.views import EventsInput, events
 from api.ui.moment import Moment
 from api.ui.page import Fragment, Page, Region, Room, Shown
 from api.ui.pages.needs_you.acting import ACTIONS
 from api.ui.pages.needs_you.bodies import Body, is_under_way, read_body, state_of
-from api.ui.pages.needs_you.decided import KINDS, READ, decision_of, decisions
+from api.ui.pages.needs_you.decided import KINDS, QUESTION_END, READ, decision_of, decisions
 from api.ui.pages.needs_you.logging_in import LOGGING_IN
 from api.ui.pages.needs_you.news import NEWS
 from api.ui.pages.needs_you.rows import id_of, item_of, items
 from api.ui.pages.needs_you.under_way import AGAIN, read_under_way
 from reconciler.attention.row import Attention, Severity
+from reconciler.messaging.questions import Question
 from reconciler.views import Event
 
 KEY_MOST = 600
@@ -60,7 +64,7 @@ async def view(moment: Moment, asked: ListInput) -> Shown:
             "notes": listed.notes,
             "due": sum(listed.counts.values()),
             "urgent": _urgent(listed),
-            "decided": decisions(await _recent(moment), moment.at),
+            "decided": decisions(*await _recent(moment), moment.at),
             "split": asked.split,
         },
         again=AGAIN if flying or any(map(is_under_way, bodies.values())) else None,
@@ -74,13 +78,16 @@ async def view_row(moment: Moment, asked: RowInput) -> Shown:
             body = await read_body(moment, row, split=asked.split)
             item = item_of(row, split=asked.split)
             return Shown({"item": item, "body": body, "state": state_of(body), "split": asked.split})
-    gone = {"template": "needs_you/gone.html", "decision": decision_of(asked.key, await _recent(moment))}
+    gone = {"template": "needs_you/gone.html", "decision": decision_of(asked.key, *await _recent(moment))}
     return Shown({"item": {"id": id_of(asked.key)}, "body": gone, "state": "gone"})
 
 
-async def _recent(moment: Moment) -> list[Event]:
+async def _recent(moment: Moment) -> tuple[Sequence[Event], Sequence[Question]]:
+    """Return the newest events of decisions, the oldest first, and the questions that ended last, if there are any."""
     recent = await moment.ask(events, EventsInput(follow=False, limit=READ, kind=KINDS))
-    return recent if isinstance(recent, list) else []
+    if not isinstance(recent, list) or not any(event.kind == QUESTION_END for event in recent):
+        return recent if isinstance(recent, list) else [], ()
+    return recent, (await moment.ask(ended_questions, EndedInput(limit=READ))).rows
 
 
 def _urgent(listed: Attention) -> int:

@@ -9,7 +9,9 @@ from meta.names import OPERATOR, SYSTEM
 from reconciler.messaging.questions import EXPIRED, Question, cancelled
 
 TITLE = 110
-"""Characters of a question in its title."""
+"""Characters of a question, or of a message, in its title."""
+ANSWERED, CANCELLED, RAN_OUT = "Answered", "Cancelled", "Expired"
+"""How a question ends, in a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def open_rows(questions: Iterable[Question], wholes: Iterable[Question]) -> tupl
 
 def ended_row(question: Question) -> Ended:
     """Return a question that has ended as it is shown."""
-    end, css = _end(question)
+    end = end_of(question)
     return Ended(
         question.id,
         question.asker,
@@ -70,9 +72,9 @@ def ended_row(question: Question) -> Ended:
         title(question.question),
         question.question,
         end,
-        css,
+        "warn" if end == RAN_OUT else "",
         question.answerer or "",
-        "" if end != "Answered" else question.answer or "",
+        question.answer or "" if end == ANSWERED else "",
         float(question.answered_at or question.asked_at),
         question.cut,
     )
@@ -84,9 +86,8 @@ def title(text: str) -> str:
     return lines[0][:TITLE] + (" …" if len(lines[0]) > TITLE or len(lines) > 1 else "")
 
 
-def _end(question: Question) -> tuple[str, str]:
+def end_of(question: Question) -> str:
+    """Return in a word how a question ended. Only hive's own words end one without an answer."""
     if question.answer == EXPIRED and question.answerer == SYSTEM:
-        return "Expired", "warn"
-    if question.answer == cancelled(question.answerer or ""):
-        return "Cancelled", ""
-    return "Answered", ""
+        return RAN_OUT
+    return CANCELLED if question.answer == cancelled(question.answerer or "") else ANSWERED

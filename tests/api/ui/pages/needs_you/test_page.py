@@ -146,6 +146,14 @@ async def test_an_answer_goes_to_the_question(ui: Ui) -> None:
     assert (await questions.get(id)).answer == "red, grey"
 
 
+async def test_a_question_that_was_cancelled_goes_with_that_word(ui: Ui) -> None:
+    questions = ui.hive.fake.questions
+    id = await questions.ask("alice", "which?", (), False, None, None)
+    await questions.cancel(id, "operator")
+    await ui.hive.fake.events.append("question_answered", ALICE, {"id": id, "by": "operator"})
+    assert f" cancelled question {id} of " in (await ui.get("/")).text
+
+
 @pytest.mark.parametrize(("detail", "times"), [("which one?", 1), ("which", 2)])
 async def test_a_question_whose_title_has_all_of_it_is_not_written_twice(ui: Ui, detail: str, times: int) -> None:
     id = await ui.hive.fake.questions.ask("alice", "which one?", ("red",), False, None, None)

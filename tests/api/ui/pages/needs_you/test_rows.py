@@ -10,6 +10,7 @@ from api.ui.pieces import Piece, prose
 from meta.names import AgentName
 from reconciler.attention.registry import KINDS
 from reconciler.attention.row import Row, Severity
+from reconciler.messaging.questions import Question
 from reconciler.views import Event
 
 ALICE = AgentName("alice")
@@ -22,6 +23,10 @@ def _row(key: str, kind: str, severity: Severity = Severity.NORMAL, detail: str 
 
 def _event(kind: str, at: float = NOW - 5, /, **data: object) -> Event:
     return Event("uuid-12", at, kind, "bob", data)
+
+
+def _ended(id: int, answer: str, by: str) -> Question:
+    return Question(id, "bob", "operator", "which?", (), False, 1, None, 2, answer, by)
 
 
 def _text(pieces: tuple[Piece, ...]) -> str:
@@ -60,9 +65,9 @@ def test_commands_are_set_apart() -> None:
 
 def test_a_decision_is_shown_for_some_minutes_with_by_whom() -> None:
     denied = _event("proposal_denied", id=6, by="operator anna", note="not tonight")
-    (shown,) = decisions([denied], NOW)
+    (shown,) = decisions([denied], (), NOW)
     assert _text(shown.words) == "operator anna denied proposal 6 of bob: not tonight"
-    assert decisions([denied], NOW + SECONDS) == ()
+    assert decisions([denied], (), NOW + SECONDS) == ()
 
 
 def test_what_took_a_row_away_is_found_by_its_key() -> None:
@@ -80,11 +85,11 @@ def test_what_took_a_row_away_is_found_by_its_key() -> None:
         "proposal:bob:66",
         "agent-down:bob",
     )
-    found = [decision_of(key, events) for key in keys]
+    found = [decision_of(key, events, [_ended(6, "red", "ben")]) for key in keys]
     assert [each and _text(each.words) for each in found] == [
         "anna denied proposal 6 of bob",
         "anna approved proposal 7 of bob",
-        "ben answered or cancelled question 6 of bob",
+        "ben answered question 6 of bob",
         None,
         None,
         None,
@@ -92,18 +97,35 @@ def test_what_took_a_row_away_is_found_by_its_key() -> None:
 
 
 def test_a_spawn_is_named_without_its_number() -> None:
-    (shown,) = decisions([_event("proposal_approved", id=0, kind="spawn", approved_by="anna")], NOW)
+    (shown,) = decisions([_event("proposal_approved", id=0, kind="spawn", approved_by="anna")], (), NOW)
     assert _text(shown.words) == "anna approved the spawn of bob"
 
 
 def test_the_newest_decisions_are_first_and_few() -> None:
     events = [_event("proposal_approved", NOW - 100 + id, id=id, approved_by="anna") for id in range(MOST + 3)]
-    shown = decisions(events, NOW)
+    shown = decisions(events, (), NOW)
     assert len(shown) == MOST
     assert _text(shown[0].words) == f"anna approved proposal {MOST + 2} of bob"
 
 
-def test_a_question_that_expired_was_decided_by_nobody() -> None:
-    assert (
-        _text(decisions([_event("question_answered", id=3, by="system")], NOW)[0].words) == "Question 3 of bob expired"
-    )
+@pytest.mark.parametrize(
+    ("answer", "by", "words"),
+    [
+        ("red", "ben", "ben answered question 3 of bob"),
+        ("[cancelled by ben]", "ben", "ben cancelled question 3 of bob"),
+        ("[expired]", "system", "Question 3 of bob expired"),
+        ("[cancelled by system]", "system", "Question 3 of bob was cancelled"),
+    ],
+)
+def test_a_decision_about_a_question_says_how_it_ended(answer: str, by: str, words: str) -> None:
+    ended = [_ended(4, "[expired]", "system"), _ended(3, answer, by)]
+    (shown,) = decisions([_event("question_answered", id=3, by=by)], ended, NOW)
+    assert _text(shown.words) == words
+
+
+@pytest.mark.parametrize(
+    ("by", "words"), [("ben", "ben ended question 3 of bob"), ("system", "Question 3 of bob ended")]
+)
+def test_of_a_question_that_is_not_kept_any_more_a_decision_says_only_that_it_ended(by: str, words: str) -> None:
+    (shown,) = decisions([_event("question_answered", id=3, by=by)], (), NOW)
+    assert _text(shown.words) == words
