@@ -18,7 +18,7 @@ from api.ui.moment import Moment
 from api.ui.page import Fragment, Region, Shown
 from api.ui.pages.agent.head import agent_row, read_head
 from api.ui.pages.agent_tabs.tab import tab
-from api.ui.pages.deploys.rows import title_of
+from api.ui.pages.deploys.rows import tag_of, title_of
 from api.ui.pages.needs_you.settings import settings_of
 from api.words.users import with_names
 from meta.errors import HiveError
@@ -29,7 +29,6 @@ PAGE_ROWS = 50
 READ = 1_000
 """Cards that the operation returns at most."""
 BADGES = {"failed": "bad", "proposal": "warn", "building": "run", "approved": "run"}
-TAGS = {"building": "approved"}
 
 
 class GenerationsInput(Named):
@@ -73,7 +72,7 @@ def generation(card: Card, running: ProposalId | None) -> Generation:
     word = {"proposal": "waits"}.get(card.state, card.state)
     return Generation(
         id=card.id,
-        tag=f"{TAGS.get(card.state, card.state)}/{card.id}",
+        tag=tag_of(card),
         word="runs" if runs else word,
         badge="ok" if runs else BADGES.get(card.state, "off"),
         title=title_of(card),
@@ -110,17 +109,16 @@ async def view_one(moment: Moment, asked: GenerationInput) -> Shown:
         "agent": asked.agent,
         "it": shown,
         "layout": asked.layout,
-        "problem": "",
+        "problem": "" if shown.deployed else "It was not deployed.",
         "files": None,
     }
-    values["problem"] = "" if shown.deployed else "It was not deployed."
     if not shown.deployed:
         return Shown(values)
     try:
         made = await moment.ask(change, _wanted(asked.agent, shown, row.deployed))
         files = await moment.diffs.show(made, f"g{asked.agent}-{asked.id}", asked.layout)
     except HiveError as error:
-        return Shown({**values, "problem": f"{error.summary}{f'; {error.hint}' if error.hint else ''}"})
+        return Shown({**values, "problem": error.describe()})
     rows = await asyncio.to_thread(settings_of, made.settings, made.words)
     return Shown({**values, "files": files, "cut": made.cut, "settings": rows})
 

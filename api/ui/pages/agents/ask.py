@@ -8,6 +8,7 @@ from api.operations.proposals import PendingInput, pending
 from api.operations.views import destroyed, overview
 from api.ui.moment import Moment
 from api.ui.page import AnyFragment, Fragment, Shown
+from api.ui.pages.agent.head import agent_row
 from meta.errors import NotFound
 from reconciler.views import AgentStatus, Card
 
@@ -39,11 +40,7 @@ async def before_purge(moment: Moment, asked: Named) -> Shown:
 
 
 async def _agent(moment: Moment, asked: Named) -> AgentStatus:
-    status = await moment.ask(overview, Nothing())
-    for agent in status.agents:
-        if agent.agent == asked.agent:
-            return agent
-    raise NotFound(f"there is no agent {asked.agent}", "see the list of agents")
+    return agent_row(await moment.ask(overview, Nothing()), asked.agent)
 
 
 def _id(card: Card, agent: AgentStatus) -> dict[str, object]:

@@ -128,6 +128,11 @@ def title_of(card: Card) -> str:
     return text[:TITLE] or _KINDS.get(card.kind, f"commit {(card.sha or card.commit_ref)[:7]}")
 
 
+def tag_of(card: Card) -> str:
+    """Return the tag of a deploy's state. A build has none of its own."""
+    return f"{'approved' if card.state == 'building' else card.state}/{card.id}"
+
+
 def open_failures(cards: Sequence[Card], now: float) -> list[Card]:
     """Return the failures that nothing followed: the newest of each agent, if its agent was not deployed since.
 
@@ -184,13 +189,12 @@ def _since(facts: Facts, step: Step | None) -> float | None:
 def _facts(facts: Facts) -> tuple[tuple[str, str, bool], ...]:
     """Return what stands beside the steps: word, value, and True if a machine reads the value."""
     card, agent = facts.card, facts.agent
-    tag = {"building": "approved"}.get(card.state, card.state)
     rows = [
         ("Asked by", with_names(card.proposed_by), False),
         ("Approved by", with_names(card.approved_by), False),
         ("Commit", (card.sha or card.fetched_sha or "")[:12], True),
         ("Branch", card.branch or "", True),
-        ("Tag", f"{tag}/{card.id}", True),
+        ("Tag", tag_of(card), True),
         ("Runs now", f"deployed/{agent.deployed}" if agent is not None and agent.deployed is not None else "", True),
     ]
     return tuple(row for row in rows if row[1])
