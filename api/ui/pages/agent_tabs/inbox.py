@@ -19,7 +19,7 @@ from api.ui.pages.agent.head import read_head
 from api.ui.pages.agent_tabs.tab import tab
 from api.ui.pages.messages.rows import answers_to, letters
 from meta.wire.agent import CancelLooseEnd, GetLooseEnds
-from meta.wire.common import I64, CancelLooseEndKind, InSeconds
+from meta.wire.common import I64, CancelLooseEndKind, InSeconds, ReminderEnd
 
 READ = 200
 """Messages that are read of each state. Those that the agent wrote itself are among them, and left out."""
@@ -55,7 +55,7 @@ async def view(moment: Moment, asked: Named) -> Shown:
         "unread": await _letters(moment, asked, "waiting"),
         "reminders": waiting[:REMINDERS],
         "more_reminders": max(0, len(waiting) - REMINDERS),
-        "ends": [end for end in ends_of(asked.agent, ends) if end.what != "Reminder"],
+        "ends": ends_of(asked.agent, [end for end in ends if not isinstance(end, ReminderEnd)]),
         "answers_to": answers_to,
         "units": UNITS,
     }
