@@ -14,6 +14,7 @@ from api.ui.diff.lines import Row, numbered, visible
 from api.ui.diff.source import INLINE, Source
 from api.ui.diff.values import FileDiff, Hunk, Patch
 from api.ui.diff.words import Work
+from api.ui.numbers import plural
 from meta.text import size
 
 FILE_MOST = 400
@@ -92,7 +93,7 @@ def more_files(patch: Patch, source: Source | None, at: int = 0) -> Fold | None:
     if end >= len(patch.files):
         return None
     key = source.key if source else "more"
-    words = f"{count(len(patch.files) - end, 'more file')}"
+    words = plural(len(patch.files) - end, "more file")
     return Fold(f"{key}-files-{end}", words, source.files(end) if source else "")
 
 
@@ -189,11 +190,6 @@ def page(
     return tuple(parts)
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 line, 2,000 lines."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _between(
     file: FileDiff, id: str, source: Source | None, behind: tuple[int, int], start: tuple[int, int]
 ) -> Iterator[Fold]:
@@ -201,9 +197,9 @@ def _between(
     missing = start[1] - behind[1]
     if missing > 0 and source is not None:
         href = source.lines(file.path, id, behind[0], behind[1], missing)
-        yield Fold(f"{id}-{behind[1]}", count(missing, "unchanged line"), href)
+        yield Fold(f"{id}-{behind[1]}", plural(missing, "unchanged line"), href)
     elif missing > 0:
-        yield Fold(f"{id}-{behind[1]}", count(missing, "unchanged line"))
+        yield Fold(f"{id}-{behind[1]}", plural(missing, "unchanged line"))
 
 
 def _hunk(hunk: Hunk, first: int, last: int, id: str, tokens: Tokens, work: Work) -> Iterator[Same | Changed | Fold]:
@@ -227,7 +223,7 @@ def _shortened(block: Same, id: str, *, before: bool, after: bool) -> Iterator[S
         return
     if first:
         yield Same(lines[:first])
-    yield Fold(id, count(last - first, "unchanged line"), parts=(Same(lines[first:last]),))
+    yield Fold(id, plural(last - first, "unchanged line"), parts=(Same(lines[first:last]),))
     if last < len(lines):
         yield Same(lines[last:])
 
@@ -249,7 +245,7 @@ def _folded_words(file: FileDiff, source: Source | None) -> str:
     if not file.hunks:
         sizes = " → ".join(size(number) for number in (file.old_size, file.new_size) if number is not None)
         return f"Not in this patch{f', {sizes}' if sizes else ''}{'; open to compare it alone' if source else ''}"
-    return f"{count(file.added + file.removed, 'changed line')}{' of a binary file' if file.binary else ''}"
+    return f"{plural(file.added + file.removed, 'changed line')}{' of a binary file' if file.binary else ''}"
 
 
 def _tags(file: FileDiff) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from api.ui.diff.edits import edit_diff
 from api.ui.diff.values import FileDiff
+from api.ui.numbers import plural
 from api.ui.transcript.items import Call
 from meta.text import show_invisible
 
@@ -91,7 +92,7 @@ def outcome(call: Call) -> Outcome:
 def _lines(output: str) -> str:
     text = output.rstrip("\n")
     count = text.count("\n") + 1 if text.strip() else 0
-    return "no output" if not count else "1 line" if count == 1 else f"{count:,} lines"
+    return plural(count, "line") if count else "no output"
 
 
 def edits(call: Call, most: int = COMPARED) -> tuple[FileDiff, ...]:

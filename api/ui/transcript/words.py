@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from api.ui.numbers import plural
+from api.ui.numbers import dollars, plural
 from api.ui.times import span
 from api.ui.transcript.items import Turn
 from api.ui.transcript.tools import line
@@ -114,5 +114,5 @@ def length(turn: Turn) -> str:
     seconds = turn.seconds if turn.seconds is not None else (turn.ended_at or turn.at) - turn.at
     parts = [span(seconds), plural(turn.calls, "call")]
     if turn.cost is not None:
-        parts.append(f"${turn.cost:,.2f}")
+        parts.append(dollars(turn.cost))
     return ", ".join(parts)

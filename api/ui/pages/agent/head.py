@@ -10,6 +10,7 @@ from api.operations.loose_ends import loose_ends
 from api.operations.usage import UsageInput, usage
 from api.operations.views import destroyed, overview
 from api.ui.moment import Moment
+from api.ui.numbers import dollars
 from api.ui.page import Region
 from api.ui.pages.agent.state import Badge, badge_of, doing, is_up
 from api.ui.times import span
@@ -127,11 +128,11 @@ def spent_of(today: BudgetUse, budget: BudgetUse) -> Spent:
         ("turns", today.turns, budget.turns),
     )
     limited = [((used or 0) / whole, unit, used or 0, whole) for unit, used, whole in pairs if whole]
-    dollars = f"${today.dollars or 0.0:,.2f}"
+    spent = dollars(today.dollars or 0.0)
     if not limited:
-        return Spent(dollars, 0, 0, "")
+        return Spent(spent, 0, 0, "")
     share, unit, used, whole = max(limited)
-    words = f"{dollars} of {f'${whole:,.2f}'.removesuffix('.00')}"
+    words = f"{spent} of {dollars(whole).removesuffix('.00')}"
     if unit != "dollars":
         words = f"{used:,} of {whole:,} {unit}"
     return Spent(words, used, whole, "bad" if share >= 1 else "warn" if share >= NEAR else "")

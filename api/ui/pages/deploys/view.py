@@ -50,10 +50,6 @@ class DeployInput(Input):
     layout: Literal["inline", "split"] = "inline"
 
 
-class ChangesInput(DeployInput):
-    """What one deploy changes."""
-
-
 @dataclass(frozen=True, slots=True)
 class Log:
     """One page of the log, with the numbers of the pages around it."""
@@ -96,13 +92,13 @@ async def view_one(moment: Moment, asked: DeployInput) -> Shown:
     return Shown({"deploy": shown, "card": card, "layout": asked.layout}, title, _again([shown]))
 
 
-async def view_changes(moment: Moment, asked: ChangesInput) -> Shown:
+async def view_changes(moment: Moment, asked: DeployInput) -> Shown:
     """Return what a deploy changes: settings in words, the system, files."""
     try:
         found = await moment.ask(diff, DiffInput(id=asked.id, agent=asked.agent))
         files = await moment.diffs.show(found, f"d{asked.agent}-{asked.id}", asked.layout)
     except HiveError as error:
-        return Shown({"problem": f"{error.summary}{f'; {error.hint}' if error.hint else ''}"})
+        return Shown({"problem": error.describe()})
     return Shown(
         {
             "problem": "",
@@ -187,5 +183,5 @@ ONE = Page(
 DEPLOYS = Room(
     pages=(PAGE, ONE),
     actions=ACTIONS,
-    fragments=(Fragment("/deploys/{agent}/{id}/changes", ChangesInput, view_changes, "deploys/changes.html"),),
+    fragments=(Fragment("/deploys/{agent}/{id}/changes", DeployInput, view_changes, "deploys/changes.html"),),
 )

@@ -115,7 +115,7 @@ async def lines(moment: Moment, asked: LinesInput) -> Shown:
 
 def _failed(asked: PartInput, error: HiveError) -> Shown:
     """Return the reason in the place of the lines: the page around it stays as it is."""
-    words = f"It cannot be shown: {error.summary}{f'; {error.hint}' if error.hint else ''}"
+    words = f"It cannot be shown: {error.describe()}"
     return Shown({"parts": (Fold(f"{asked.part}-failed", words),), "layout": asked.layout})
 
 

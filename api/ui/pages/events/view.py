@@ -9,6 +9,7 @@ from api.operations.base import Call, Nothing
 from api.operations.views import events
 from api.ui.acting import do
 from api.ui.moment import Moment
+from api.ui.numbers import plural
 from api.ui.page import Action, Done, Download, Page, Region, Room, Shown
 from api.ui.pages.events.ask import SPANS, EventsAsked, query_of
 from api.ui.pages.events.export import export
@@ -57,7 +58,7 @@ async def verify_it(call: Call, _asked: Nothing) -> Done:
     result = await do(call, verify_audit, Nothing())
     if result.error:
         return Done(f"It could not be verified: {result.error}")
-    faults = f"{result.faults} fault{'' if result.faults == 1 else 's'}" if result.faults else "no fault"
+    faults = plural(result.faults, "fault") if result.faults else "no fault"
     return Done(f"{result.events:,} events, the tags and meta are verified: {faults}.")
 
 

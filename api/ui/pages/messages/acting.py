@@ -10,6 +10,7 @@ from api.operations.base import Call, Input
 from api.operations.dead_letters import DeadLetterId, discard, revive
 from api.operations.messages import RECENT_MOST, MarkReadInput, SendInput, mark_read, send
 from api.ui.acting import do
+from api.ui.numbers import plural
 from api.ui.page import Action, AnyAction, Done
 from meta.names import ALL
 
@@ -32,7 +33,7 @@ async def send_it(call: Call, asked: SendInput) -> Done:
 async def mark_them_read(call: Call, asked: ReadInput) -> Done:
     """Mark messages to the operator as read."""
     count = (await do(call, mark_read, MarkReadInput(ids=asked.ids))).read
-    return Done(f"{count} message{'' if count == 1 else 's'} marked as read.")
+    return Done(f"{plural(count, 'message')} marked as read.")
 
 
 async def revive_it(call: Call, asked: DeadLetterId) -> Done:

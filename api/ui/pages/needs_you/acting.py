@@ -22,6 +22,7 @@ from api.operations.proposals import (
 )
 from api.operations.questions import QuestionInput, answer, question
 from api.ui.acting import do
+from api.ui.numbers import plural
 from api.ui.page import Action, AnyAction, Done
 from api.words.users import with_names
 from meta.errors import BadInput, Conflict, HiveError, Refused, Unseen
@@ -123,8 +124,7 @@ async def allow_it(call: Call, asked: AllowInput) -> Done:
     allowed = await do(call, network_allow, asked)
     if allowed.proposal is not None:
         return Done(f"Proposal {allowed.proposal} of {asked.agent} would allow {allowed.rule} for good: decide on it.")
-    hours = asked.seconds // 3600
-    return Done(f"{asked.agent} may reach {allowed.rule} for {hours} {'hour' if hours == 1 else 'hours'}, from now on.")
+    return Done(f"{asked.agent} may reach {allowed.rule} for {plural(asked.seconds // 3600, 'hour')}, from now on.")
 
 
 async def refuse_it(call: Call, asked: RefuseInput) -> Done:

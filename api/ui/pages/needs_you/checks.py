@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from api.ui.numbers import plural
 from reconciler.views import Card, Diff
 
 OK, WARN, BAD, RUN = "ok", "warn", "bad", "run"
@@ -40,8 +41,8 @@ def summarise(checks: Sequence[Check]) -> tuple[str, str, str]:
     """Return how many passed, warned and failed, each in words, "" for none."""
     number = {result: sum(check.result == result for check in checks) for result in (OK, WARN, BAD)}
     return (
-        f"{number[OK]} {'check' if number[OK] == 1 else 'checks'} passed" if number[OK] else "",
-        f"{number[WARN]} {'warning' if number[WARN] == 1 else 'warnings'}" if number[WARN] else "",
+        f"{plural(number[OK], 'check')} passed" if number[OK] else "",
+        plural(number[WARN], "warning") if number[WARN] else "",
         f"{number[BAD]} failed" if number[BAD] else "",
     )
 

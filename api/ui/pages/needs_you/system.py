@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from api.ui.numbers import plural
 from meta.nix.summary import WORDS
 
 _BY_LENGTH = sorted(WORDS.values(), key=lambda words: -len(words[0]))
@@ -38,7 +39,7 @@ def system_of(lines: Sequence[str]) -> System:
     parts = tuple(map(_part, lines))
     counts = Counter(part.kind for part in parts if part.kind)
     several = dict(WORDS.values())
-    words = [f"{number} {kind if number == 1 else several[kind]}" for kind, number in counts.items()]
+    words = [plural(number, kind, several[kind]) for kind, number in counts.items()]
     return System(parts, ", ".join(words))
 
 
