@@ -11,7 +11,7 @@ from api.ui.moment import Moment
 from api.ui.page import Region, Shown
 from api.ui.pages.agent.head import read_head
 from api.ui.pages.agent_tabs.tab import tab
-from api.ui.pages.questions.rows import ended_row
+from api.ui.pages.questions.rows import ended_row, title
 from meta.names import OPERATOR
 from reconciler.messaging.questions import Question
 
@@ -50,6 +50,7 @@ async def view(moment: Moment, asked: Named) -> Shown:
         "left_out": left_out,
         "ended": [ended_row(each) for each in past.rows],
         "more_ended": past.next is not None,
+        "title_of": title,
     }
     return Shown(values, f"Questions of {asked.agent}")
 

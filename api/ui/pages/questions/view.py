@@ -12,7 +12,7 @@ from api.operations.views import agents
 from api.ui.moment import Moment
 from api.ui.page import Fragment, Page, Region, Room, Shown
 from api.ui.pages.questions.acting import ACTIONS
-from api.ui.pages.questions.rows import ended_row, open_rows
+from api.ui.pages.questions.rows import ended_row, open_rows, title
 from meta.errors import NotFound
 from meta.names import MANAGER, OPERATOR
 from reconciler.messaging.questions import Question
@@ -53,6 +53,7 @@ async def view(moment: Moment, asked: QuestionsInput) -> Shown:
             "ended": [ended_row(each) for each in ended.rows],
             "older": None if ended.next is None else _query(asked.agent, ended.next),
             "names": sorted({*names, MANAGER})[:NAMES],
+            "title_of": title,
         }
     )
 
@@ -60,7 +61,7 @@ async def view(moment: Moment, asked: QuestionsInput) -> Shown:
 async def one(moment: Moment, asked: QuestionInput) -> Shown:
     """Return one question, whole: with its form, or with its answer."""
     found = await moment.ask(question, QuestionInput(id=asked.id))
-    return Shown({"question": found})
+    return Shown({"question": found, "title_of": title})
 
 
 async def _whole(moment: Moment, id: int | None) -> Question | None:
