@@ -231,6 +231,8 @@ class OneLook:
     async def _seen(self) -> Seen:
         if self._look is None:
             self._look = asyncio.ensure_future(self.query.see())
+            # asyncio warns of an error that is never retrieved, and whoever was cancelled retrieves none.
+            self._look.add_done_callback(lambda look: look.cancelled() or look.exception())
         return await asyncio.shield(self._look)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from meta.errors import TransientError
 from meta.names import AgentName
 from reconciler.daemon.daemon import Daemon
+from reconciler.queries.status import OneLook
 
 ALICE, BOB = AgentName("alice"), AgentName("bob")
 
@@ -101,3 +104,26 @@ async def test_status_names_the_error_of_a_resync_until_one_succeeds(
     monkeypatch.setattr(daemon.reconciler, "sweep", failing_once)
     assert await notes_after_a_round() == [f"background task resync failed ({text}); it tries again, and agents run on"]
     assert await notes_after_a_round() == []
+
+
+async def test_a_look_that_fails_after_everybody_left_warns_of_nothing() -> None:
+    reports: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def see() -> Any:
+        begun.set()
+        await go_on.wait()
+        raise TransientError("the disk is slow")
+
+    look: Any = OneLook(SimpleNamespace(see=see))  # type: ignore[arg-type]
+    asking = asyncio.create_task(look())
+    await begun.wait()
+    asking.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asking
+    go_on.set()
+    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+    del look, asking
+    gc.collect()
+    assert reports == []
