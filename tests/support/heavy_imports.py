@@ -7,7 +7,12 @@ import sys
 
 from api.cli.main import main
 
-HEAVY = frozenset({"pydantic", "mcp", "litestar", "uvicorn", "git", "rich", "http.client", "asyncio", "watchfiles"})
+HEAVY = frozenset(
+    {
+        *("pydantic", "mcp", "litestar", "uvicorn", "git", "rich", "http.client", "asyncio", "watchfiles"),
+        *("jinja2", "pygments", "webauthn", "cryptography"),
+    }
+)
 
 if __name__ == "__main__":
     atexit.register(lambda: print("HEAVY", sorted(HEAVY & set(sys.modules))))  # noqa: T201
