@@ -1,1 +1,4 @@
-"""Words for people about what hive did, for the command line and for pages. Pure, and quick to import."""
+"""Words between people and hive, for the command line and for pages: what happened, and what a typed line means.
+
+Pure, and quick to import.
+"""

@@ -21,7 +21,7 @@ from api.cli.attach.screen import Plain, Screen, keys
 from api.cli.attach.view import Line, Style, View
 from api.cli.client.http import Client
 from api.cli.render import turns
-from api.operations import orders
+from api.words import orders
 from api.words.events import sentence
 from meta.errors import HiveError
 

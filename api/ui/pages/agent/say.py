@@ -7,11 +7,11 @@ from pydantic import Field
 from api.operations.base import Call
 from api.operations.lifecycle import Named
 from api.operations.messages import SendInput, send
-from api.operations.orders import HELP, Do, Explain, Send, SetModel, ShowModel, order_of
 from api.operations.turns import ModelInput, model, set_model
 from api.ui.acting import do
 from api.ui.page import Action, Done
 from api.ui.pages.agent.actions import VERBS, said
+from api.words.orders import HELP, Do, Explain, Send, SetModel, ShowModel, order_of
 from meta.errors import BadInput
 from reconciler.views import ModelStatus
 

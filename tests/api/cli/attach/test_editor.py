@@ -1,4 +1,4 @@
-"""The line that is typed into `hive attach`, and what it means."""
+"""The line that is typed into `hive attach`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.cli.attach.editor import Editor, Entered, Left, last_columns, width_of
-from api.operations.orders import Detach, Do, Explain, Order, Send, SetModel, ShowModel, order_of
 
 
 def typed(*parts: bytes) -> Editor:
@@ -89,31 +88,3 @@ def test_columns_are_counted_as_a_terminal_does() -> None:
     assert last_columns("ab日本", 5) == "b日本"
     assert last_columns("ab日本", 3) == "本"
     assert last_columns("ab", 5) == "ab"
-
-
-@pytest.mark.parametrize(
-    ("line", "order"),
-    [
-        ("look at it", Send("look at it")),
-        ("  indented", Send("  indented")),
-        ("//etc is a folder", Send("/etc is a folder")),
-        ("a /pause", Send("a /pause")),
-        ("   ", None),
-        ("/pause", Do("pause")),
-        (" /new-session ", Do("new-session")),
-        ("/model", ShowModel()),
-        ("/model opus", SetModel("opus")),
-        ("/model --default", SetModel(None)),
-        ("/quit", Detach()),
-        ("/help", Explain()),
-    ],
-)
-def test_a_line_is_a_message_unless_it_begins_with_a_slash(line: str, order: Order | None) -> None:
-    assert order_of(line) == order
-
-
-@pytest.mark.parametrize("line", ["/paus", "/pause now", "/model a b", "/", "/\x1b[2J"])
-def test_what_is_no_order_is_explained_and_never_sent(line: str) -> None:
-    order = order_of(line)
-    assert isinstance(order, Explain)
-    assert "/help" in order.lines[-1]
