@@ -1,4 +1,4 @@
-"""The audit as the daemon can run it: in a thread, at most once a minute, with the last result kept."""
+"""The audit as the daemon can run it: in a thread of its own, at most once a minute, with the last result kept."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from meta.errors import HiveError
 from meta.layout import Layout
+from reconciler.common.own_thread import in_own_thread
 from reconciler.upkeep.audit.rules import FAULT, NOTE, WARNING, Finding
 from reconciler.upkeep.audit.verify import Report, verify
 
@@ -58,7 +59,7 @@ class AuditQuery:
     async def _verify(self) -> AuditResult:
         begun = self._clock()
         try:
-            report = await asyncio.to_thread(self._look)
+            report = await in_own_thread("audit", self._look)
         except HiveError as error:
             now = self._clock()
             self.last = AuditResult(now, now - begun, error=error.summary)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from meta.config import Config
 from meta.layout import Layout
+from reconciler.common.own_thread import in_own_thread
 from reconciler.common.rounds import describe
 from reconciler.upkeep.doctor.checks.base import AgentRow, Daemon, Subject, Verdict
 from reconciler.upkeep.doctor.examine import CHECKS, Check, Row, examine
@@ -79,7 +79,8 @@ class LiveDoctor:
         began = time.monotonic()
         status = await self._status()
         subject = Subject(self._layout, self._config, status.backend, status.builder, True, daemon_of(status))
-        self._rows = await _in_thread(lambda: asyncio.run(examine(subject, checks=self._checks)))
+        rows = await in_own_thread("doctor", lambda: asyncio.run(examine(subject, checks=self._checks)))
+        self._rows = tuple(rows)
         self._seconds = time.monotonic() - began
 
     def _end(self, run: asyncio.Task[None]) -> None:
@@ -118,29 +119,3 @@ def daemon_of(status: Status) -> Daemon:
         named=status.programs_named,
         dashboard=status.dashboard,
     )
-
-
-async def _in_thread(work: Callable[[], list[Row]]) -> tuple[Row, ...]:
-    """Return the result of `work`. The thread does not keep a daemon from ending, as one of the pool would."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[tuple[Row, ...]] = loop.create_future()
-
-    def finish(rows: list[Row] | None, error: Exception | None) -> None:
-        if done.cancelled():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(tuple(rows or ()))
-
-    def run() -> None:
-        rows, failure = None, None
-        try:
-            rows = work()
-        except Exception as error:  # noqa: BLE001 - it is raised again in the daemon's loop
-            failure = error
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(finish, rows, failure)
-
-    threading.Thread(target=run, name="doctor", daemon=True).start()
-    return await done
