@@ -33,7 +33,7 @@ CHUNK = 65_536
 
 Query = Mapping[str, str | int | float | bool | None]
 Row = dict[str, Any]
-"""One JSON object of the daemon; its keys are the fields in reconciler/views.py."""
+"""One JSON object of the daemon; its keys are the fields in reconciler/views/."""
 
 
 @dataclass(frozen=True, slots=True)
