@@ -38,15 +38,13 @@ from reconciler.observe.sender import Sender
 from reconciler.plan.rollout import Rollout
 from reconciler.queries.audit import AuditQuery
 from reconciler.queries.digest import DigestQuery
-from reconciler.queries.host import HostView, Trouble, Working
+from reconciler.queries.host import HostView
 from reconciler.queries.usage import UsageQuery
 from reconciler.service import Service
 from reconciler.store.database import Database
 from reconciler.store.live import LiveStore
 from reconciler.telemetry.metrics import Metrics
 from reconciler.upkeep.audit.verify import Heads, Report
-from reconciler.upkeep.doctor.checks.base import Verdict
-from reconciler.upkeep.doctor.examine import Row as Checked
 from reconciler.upkeep.doctor.live import Examined
 from reconciler.usage.budgets import Budgets
 from reconciler.usage.records import TurnRecords
@@ -58,18 +56,18 @@ from reconciler.views import (
     Change,
     Diff,
     Digest,
-    LoginResult,
     LogPart,
     LogRow,
-    ModelStatus,
     PlanRow,
     RefusedTip,
     Remains,
     SettingsText,
     Status,
-    TurnResult,
 )
+from tests.support.fake_host import EXAMINED, MACHINE
+from tests.support.fake_logins import FakeLogins
 from tests.support.fake_network import FakeNetwork
+from tests.support.fake_turns import FakeTurns
 
 SHA = "1" * 40
 SHOWN = "f00f00f00f00f00f00f0"
@@ -126,51 +124,17 @@ class FakeService:
         self.audit_report = Report((), (), Heads("u", 3, "h", "m", {}), 3)
         self.tips: list[RefusedTip] = []
         self.waits: dict[AgentName, str] = {}
-        self.login_address = "https://claude.ai/oauth/authorize?z-1"
-        self.login_answers: list[LoginResult] = []
         self.shown: dict[int, Card] = {}
         self.diffs: dict[int, Diff] = {}
-        self.attention_rows: list[Row] = [
-            Row(
-                "question:1", "question", Severity.NORMAL, ALICE, NOW(), "question 1", "why \\u001b", "hive questions 1"
-            )
-        ]
+        self.attention_rows: list[Row] = [QUESTION_ROW]
         self.texts: dict[str | None, SettingsText] = {}
         self.calls: list[tuple[object, ...]] = []
         self.asked = asyncio.Event()
-        self.examined = Examined(
-            (
-                Checked("git", Verdict.OK, "git version 2.47.1"),
-                Checked("disk", Verdict.WARN, "only 1.2 GB are free", "remove what is not needed, see `hive doctor`"),
-            ),
-            NOW() - 120,
-            3.1,
-        )
-        self.machine = HostView(
-            name="orchard",
-            system="Linux 6.12.9, x86_64",
-            started_at=NOW() - 90_000,
-            pid=812,
-            memory=16 * 10**9,
-            memory_free=9 * 10**9,
-            own_memory=180 * 10**6,
-            load=(0.42, 0.5, 0.61),
-            processors=4,
-            disk=500 * 10**9,
-            disk_free=60 * 10**9,
-            disk_full=False,
-            inodes=(30_000_000, 32_000_000),
-            database=40 * 10**6,
-            python="3.11.7",
-            git="2.47.1",
-            nix="",
-            working=(Working(ALICE, "build"),),
-            queued=1,
-            troubles=(Trouble("discovery", "discovery fails since 2 min: no space"),),
-            way_out=(),
-            backup_at=None,
-        )
+        self.examined = EXAMINED
+        self.machine = MACHINE
         self.network = FakeNetwork(self.known, self.record)
+        self.turns = FakeTurns(self.known, self.record)
+        self.logins = FakeLogins(self.known, self.record)
 
     def attach(self, database: Database, states: Path) -> None:
         """The real questions, reminders and loose ends on `database`; /state of each agent is below `states`."""
@@ -235,20 +199,12 @@ class FakeService:
             discovery=part(refused="refused", waiting="waiting"),
             settings=part(text="settings", propose="propose_settings"),
             rebase=part(call="rebase"),
-            turns=part(
-                pause="turn_pause",
-                resume="turn_resume",
-                cancel="turn_cancel",
-                compact="turn_compact",
-                new_session="turn_new_session",
-                model="model",
-                set_model="set_model",
-            ),
+            turns=cast("Any", self.turns),
             swarm=part(stop="stop_all", start="start_all", down="down"),
             agents=part(
                 start="start", stop="stop", restart="restart", rebuild="rebuild", destroy="destroy", adopt="adopt"
             ),
-            logins=part(start="login", code="login_code", cancel="login_cancel", logout="logout"),
+            logins=cast("Any", self.logins),
             spawns=part(begin="spawn", request="request_spawn"),
             declared=part(),
             rollback=part(call="rollback"),
@@ -435,35 +391,6 @@ class FakeService:
         self.record(("rebuild_all", by, now, only_outdated))
         return Rollout("r1", by, 1, "r", tuple(self.names), now=now)
 
-    async def turn_pause(self, agent: AgentName, by: str) -> TurnResult:
-        return self._turn(agent, "pause", by, f"it takes no turn until `hive turn resume {agent}`")
-
-    async def turn_resume(self, agent: AgentName, by: str) -> TurnResult:
-        return self._turn(agent, "resume", by, "it takes turns again")
-
-    async def turn_cancel(self, agent: AgentName, by: str) -> TurnResult:
-        return self._turn(agent, "cancel", by, "turn 3 was ended")
-
-    async def turn_compact(self, agent: AgentName, by: str) -> TurnResult:
-        return self._turn(agent, "compact", by, "compacted: 120000 -> 9000 tokens \x1b[2J")
-
-    async def turn_new_session(self, agent: AgentName, by: str) -> TurnResult:
-        return self._turn(agent, "new-session", by, "")
-
-    async def model(self, agent: AgentName) -> ModelStatus:
-        self.known(agent)
-        return ModelStatus(agent, "claude", "2.1.329", "haiku", "haiku", "opus")
-
-    async def set_model(self, agent: AgentName, name: str | None, by: str) -> TurnResult:
-        self.known(agent)
-        self.record(("set_model", agent, name, by))
-        return TurnResult(agent, "model", f"the next turn has {name or 'the approved model'}")
-
-    def _turn(self, agent: AgentName, verb: str, by: str, text: str) -> TurnResult:
-        self.known(agent)
-        self.record((f"turn {verb}", agent, by))
-        return TurnResult(agent, verb, text)
-
     async def rollback(self, agent: AgentName, by: str, to: ProposalId | None = None) -> Card:
         self.known(agent)
         self.record(("rollback", agent, by, to))
@@ -478,26 +405,6 @@ class FakeService:
 
     async def adopt(self, agent: AgentName, by: str, running: bool) -> None:
         self.record(("adopt", agent, by, running))
-
-    async def login(self, agent: AgentName, by: str, again: bool = False, login: str = "") -> LoginResult:
-        self.known(agent)
-        self.record(("login", agent, by, again, login))
-        known = self.login_address.startswith("https://claude.ai/")
-        return LoginResult(agent, "address", "", self.login_address, known, login or "l1")
-
-    async def login_code(self, agent: AgentName, code: str, by: str, login: str = "") -> LoginResult:
-        self.known(agent)
-        self.record(("login_code", agent, code, login))
-        return self.login_answers.pop(0) if self.login_answers else LoginResult(agent, "done", "logged in")
-
-    async def login_cancel(self, agent: AgentName, by: str, login: str = "") -> LoginResult:
-        self.record(("login_cancel", agent, login))
-        return LoginResult(agent, "cancelled", "the login was cancelled")
-
-    async def logout(self, agent: AgentName, by: str) -> LoginResult:
-        self.known(agent)
-        self.record(("logout", agent, by))
-        return LoginResult(agent, "logged-out", "logged out")
 
     async def reread(self, agent: AgentName | None) -> None:
         pass

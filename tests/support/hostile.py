@@ -60,8 +60,9 @@ async def spoil(fake: FakeService, text: str) -> None:
         for kind in KINDS
     ]
     fake.machine, fake.examined = spoiled(fake.machine, text), spoiled(fake.examined, text)
-    for name in ("status", "log", "plan", "change", "settings", "logs", "model", "diff"):
-        setattr(fake, name, _spoiling(getattr(fake, name), text))
+    views = ("status", "log", "plan", "change", "settings", "logs", "diff")
+    for part, name in (*((fake, name) for name in views), (fake.turns, "model")):
+        setattr(part, name, _spoiling(getattr(part, name), text))
     for event, data in (
         ("proposal_denied", {"id": 1, "by": text, "note": text}),
         ("agent_unhealthy", {"reason": text, "by": text}),

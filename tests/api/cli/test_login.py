@@ -49,7 +49,7 @@ async def test_the_code_comes_from_a_line_of_stdin(hive: Hive) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    hive.fake.login_answers = [LoginResult(ALICE, "again", "copy all of it")]
+    hive.fake.logins.answers = [LoginResult(ALICE, "again", "copy all of it")]
     out, err = await asyncio.wait_for(process.communicate(b"half\nabc#state\n"), 30)
     assert process.returncode == 0
     assert out.decode().endswith("logged in\n")
@@ -58,7 +58,7 @@ async def test_the_code_comes_from_a_line_of_stdin(hive: Hive) -> None:
 
 
 async def test_an_address_of_an_unknown_host_is_shown_with_a_warning(hive: Hive, code: str) -> None:
-    hive.fake.login_address = "https://claude.ai.evil.example/oauth"
+    hive.fake.logins.address = "https://claude.ai.evil.example/oauth"
     _, out, _ = await hive.hive("login", "alice", "--code-file", code)
     assert out.startswith("Mind: the address is no login of a provider that hive knows")
     assert "\n  claude.ai.evil.example/oauth\n" in out
@@ -71,8 +71,8 @@ async def test_a_login_by_device_is_waited_for_without_a_code(hive: Hive, monkey
             ALICE, "address", "Enter this code:\nABCD-1234", "https://auth.openai.com/codex/device", True, "l1"
         )
 
-    monkeypatch.setattr(hive.fake, "login", login)
-    hive.fake.login_answers = [LoginResult(ALICE, "pending", "")] * 2
+    monkeypatch.setattr(hive.fake.logins, "start", login)
+    hive.fake.logins.answers = [LoginResult(ALICE, "pending", "")] * 2
     status, out, _ = await hive.hive("login", "alice")
     assert (status, out.splitlines()[-3:]) == (0, ["Enter this code:", "ABCD-1234", "logged in"])
     assert [call[2] for call in hive.fake.calls if call[0] == "login_code"] == ["", "", ""]
@@ -113,7 +113,7 @@ async def test_again_takes_the_place_of_a_login_that_is_under_way(hive: Hive, co
 
 
 async def test_a_wrong_code_in_a_file_ends_the_login(hive: Hive, code: str) -> None:
-    hive.fake.login_answers = [LoginResult(ALICE, "again", "that is not the full code")]
+    hive.fake.logins.answers = [LoginResult(ALICE, "again", "that is not the full code")]
     status, _, err = await hive.hive("login", "alice", "--code-file", code)
     assert status == 2
     assert "that is not the full code" in err
@@ -127,7 +127,7 @@ async def test_a_file_that_is_missing_ends_the_login(hive: Hive) -> None:
 
 
 async def test_a_login_that_takes_too_long_is_cancelled(hive: Hive, code: str) -> None:
-    hive.fake.login_answers = [LoginResult(ALICE, "pending", "")] * 9
+    hive.fake.logins.answers = [LoginResult(ALICE, "pending", "")] * 9
     status, _, _ = await hive.hive("login", "alice", "--code-file", code, "--timeout", "0")
     assert (status, verbs(hive)[-1]) == (6, "login_cancel")
 

@@ -18,16 +18,16 @@ async def test_the_address_of_a_known_provider_is_a_link_that_says_nothing_of_th
     page = Page(answer.text)
     assert [part.attributes["hx-target"] for part in page.all("hx-partial")] == ["#notice", "#login-alice"]
     (link,) = page.all("a")
-    assert link.attributes["href"] == ui.hive.fake.login_address
+    assert link.attributes["href"] == ui.hive.fake.logins.address
     assert link.attributes["rel"] == "noopener noreferrer"
     assert link.text == "Open claude.ai"
     before, _, _ = answer.text.partition("<a ")
     assert "Log in at <strong>claude.ai</strong>" in before
-    assert f'<code class="text">{ui.hive.fake.login_address}</code>' in before
+    assert f'<code class="text">{ui.hive.fake.logins.address}</code>' in before
 
 
 async def test_an_address_of_nobody_that_hive_knows_is_no_link(ui: Ui) -> None:
-    ui.hive.fake.login_address = "https://evil.example/claude"
+    ui.hive.fake.logins.address = "https://evil.example/claude"
     page = Page((await ui.post("/needs-you/logins/alice")).text)
     assert page.all("a") == []
     assert "evil.example" in page.root.text
@@ -35,7 +35,7 @@ async def test_an_address_of_nobody_that_hive_knows_is_no_link(ui: Ui) -> None:
 
 @pytest.mark.parametrize(("state", "words"), [("done", "alice is logged in"), ("again", "asked for again")])
 async def test_a_code_is_passed_on_and_is_in_no_answer(ui: Ui, state: str, words: str) -> None:
-    ui.hive.fake.login_answers = [LoginResult(ALICE, state, "so it is")]
+    ui.hive.fake.logins.answers = [LoginResult(ALICE, state, "so it is")]
     answer = await ui.post("/needs-you/logins/alice/code", {"login": "l1", "code": CODE})
     assert words in answer.text
     assert CODE not in answer.text
