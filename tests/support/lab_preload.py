@@ -12,8 +12,8 @@ import uvicorn.protocols.http.h11_impl
 
 import api.cli.commands.serve
 import api.daemon.serve
+import api.daemon.web
 import api.http.app
-import api.ui.app
 import reconciler.daemon.daemon
 import tests.support.lab_daemon
 
