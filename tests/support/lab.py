@@ -340,7 +340,7 @@ class Lab:
 
     # git, as a person with a clone
     def git(self, repo: Path, *words: str) -> str:
-        """Run a git command, and return its output."""
+        """Run a git command, and return its output. The error of one that fails tells what git wrote."""
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.directory),
@@ -350,9 +350,12 @@ class Lab:
             "GIT_COMMITTER_NAME": "p",
             "GIT_COMMITTER_EMAIL": "p@p",
         }
-        done = subprocess.run(
-            ["git", "-C", str(repo), *words], env=environment, capture_output=True, text=True, timeout=WAIT, check=True
-        )
+        argv = ["git", "-C", str(repo), *words]
+        try:
+            done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=WAIT, check=True)
+        except subprocess.CalledProcessError as error:
+            error.add_note(f"{error.stdout}{error.stderr}")
+            raise
         return done.stdout.strip()
 
     def commit(self, text: str, agent: str = "alice") -> Path:
