@@ -56,6 +56,12 @@ def identity(pid: int) -> ProcessIdentity:
     return ProcessIdentity(pid, now.start_time, boot_id())
 
 
+def leads_session(pid: int) -> bool:
+    """Return True if a process exists now and is the leader of its session."""
+    now = stat(pid)
+    return now is not None and now.session == pid
+
+
 def alive(which: ProcessIdentity) -> bool:
     """Return True if exactly this process still runs: not a zombie, not a later process with the same pid."""
     now = stat(which.pid)

@@ -17,7 +17,8 @@ from meta.model import Limits
 from meta.process.identity import identity
 from reconciler.backends.local.backend import LocalBackend
 from reconciler.backends.local.cgroups import Cgroups, detect, processes
-from reconciler.backends.local.launch import running_supervisors
+from reconciler.backends.local.launch import Busy, running_supervisors, start_supervisor
+from reconciler.backends.local.records import LocalRecords
 from reconciler.plan.observed import Container
 from tests.contract.localhost import ALICE, BOB, LINGER, Host
 from tests.support.threads import sleeping_thread
@@ -183,6 +184,16 @@ async def test_racing_starts_run_one_supervisor(local_host: Host) -> None:
     await local_host.reopen()
     assert local_host.backend.observe(ALICE).running
     await rival.close()
+
+
+async def test_a_start_that_is_refused_leaves_no_supervisor_of_its_own(local_host: Host) -> None:
+    await local_host.bring_up(ALICE)
+    await local_host.until_up(ALICE)
+    folder = local_host.folder(ALICE)
+    with pytest.raises(Busy):
+        await start_supervisor(LocalRecords(ALICE, folder, local_host.owner))
+    running = [which.pid for _, which in running_supervisors(folder.parent)]
+    assert running == [local_host.record(ALICE)["supervisor"]["pid"]]
 
 
 async def test_a_program_that_cannot_be_executed_is_an_exit_with_the_reason_in_the_log(local_host: Host) -> None:

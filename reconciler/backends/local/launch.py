@@ -17,7 +17,7 @@ from meta import own_file
 from meta.errors import Damaged, NotFound, TransientError
 from meta.names import AgentName
 from meta.process.detached import spawn_detached
-from meta.process.identity import ProcessIdentity, identity, open_pidfd, readable
+from meta.process.identity import ProcessIdentity, identity, leads_session, open_pidfd, readable
 from reconciler.backends.local.cgroups import Cgroups, kill, remove
 from reconciler.backends.local.enclosure import ACCOUNTS, Enclosure
 from reconciler.backends.local.records import LocalRecords
@@ -28,6 +28,8 @@ SUPERVISOR = Path(__file__).resolve().parent / "supervisor.py"
 _LOGS = ("supervisor.log", "log", "log.times")
 START_SECONDS = 15.0
 """Seconds from the spawn until the supervisor reports that the run is recorded. On an idle machine this takes 30 ms."""
+END_SECONDS = 5.0
+"""Seconds to wait for the end of a supervisor that was killed since it did not start."""
 
 
 class Busy(TransientError):
@@ -66,7 +68,10 @@ def write_exit(records: LocalRecords, ended: Exit) -> None:
 
 
 async def start_supervisor(records: LocalRecords) -> ProcessIdentity:
-    """Start the supervisor on spec.json and wait for its report. Raise Busy, or TransientError with the report."""
+    """Start the supervisor on spec.json and wait for its report. Raise Busy, or TransientError with the report.
+
+    When it raises, the supervisor that it started has ended.
+    """
     fifo = records.folder / f"ready-{secrets.token_hex(4)}"  # a name of its own: no other start can take the report
     _remove_old_pipes(records.folder)
     _clear_logs(records.folder)
@@ -114,6 +119,7 @@ async def _await_report(records: LocalRecords, reader: int, pid: int) -> Process
             return which
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        await _first((readable(pidfd),), END_SECONDS)  # whoever looks for supervisors now must not find this one
     finally:
         os.close(pidfd)
     if report == "busy":
@@ -143,13 +149,14 @@ def _last_line(path: Path) -> str:
 def running_supervisors(folder: Path) -> Iterator[tuple[AgentName, ProcessIdentity]]:
     """Find every supervisor whose spec lies below `folder`, by its command line.
 
-    This includes those without records.
+    This includes those without records. Its child has the same command line until it executes its program, but does
+    not lead the session.
     """
     for pid, words in _command_lines():
         if str(SUPERVISOR) not in words[:-1]:
             continue
         spec = Path(words[words.index(str(SUPERVISOR)) + 1])
-        if spec.name == "spec.json" and spec.parent.parent == folder:
+        if spec.name == "spec.json" and spec.parent.parent == folder and leads_session(pid):
             with contextlib.suppress(NotFound):
                 yield AgentName(spec.parent.name), identity(pid)
 

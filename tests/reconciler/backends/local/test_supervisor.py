@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from meta.names import AgentName
 from meta.process.identity import alive, identity
-from reconciler.backends.local.launch import SUPERVISOR
+from reconciler.backends.local.launch import SUPERVISOR, running_supervisors
 from reconciler.backends.local.supervisor import BURST, CHUNK, RATE, READ_COST, Allowance, Log
 
 WAIT = 10.0
@@ -138,6 +139,20 @@ def test_the_record_of_the_run_identifies_supervisor_and_child_and_keeps_the_lau
         which = identity(run[key]["pid"])
         assert (which.start_time, which.boot_id) == (run[key]["start"], run["boot"])
         assert alive(which)
+
+
+def test_a_child_that_has_not_executed_its_program_yet_is_not_taken_for_a_supervisor(
+    tmp_path: Path, bench: Bench
+) -> None:
+    bench.folder = tmp_path / "alice"
+    bench.folder.mkdir()
+    script = bench.folder / "script"
+    script.write_text("import os, time\nos.closerange(3, 1 << 16)\ntime.sleep(1000)\n")  # as the launcher does
+    word, process = bench.word("", argv=[sys.executable, "-I", "-S", str(script)])
+    assert word == "ok"
+    child = bench.read("run.json")["child"]["pid"]
+    assert Path(f"/proc/{child}/cmdline").read_bytes() == Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    assert list(running_supervisors(tmp_path)) == [(AgentName("alice"), identity(process.pid))]
 
 
 def test_a_second_supervisor_says_busy_and_runs_nothing(bench: Bench) -> None:
