@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Mapping, Set
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from meta.applied.merged_packs import merge
 from meta.applied.states import FOLDERS, parse, tag_ref
 from meta.applied.tags import ReadTag
 from meta.git import packs
+from meta.git.in_use import is_fetched
 from meta.git.repo import GitRepo
 from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
@@ -18,6 +20,9 @@ from meta.model import TagState
 from meta.names import ProposalId
 from meta.own_file import sync_folder
 from meta.process.disk import disk_error
+
+PATIENCE = 600.0
+"""Seconds that the objects of a denied id stay at most because a git that hive did not start works in the repo."""
 
 
 class Kept:
@@ -27,23 +32,37 @@ class Kept:
         self._repo = repo
         self._layout = layout
         self._shared = (layout.applied_repos,)
+        self._held: dict[ProposalId, float] = {}
+        """When the removal of the objects of a denied id was first put off."""
 
     def ids(self) -> frozenset[ProposalId]:
         """Return the ids whose objects are kept apart, without a process."""
         return packs.ids(self._repo.path)
 
-    async def remove(self, id: ProposalId, states: Set[TagState]) -> bool:
+    async def remove(self, id: ProposalId, states: Set[TagState], *, patient: bool = False) -> bool:
         """Remove the objects of `id`. Return False if it has other tags than those of `states`, or is being read.
+
+        With `patient` a git that answers a fetch reads it too: it finds the commit that a clone has, tells git in the
+        clone so, and fails if the commit is gone a moment later.
 
         A ref that cannot be read counts as a tag. Raise TransientError or PermanentError if the disk fails.
         """
 
         def work() -> bool:
+            now = time.monotonic()
+            since = self._held.get(id, now)
             if self._tags(id) != states:
+                self._held.pop(id, None)
                 return False
             for state in states | {TagState.PROPOSAL}:  # the tags must not come back after a loss of power
                 _sync(self._repo.path / tag_ref(state, id))
-            return packs.remove(self._repo.path, id, self._shared)
+            fetched = patient and now - since < PATIENCE and self._is_fetched()
+            if not fetched and packs.remove(self._repo.path, id, self._shared):
+                self._held.pop(id, None)
+                return True
+            if patient:
+                self._held[id] = since
+            return False
 
         return await asyncio.to_thread(work)
 
@@ -62,16 +81,26 @@ class Kept:
                 left = states.get(TagState.PROPOSAL)
                 if left is not None and left.object == denied.proposal.object:  # a kill cut the transaction
                     await self._repo.transaction([RefChange(tag_ref(TagState.PROPOSAL, id), ABSENT, left.object)])
-                done = await self.remove(id, {TagState.DENIED})
+                done = await self.remove(id, {TagState.DENIED}, patient=True)
             else:
                 done = untagged and not states and await self.remove(id, frozenset())
             if done:
                 removed.append(id)
         return tuple(removed)
 
+    def held(self) -> bool:
+        """Return True if `remove_ended` put off a removal because somebody was reading."""
+        return bool(self._held)
+
     async def merge(self, ended: Set[ProposalId]) -> int:
         """Merge the packs of ended ids that stay for good, if there are many. Return how many packs are gone."""
         return await merge(self._repo.path, ended, self._layout)
+
+    def _is_fetched(self) -> bool:
+        try:
+            return is_fetched(self._repo.path)
+        except OSError as error:
+            raise disk_error(f"cannot see who reads {self._repo.path}", error) from error
 
     def _tags(self, id: ProposalId) -> set[TagState]:
         read = {parsed for ref in self._repo.refs(FOLDERS) if (parsed := parse(ref)) is not None}

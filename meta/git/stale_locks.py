@@ -12,15 +12,13 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from meta.git.in_use import in_use, processes
+
 STALE = 600.0
 """Seconds after which a lock is stale. git holds one for moments."""
 _MOST = 10_000
 _NEW_REFS = "packed-refs.new"
 """git writes it beside `packed-refs.lock`, and refuses to begin while it exists."""
-_DEPTH = 40
-"""Directories above that of a process that are looked at. git searches upwards for its repo."""
-_WORDS = 64 * 2**10
-"""Bytes that are read of the arguments of a git, and of its environment."""
 _FIRST_NAMESPACE = 0xEFFFFFFC
 """Inode of the host's own pid namespace."""
 _FOLDERS = ("refs", "objects")
@@ -78,58 +76,8 @@ def foreign_fault(lock: Lock) -> str:
     )
 
 
-def in_use(repo: Path, proc: Path = Path("/proc")) -> bool:
-    """Return True if a process works in the repo or below it, or if a git was started to work there from elsewhere.
-
-    For a push over ssh git works in the directory itself. Without root only the processes of hive's own user are seen.
-    """
-    status = repo.stat()
-    here = status.st_dev, status.st_ino
-    return any(_inode(place) == here for process in _processes(proc) for place in _places(process))
-
-
-def _places(process: str) -> Iterator[str]:
-    """Yield where a process may work: its directory and those above.
-
-    A git may also work in the `.git` of each, and in what its arguments and its environment name.
-    """
-    is_git = _head(f"{process}/comm").startswith(b"git")
-    place = f"{process}/cwd"
-    previous = None
-    for _ in range(_DEPTH):
-        inode = _inode(place)
-        if inode is None or inode == previous:  # it cannot be seen, or is the root
-            break
-        yield place
-        if is_git:
-            yield f"{place}/.git"
-        place, previous = f"{place}/..", inode
-    if is_git:
-        settings = (word for word in _head(f"{process}/environ").split(b"\0") if word.startswith(b"GIT_"))
-        for word in (*_head(f"{process}/cmdline").split(b"\0"), *settings):
-            for value in {word, word.partition(b"=")[2]} - {b""}:
-                path = os.fsdecode(value)
-                yield f"{process}/root{path}" if path.startswith("/") else f"{process}/cwd/{path}"
-
-
-def _head(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(_WORDS)
-    except OSError:
-        return b""  # it has ended, or is another user's
-
-
-def _inode(path: str) -> tuple[int, int] | None:
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 def _is_open(inodes: Set[tuple[int, int]], proc: Path) -> bool:
-    for path in _processes(proc):
+    for path in processes(proc):
         with contextlib.suppress(OSError), os.scandir(f"{path}/fd") as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):
@@ -137,11 +85,6 @@ def _is_open(inodes: Set[tuple[int, int]], proc: Path) -> bool:
                     if (status.st_dev, status.st_ino) in inodes:
                         return True
     return False
-
-
-def _processes(proc: Path) -> list[str]:
-    with os.scandir(proc) as entries:
-        return [entry.path for entry in entries if entry.name.isdecimal()]
 
 
 def _locks(repo: Path, now: float) -> Iterator[tuple[Lock, int]]:

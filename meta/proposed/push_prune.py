@@ -16,7 +16,7 @@ from pathlib import Path
 
 from meta.config import Config
 from meta.errors import PermanentError
-from meta.git.stale_locks import in_use
+from meta.git.in_use import in_use
 from meta.layout import Layout
 from meta.names import AgentName
 from meta.process.disk import raise_if_no_descriptor

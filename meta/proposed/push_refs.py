@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from meta.git.stale_locks import in_use
+from meta.git.in_use import in_use
 from meta.model import TagState
 from meta.names import Sha
 from meta.process.disk import NO_DESCRIPTOR

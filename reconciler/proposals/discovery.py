@@ -42,6 +42,8 @@ from reconciler.world import World
 log = logging.getLogger(__name__)
 GLANCE = 0.05
 """Seconds from a decision to the look at its effects. Decisions often come in groups."""
+AGAIN = 1.0
+"""Seconds until the objects of denied proposals are looked at again that somebody was reading."""
 POLL = 1.0
 """Seconds between looks at all agents while watching is not possible."""
 NOTE_LIMIT = 500
@@ -248,7 +250,7 @@ class Discovery:
             self._look_now(agent)  # the loop makes the cards agree
         await applied.remove_ended()
         main = await applied.main()
-        delays: list[float] = []
+        delays: list[float] = [AGAIN] if applied.kept.held() else []
         for kind, snapshot in snapshots.items():
             for new in await self._new_tips(agent, kind, deploys, main):
                 if await self._skip_deployed(agent, new, main):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from meta.applied import kept
 from meta.applied.pinning import Pinning
 from meta.applied.repo import SEED, Applied
 from meta.applied.source import Source
@@ -19,6 +22,7 @@ from meta.git.transaction import ABSENT, RefChange
 from meta.layout import Layout
 from meta.model import Deploy, DeployKind, TagState
 from meta.names import AgentName, ProposalId, Sha
+from meta.process.recorder import MARKER
 
 Git = Callable[..., str]
 ALICE = AgentName("alice")
@@ -163,6 +167,62 @@ async def test_objects_that_are_read_go_after_that(spawned: Applied) -> None:
         await spawned.transition(ONE, TagState.DENIED, by="operator", at=3000)
         assert packs.ids(spawned.repo.path) == {ONE}
     assert await spawned.remove_ended() == (ONE,)
+
+
+async def test_a_fetch_that_has_begun_keeps_the_objects_of_a_denied_id(spawned: Applied) -> None:
+    sha = await _propose(spawned, ONE)
+    with _fetch(spawned) as fetch:
+        await spawned.transition(ONE, TagState.DENIED, by="operator", at=3000)
+        assert await spawned.remove_ended() == ()
+        assert spawned.kept.held()
+        assert _answer(fetch, want=await spawned.main(), have=sha) == 0
+    assert await spawned.remove_ended() == (ONE,)
+    assert not spawned.kept.held()
+
+
+async def test_a_git_that_does_not_end_keeps_the_objects_for_a_limited_time(
+    spawned: Applied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _propose(spawned, ONE)
+    with _fetch(spawned):
+        await spawned.transition(ONE, TagState.DENIED, by="operator", at=3000)
+        assert await spawned.remove_ended() == ()
+        monkeypatch.setattr(kept, "PATIENCE", 0.0)
+        assert await spawned.remove_ended() == (ONE,)
+
+
+async def test_a_git_of_hive_keeps_no_objects(spawned: Applied) -> None:
+    await _propose(spawned, ONE)
+    with _fetch(spawned, {MARKER: "hive:1"}):
+        await spawned.transition(ONE, TagState.DENIED, by="operator", at=3000)
+        assert packs.ids(spawned.repo.path) == set()
+
+
+@contextlib.contextmanager
+def _fetch(applied: Applied, environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A git that has told a clone the refs, and waits for what it wants."""
+    argv = ["git", "upload-pack", str(applied.repo.path)]
+    variables = {key: value for key, value in os.environ.items() if key != MARKER} | dict(environment or {})
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables) as process:
+        try:
+            _packets(process)
+            yield process
+        finally:
+            process.kill()
+
+
+def _answer(fetch: subprocess.Popen[bytes], *, want: Sha | None, have: Sha) -> int:
+    """Ask for one commit as a clone that has another one; return the exit status of git."""
+    lines = (f"want {want}\n", "", f"have {have}\n", "done\n")
+    text = "".join(f"{len(line) + 4:04x}{line}" if line else "0000" for line in lines)
+    fetch.communicate(text.encode(), timeout=30)
+    return fetch.returncode
+
+
+def _packets(fetch: subprocess.Popen[bytes]) -> None:
+    assert fetch.stdout is not None
+    while (size := int(fetch.stdout.read(4), 16)) > 0:
+        fetch.stdout.read(size - 4)
 
 
 @pytest.mark.parametrize("content", ["", "garbage\n"])

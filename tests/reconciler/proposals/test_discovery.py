@@ -66,6 +66,7 @@ class Stage:
 
     def __init__(self, tmp_path: Path, database: Database) -> None:
         self.layout = Layout(tmp_path, tmp_path)
+        self.held = False
         for path in (self.layout.proposed(ALICE), self.layout.push_repos):
             path.mkdir(parents=True)
         push_repo.create(self.layout, ALICE, Config())
@@ -90,6 +91,7 @@ class Stage:
 
     async def start(self, watch: Watch | None = None, **settings: Any) -> Discovery:
         desired = SimpleNamespace(agents={ALICE: None})
+        kept = SimpleNamespace(held=lambda: self.held)
 
         async def nothing(*_: object) -> Any:
             return ()
@@ -114,7 +116,7 @@ class Stage:
             layout=self.layout,
             config=Config(**{"resync": 600.0, "retry_backoff": 0.01, **settings}),
             observer=observer,
-            applied=lambda _: SimpleNamespace(main=newest, remove_ended=nothing, has=never),
+            applied=lambda _: SimpleNamespace(main=newest, remove_ended=nothing, has=never, kept=kept),
             clock=lambda: self.now,
             now=lambda: int(self.now),
             recorder=None,
@@ -162,6 +164,18 @@ async def test_a_missed_hint_costs_at_most_the_resync(stage: Stage) -> None:
     stage.tip("other", "b")
     await stage.proposals.until(lambda: len(stage.proposals.asked) == 3)
     assert stage.proposals.asked[1:] == ["proposed/push.git#main b", "proposed/push.git#other b"]
+
+
+async def test_it_looks_again_soon_while_a_fetch_holds_up_the_removal_of_objects(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "AGAIN", 0.02)
+    stage.held = True
+    stage.tip("main", "a")
+    await stage.start(deaf())
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 1)
+    stage.tip("main", "b")
+    await stage.proposals.until(lambda: len(stage.proposals.asked) == 2)
 
 
 async def test_without_watches_it_looks_by_itself_and_says_so(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

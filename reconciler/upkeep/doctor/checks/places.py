@@ -15,7 +15,7 @@ from pathlib import Path
 from meta import own_file
 from meta.desired.uid_ranges import UID_STEP
 from meta.errors import Damaged
-from meta.git import stale_locks
+from meta.git.in_use import in_use
 from meta.layout import FOLDER_MODE, FOLDERS
 from meta.names import AgentName
 from meta.process.identity import ProcessIdentity, alive
@@ -161,7 +161,7 @@ async def locks(subject: Subject) -> list[Finding]:
 
 
 def _unlink_lock(subject: Subject, git_dir: Path, path: Path) -> str:
-    if stale_locks.in_use(git_dir, subject.host.proc):
+    if in_use(git_dir, subject.host.proc):
         return f"{path} was left alone: a process works in {git_dir}"
     return _unlink(subject, path)
 
