@@ -55,6 +55,12 @@ class MetaView:
     highest_id: int = 0
     sources: Mapping[AgentName, Mapping[ProposalId, Sha]] = field(default_factory=dict)
 
+    def parts(self, agent: AgentName) -> tuple[object, ...]:
+        """Return everything that is said of one agent, to compare it with another moment."""
+        desired = self.desired
+        of_branches = (self.candidates.get(agent), self.committed.get(agent), self.sources.get(agent))
+        return (desired.agents.get(agent), desired.tombstones.get(agent), desired.run.get(agent), *of_branches)
+
 
 def log_entry(commit: Commit) -> LogEntry:
     """Return a commit as a line of the log. A commit that hive did not write is an `edit`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ from reconciler.apply.apply import Apply
 from reconciler.common.rounds import Rounds
 from reconciler.events.logins import Logins
 from reconciler.events.transitions import Transitions
+from reconciler.loop.last_seen import AgentSeen, Basis, LastSeen
 from reconciler.loop.queue import Queue
 from reconciler.plan import steps
 from reconciler.plan.context import Decision
@@ -41,12 +42,16 @@ _FORWARD_ONLY = (steps.Finish, steps.Drop, steps.Fail, steps.Project)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All agents at one moment: desired, observed, their deploys, and the plan that follows."""
+    """All agents at one moment: desired, observed, their deploys, and the plan that follows.
+
+    `fresh` are the agents that were looked at for it. The others are as they were seen last.
+    """
 
     desired: Desired
     observed: Observed
     deploys: Deploys
     plan: Plan
+    fresh: frozenset[AgentName]
 
 
 class Reconciler:
@@ -71,6 +76,7 @@ class Reconciler:
         self.trouble: dict[AgentName, str] = {}
         self.transitions = Transitions(world.events, world.config, world.clock, world.clock())
         self.logins = Logins(world.memory, world.clock)
+        self._seen = LastSeen()
         self._current: dict[AgentName, steps.Step] = {}
         self._last_step: dict[AgentName, str] = {}
         self._changed = asyncio.Event()
@@ -85,11 +91,49 @@ class Reconciler:
 
         A second look would show another moment, so a view takes all its facts from one look.
         """
+        begun = self._seen.begin()
         desired, observed, deploys = await self._world.observer.everything(or_last=or_last)
-        planned = plan(desired, observed, deploys, self._world.clock(), self._world.config)
+        planned = self._plan(desired, observed, deploys, begun)
+        self._seen.keep_only(planned.decisions, begun)
+        return Look(desired, observed, deploys, planned, frozenset(planned.decisions))
+
+    async def glance(self) -> Look:
+        """Look only at the agents of which something changed since they were seen last. To show, not to act.
+
+        It costs little where nothing changed. What changes without a hint, it does not see before a sweep does.
+        """
+        observer, begun = self._world.observer, self._seen.begin()
+        desired = await observer.desired(or_last=True)
+        basis = self._basis()
+        stale = self._seen.stale(basis, self._current)
+        if stale:
+            observed, deploys = await observer.several(stale)
+            self._plan(desired, observed, deploys, begun, stale)
+        seen = self._seen.all()
+        since, ends = observer.since(), basis.goes_down
+        return Look(
+            desired,
+            Observed({agent: each.observed for agent, each in seen.items()}, since, basis.revision, ends),
+            {agent: each.deploys for agent, each in seen.items()},
+            Plan({agent: each.decision for agent, each in seen.items()}),
+            stale,
+        )
+
+    def _plan(
+        self, desired: Desired, observed: Observed, deploys: Deploys, begun: int, only: Collection[AgentName] = ()
+    ) -> Plan:
+        """Plan for all agents or for `only`, note when their phases began, and keep what was seen."""
+        planned = plan(desired, observed, deploys, self._world.clock(), self._world.config, only)
+        basis = self._basis()
         for agent, decision in planned.decisions.items():
-            self.transitions.note(agent, decision.phase, _of(observed, agent))
-        return Look(desired, observed, deploys, planned)
+            of_agent = _of(observed, agent)
+            self.transitions.note(agent, decision.phase, of_agent)
+            self._seen.keep(agent, AgentSeen(of_agent, tuple(deploys.get(agent, ())), decision, basis, begun))
+        return planned
+
+    def _basis(self) -> Basis:
+        observer = self._world.observer
+        return Basis(observer.view(), observer.revision, observer.goes_down)
 
     async def plan(self) -> Plan:
         """Return the plan of all agents, as of now."""
@@ -97,11 +141,9 @@ class Reconciler:
 
     async def decide(self, agent: AgentName) -> tuple[Decision, Observed]:
         """Return the next step of one agent, and the observation behind it."""
+        begun = self._seen.begin()
         desired, observed, deploys = await self._world.observer.one(agent)
-        planned = plan(desired, observed, deploys, self._world.clock(), self._world.config, only=(agent,))
-        decision = planned.decisions[agent]
-        self.transitions.note(agent, decision.phase, _of(observed, agent))
-        return decision, observed
+        return self._plan(desired, observed, deploys, begun, (agent,)).decisions[agent], observed
 
     async def reread(self, agent: AgentName | None) -> None:
         """Read the refs of `agent` (None: of every agent) again, because an operator asks for a look."""
@@ -112,10 +154,12 @@ class Reconciler:
     # acting
     def hint(self, agent: AgentName) -> None:
         """Queue `agent`: something about it may have changed."""
+        self._seen.touch(agent)
         self.queue.add(agent)
 
     def look_now(self, agent: AgentName) -> None:
         """Queue `agent` without waiting for its back-off, because a command concerns it."""
+        self._seen.touch(agent)
         self.queue.add(agent, urgent=True)
 
     def interrupt(self, agent: AgentName) -> None:
@@ -272,6 +316,7 @@ class Reconciler:
             yield
         finally:
             self._current.pop(agent, None)
+            self._seen.touch(agent)
             self.turn()
 
     def _on_error(self, agent: AgentName, error: HiveError | None) -> None:

@@ -159,9 +159,19 @@ class Observer:
         """Observe from now on that the whole hive goes down, or that it does not after all."""
         self._goes_down = down
 
+    def since(self) -> float:
+        """Return when the daemon began to observe, in Unix seconds as the clock says them now."""
+        return self._moments.corrected("daemon", "", self._since)
+
     def known(self) -> Desired:
         """Return meta as `desired` read it last."""
-        return self._meta_view().desired
+        return self.view().desired
+
+    def view(self) -> MetaView:
+        """Return all of meta as `desired` read it last."""
+        if self._view is None:
+            raise RuntimeError("desired() was not awaited yet")
+        return self._view
 
     @property
     def backend_name(self) -> str:
@@ -179,7 +189,7 @@ class Observer:
 
     def names(self) -> frozenset[AgentName]:
         """Return every agent that meta, the applied repos on disk or the backend know."""
-        view = self._meta_view()
+        view = self.view()
         on_disk = _names(self._applied_folder, self._skipped)
         tombs = {name for name, tomb in view.desired.tombstones.items() if tomb.purge}
         return frozenset({*view.desired.agents, *on_disk, *self._backend.names(), *tombs})
@@ -202,7 +212,7 @@ class Observer:
             if repo.damage is None or repo.damage.summary != error.summary:
                 log.error("%s is held as it is: %s (%s)", agent, error.summary, error.hint)
             repo.damage, repo.checked_at = error, ""
-        view = self._meta_view()
+        view = self.view()
         if repo.checked_at != view.desired.head:
             repo.foreign = frozenset(
                 deploy.id
@@ -237,7 +247,7 @@ class Observer:
 
     def observe(self, agent: AgentName) -> AgentObserved:
         """Return everything about one agent. Call `desired` and `refresh` first."""
-        repo, view = self._repo(agent), self._meta_view()
+        repo, view = self._repo(agent), self.view()
         container = self._moments.container(agent, self._backend.observe(agent))
         damage = (repo.damage.summary, repo.damage.hint) if repo.damage is not None else container.damage
         return AgentObserved(
@@ -266,21 +276,20 @@ class Observer:
     ) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
         """Return desired, observed and deploys of all agents, from one pass. `or_last` is that of `desired`."""
         desired = await self.desired(or_last=or_last)
-        names = self.names()
-        deploys = {name: await self.refresh(name) for name in names}
-        agents = {name: self.observe(name) for name in names}
-        return (
-            desired,
-            Observed(agents, self._moments.corrected("daemon", "", self._since), self.revision, self._goes_down),
-            deploys,
-        )
+        observed, deploys = await self.several(self.names())
+        return desired, observed, deploys
+
+    async def several(self, agents: Iterable[AgentName]) -> tuple[Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
+        """Return what is observed of these agents, and their deploys. Call `desired` first."""
+        deploys = {name: await self.refresh(name) for name in agents}
+        seen = {name: self.observe(name) for name in deploys}
+        return Observed(seen, self.since(), self.revision, self._goes_down), deploys
 
     async def one(self, agent: AgentName) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
         """Return desired, observed and deploys of one agent. The cost does not grow with the number of agents."""
         desired = await self.desired()
-        deploys = {agent: await self.refresh(agent)}
-        since = self._moments.corrected("daemon", "", self._since)
-        return desired, Observed({agent: self.observe(agent)}, since, self.revision, self._goes_down), deploys
+        observed, deploys = await self.several([agent])
+        return desired, observed, deploys
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """Return the last `lines` lines that the container wrote."""
@@ -306,8 +315,3 @@ class Observer:
         if agent not in self._repos:
             self._repos[agent] = _Repo(self._applied(agent))
         return self._repos[agent]
-
-    def _meta_view(self) -> MetaView:
-        if self._view is None:
-            raise RuntimeError("desired() was not awaited yet")
-        return self._view

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from meta.applied.source import Source, SourceKind
 from meta.errors import Conflict, HiveError, TransientError
+from meta.layout import Layout
 from meta.model import Deploy
 from meta.names import HIVE, AgentName, Sha
 from meta.proposed import push_move, push_repo
@@ -103,6 +104,7 @@ class Discovery:
         self._repos: dict[tuple[AgentName, SourceKind], _Repo] = {}
         self._stamps: dict[AgentName, _Stamp] = {}
         self._waiting: dict[AgentName, str] = {}
+        self._lying: dict[AgentName, tuple[str, ...]] = {}
         self._glancing: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
@@ -139,13 +141,16 @@ class Discovery:
                 await self._watch.failing.wait()
 
     # what status shows
-    def conditions(self, agent: AgentName) -> tuple[str, ...]:
-        """Return what an operator should know about the agent's proposed repos, but for the refused tips."""
+    def conditions(self, agent: AgentName, *, again: bool = True) -> tuple[str, ...]:
+        """Return what an operator should know about the agent's proposed repos, but for the refused tips.
+
+        Without `again` what lies on the disk is what was found there last.
+        """
         snapshots = [repo.snapshot for _, repo in self._repos_of(agent)]
         lines = [snapshot.complaint for snapshot in snapshots if snapshot is not None and snapshot.complaint]
-        lines += [push_move.aside_line(self._layout, path) for path in push_move.aside(self._layout, agent)]
-        if planted := push_move.planted(self._layout, agent):
-            lines.append(str(planted))
+        if again or agent not in self._lying:
+            self._lying[agent] = tuple(_lying(self._layout, agent))
+        lines += self._lying[agent]
         if agent in self._waiting:
             lines.append(self._waiting[agent])
         lines += self._push_mains.conditions(agent)
@@ -371,6 +376,7 @@ class Discovery:
         """Drop the state of a destroyed agent. Its seen tips stay for as long as its repos are kept."""
         self._stamps.pop(agent, None)
         self._waiting.pop(agent, None)
+        self._lying.pop(agent, None)
         self._pruning.forget(agent)
         self._push_mains.forget(agent)
         if self._offers is not None:
@@ -388,3 +394,10 @@ class Discovery:
     def _failed(self, agent: AgentName, error: HiveError | None) -> None:
         self._waiting[agent] = one_line(f"discovery: {error.summary if error else 'failed inside, see the log'}", 300)
         log.warning("%s: %s", agent, self._waiting[agent], extra={"limited": f"{agent} discovery"})
+
+
+def _lying(layout: Layout, agent: AgentName) -> Iterator[str]:
+    """Yield what lies on the disk that hive does not use."""
+    yield from (push_move.aside_line(layout, path) for path in push_move.aside(layout, agent))
+    if planted := push_move.planted(layout, agent):
+        yield str(planted)

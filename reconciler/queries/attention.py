@@ -99,11 +99,11 @@ class AttentionFacts:
         trouble = self.loop.trouble.get(MANAGER)
         return f"there is no manager{f': {trouble}' if trouble else ''}; `hive spawn manager` makes it"
 
-    def troubles(self, agent: AgentName) -> AgentTroubles:
-        """Return what is known about an agent's repos and files. It looks at the disk, so call it once for a view."""
+    def troubles(self, agent: AgentName, *, again: bool) -> AgentTroubles:
+        """Return what is known about an agent's repos and files. With `again` it looks at the disk: once for a view."""
         conditions = (
             *self.disk.conditions(agent),
-            *self.discovery.conditions(agent),
+            *self.discovery.conditions(agent, again=again),
             *self.locks.conditions(agent),
             *self.declared.conditions(agent),
             *self.turns.conditions(agent),

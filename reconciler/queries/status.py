@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from meta.errors import HiveError
 from meta.model import Deploy, NetworkGrant
-from meta.names import OPERATOR, AgentName, ProposalId, Sha
+from meta.names import OPERATOR, AgentName, ProposalId
 from reconciler.attention.ages import Ages
 from reconciler.attention.facts import Alarms
 from reconciler.attention.holding import Holding
@@ -18,17 +18,13 @@ from reconciler.attention.row import Attention, Row, count, listed
 from reconciler.loop.loop import Look, Reconciler
 from reconciler.network.policy import Operator
 from reconciler.network.reach import in_force, within
-from reconciler.plan.observed import AgentObserved, LinkView
 from reconciler.plan.plan import open_ids
 from reconciler.plan.rollout import Rollout
-from reconciler.plan.turn import turn_began
 from reconciler.proposals.staleness import Stale
+from reconciler.queries.agent_row import RowFacts, Rows, stale_line
 from reconciler.queries.attention import AttentionFacts
-from reconciler.views import AgentStatus, Card, Status, WorkspaceView
+from reconciler.views import AgentStatus, Card, Status
 from reconciler.world import World
-
-IDS_MOST = 5
-"""Stale ids that a row names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +58,7 @@ class StatusQuery:
     holding: Holding = field(default_factory=Holding)
     approved_model: Callable[[AgentName], Awaitable[str | None]] | None = None
     clock: Callable[[], float] = time.time
+    rows: Rows = field(default_factory=Rows)
 
     async def __call__(self) -> Status:
         """Look once, and return the status."""
@@ -81,20 +78,24 @@ class StatusQuery:
 
     async def see(self) -> Seen:
         """Look once, and return the status with the rows of the attention list."""
-        look = await self.loop.look(or_last=True)
+        return await self._see(await self.loop.look(or_last=True))
+
+    async def glance(self) -> Seen:
+        """Return the same of a glance (`Reconciler.glance`), for views that are open."""
+        return await self._see(await self.loop.glance())
+
+    async def _see(self, look: Look) -> Seen:
         decisions = look.plan.decisions
         names = [name for name in decisions if name in look.desired.agents or decisions[name].phase != "absent"]
         alarms = self.facts.alarms(dict.fromkeys(names))
         stale = {name: await self._stale(name, look.deploys.get(name, ())) for name in names}
-        troubles = {name: self.facts.troubles(name) for name in names}
+        troubles = {name: self.facts.troubles(name, again=name in look.fresh) for name in names}
         unread = await self.world.broker.unread_all()
         agents = [
-            await self._with_link(
-                self._agent(name, look, unread.get(name, 0), (*troubles[name].lines, *_stale_line(stale[name]))),
-                look.observed.agents[name].link,
-            )
+            await self._row(name, look, unread.get(name, 0), (*troubles[name].lines, *stale_line(stale[name])))
             for name in names
         ]
+        self.rows.keep_only(names)
         status = await self._status(look, tuple(agents), unread.get(OPERATOR, 0), alarms)
         now = self.clock()
         facts = await self.facts.read(status, stale, alarms, troubles, look.deploys, now)
@@ -134,70 +135,34 @@ class StatusQuery:
         rollout = self.rollout()
         return None if rollout is None or (rollout.over and rollout.failed is None) else rollout
 
-    def _agent(self, name: AgentName, look: Look, unread: int, troubles: tuple[str, ...]) -> AgentStatus:
-        decision, observed = look.plan.decisions[name], look.observed.agents[name]
-        entry, launch = look.desired.agents.get(name), observed.container.launch
-        pid, deploys = observed.container.pid, look.deploys.get(name, ())
-        pending, trouble = open_ids(deploys), self.loop.trouble.get(name)
-        own = (*decision.conditions, *((trouble,) if trouble and trouble not in decision.conditions else ()))
-        return AgentStatus(
+    async def _row(self, name: AgentName, look: Look, unread: int, lines: tuple[str, ...]) -> AgentStatus:
+        """Return the row of an agent: the one of before, if it says the same."""
+        observed, run = look.observed.agents[name], look.desired.run_of(name)
+        about = observed.link.about
+        override = about is not None and about.override and self.approved_model is not None
+        facts = RowFacts(
             agent=name,
-            role=entry.settings.role if entry else "agent",
-            phase=decision.phase,
+            decision=look.plan.decisions[name],
+            observed=observed,
+            deploys=look.deploys.get(name, ()),
+            entry=look.desired.agents.get(name),
+            run=run,
             since=self.loop.transitions.since(name),
-            turn=str(observed.link.turn) if observed.link.turn else None,
-            desired=look.desired.run_of(name).state if entry else "absent",
-            generation=launch.generation if launch and pid is not None else None,
-            sha=_running_sha(observed) if pid is not None else None,
-            deployed=entry.pin.id if entry else None,
-            in_flight=decision.deploy,
-            pending=pending,
-            pid=pid,
-            crashes=observed.memo.crashes,
             unread=unread,
-            conditions=(*own, *troubles),
-            built_with=decision.outdated.built if decision.outdated is not None else None,
-            disk_bytes=observed.disk.bytes if observed.disk is not None else None,
-            reason=decision.reason,
-            remedy=decision.remedy,
-            turn_since=turn_began(observed),
-            turn_limit=observed.turn_limit,
-            paused=look.desired.run_of(name).paused,
+            trouble=self.loop.trouble.get(name),
+            lines=lines,
             declared=self.facts.declared.standing(name),
-            disk_limit_mib=entry.settings.limits.disk_mib if entry else None,
-            grants=self._grants(look.desired.run_of(name).grants),
+            grants=self._grants(run.grants),
+            approved_model=await self.approved_model(name) if override and self.approved_model else None,
         )
+        return self.rows.of(facts)
 
     def _grants(self, grants: tuple[NetworkGrant, ...]) -> tuple[NetworkGrant, ...]:
         """Return what counts: of what the ceiling forbids the agent's conditions say so."""
+        if not grants:
+            return ()
         network = self.world.network
         return within(in_force(grants, self.clock()), Operator(ceiling=network.ceiling()))
-
-    async def _with_link(self, row: AgentStatus, link: LinkView) -> AgentStatus:
-        """Add what the harness reports about its state and its runtime."""
-        if link.connected:
-            row = replace(
-                row,
-                state_since=link.state_since,
-                turn_until=link.until,
-                turn_reason=link.reason,
-                turn_person=link.person,
-            )
-        about = link.about
-        if about is None:
-            return row
-        approved = await self.approved_model(row.agent) if about.override and self.approved_model is not None else None
-        return replace(
-            row,
-            runtime=about.runtime,
-            program=about.program,
-            model=about.model,
-            model_override=about.override or None,
-            model_hidden=approved if approved != about.override else None,
-            runtime_problem=about.problem,
-            key_outside=about.key,
-            workspaces=tuple(WorkspaceView(each.path, each.state, each.text) for each in about.workspaces),
-        )
 
     async def _stale(self, agent: AgentName, deploys: tuple[Deploy, ...]) -> frozenset[ProposalId]:
         """Return the ids of the agent that wait and are stale."""
@@ -212,7 +177,7 @@ class StatusQuery:
 
 @dataclass(slots=True)
 class OneLook:
-    """A status query whose answers are all of one look, which the first question takes: a look is dear.
+    """A status query whose answers are all of one glance, which the first question takes.
 
     The others get its error, too. If somebody who waits is cancelled, the look goes on for the others.
     """
@@ -230,7 +195,7 @@ class OneLook:
 
     async def _seen(self) -> Seen:
         if self._look is None:
-            self._look = asyncio.ensure_future(self.query.see())
+            self._look = asyncio.ensure_future(self.query.glance())
             # asyncio warns of an error that is never retrieved, and whoever was cancelled retrieves none.
             self._look.add_done_callback(lambda look: look.cancelled() or look.exception())
         return await asyncio.shield(self._look)
@@ -244,22 +209,3 @@ def _notes(alarms: Alarms, of_backend: Iterable[str], rollout: Rollout | None) -
         yield alarm.text
     if rollout is not None:
         yield f"rebuild --all: {rollout.describe()}"
-
-
-def _stale_line(stale: frozenset[ProposalId]) -> tuple[str, ...]:
-    """Return one line that names the stale ids; no line if there are none."""
-    ids = sorted(stale)
-    if not ids:
-        return ()
-    some = ", ".join(map(str, ids[:IDS_MOST])) + (" and others" if len(ids) > IDS_MOST else "")
-    verb = "is" if len(ids) == 1 else "are"
-    return (f"{some} {verb} stale, made from an older commit: rebase (see `hive diff {ids[0]}`), or deny",)
-
-
-def _running_sha(observed: AgentObserved) -> Sha | None:
-    """Return the commit of what runs. Of ids with one generation, a rollback and its target, the newest counts."""
-    launch = observed.container.launch
-    if launch is None:
-        return None
-    shas = {id: generation.sha for id, generation in observed.built.items() if generation.id == launch.generation}
-    return shas[max(shas)] if shas else None

@@ -14,6 +14,7 @@ import pytest
 from meta.errors import TransientError
 from meta.names import AgentName
 from reconciler.daemon.daemon import Daemon
+from reconciler.plan.observed import AgentObserved
 from reconciler.queries.status import OneLook
 
 ALICE, BOB = AgentName("alice"), AgentName("bob")
@@ -111,12 +112,12 @@ async def test_a_look_that_fails_after_everybody_left_warns_of_nothing() -> None
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
     begun, go_on = asyncio.Event(), asyncio.Event()
 
-    async def see() -> Any:
+    async def glance() -> Any:
         begun.set()
         await go_on.wait()
         raise TransientError("the disk is slow")
 
-    look: Any = OneLook(SimpleNamespace(see=see))  # type: ignore[arg-type]
+    look: Any = OneLook(SimpleNamespace(glance=glance))  # type: ignore[arg-type]
     asking = asyncio.create_task(look())
     await begun.wait()
     asking.cancel()
@@ -127,3 +128,54 @@ async def test_a_look_that_fails_after_everybody_left_warns_of_nothing() -> None
     del look, asking
     gc.collect()
     assert reports == []
+
+
+async def test_a_glance_says_what_a_look_says_after_each_command(daemon: Daemon) -> None:
+    service, phases = daemon.service, []
+
+    async def propose_and_approve() -> None:
+        id = (await service.settings.propose(ALICE, "test", 'label = "x"\n')).id
+        await service.proposals.approve(id, "test", agent=ALICE)
+
+    commands: tuple[Callable[[], Awaitable[Any]], ...] = (
+        lambda: service.turns.pause(ALICE, "test"),
+        lambda: service.turns.resume(ALICE, "test"),
+        lambda: service.spawns.begin(BOB, "test"),
+        propose_and_approve,
+        lambda: service.agents.stop(BOB, "test", now=True),
+        lambda: service.agents.restart(ALICE, "test", now=True),
+        lambda: service.agents.destroy(BOB, "test", purge=True),
+    )
+    daemon._parts.hints.listen(service.loop.hint)  # as a daemon does that has started
+    await service.status.glance()
+    for command in commands:
+        await command()
+        async with asyncio.timeout(30):
+            while service.loop.queue.depth():  # `settled` would look at all agents
+                await asyncio.sleep(0)
+        glance = (await service.status.glance()).status
+        assert glance == (await service.status.see()).status
+        phases.append({row.agent: row.phase for row in glance.agents})
+    assert phases[-1] == {ALICE: "running"}
+    assert {BOB: "stopped", ALICE: "running"} in phases
+
+
+async def test_a_glance_looks_at_the_agents_that_something_was_hinted_about(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await daemon.service.spawns.begin(BOB, "test")
+    assert await daemon.service.loop.settled(BOB, 30)
+    await daemon.service.status.see()
+    observed, observe = [], daemon.world.observer.observe
+
+    def noted(agent: AgentName) -> AgentObserved:
+        observed.append(agent)
+        return observe(agent)
+
+    monkeypatch.setattr(daemon.world.observer, "observe", noted)
+    await daemon.service.status.glance()
+    assert observed == []
+    daemon.reconciler.hint(BOB)
+    await daemon.service.status.glance()
+    await daemon.service.status.glance()
+    assert set(observed) == {BOB}
