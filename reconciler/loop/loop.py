@@ -271,6 +271,8 @@ class Reconciler:
             if not isinstance(decision.step, steps.Nothing):
                 return False
             return agent not in self._current and not self._still_busy(agent)
+        if self._current or self._still_busy(None) or not (await self.glance()).plan.empty:
+            return False  # as most calls find while many agents have work; a look at all is dear
         return (await self.plan()).empty and not self._current and not self._still_busy(None)
 
     async def _finish_work(self, agent: AgentName) -> None:

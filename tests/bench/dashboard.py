@@ -46,6 +46,8 @@ DECIDED = 10
 """Agents of which the approvals are, before the others are made: those are copies, which no deploy can change."""
 FETCHES = 20
 WATCHERS = 100
+LOGINS = 4
+"""Of the watchers: one login may have 64 pages open."""
 PUSHES = 20
 PAUSE = 1.0
 """Seconds without a change before a push that is measured."""
@@ -228,7 +230,8 @@ def change(site: Site, text: str) -> None:
 async def pushes(site: Site) -> list[Figure]:
     """Milliseconds from a change to the event in each of WATCHERS open pages; what they cost when nothing happens."""
     async with asyncio.timeout(DEADLINE):
-        watchers = [await _watch(site, number) for number in range(WATCHERS)]
+        cookies = [site.log_in() for _ in range(LOGINS)]
+        watchers = [await _watch(site, number, cookies[number % LOGINS]) for number in range(WATCHERS)]
     try:
         await asyncio.sleep(2 * PAUSE)
         before, begun = usage(site.lab.pid)[0], time.perf_counter()
@@ -253,9 +256,9 @@ async def pushes(site: Site) -> list[Figure]:
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def _watch(site: Site, number: int) -> Stream:
+async def _watch(site: Site, number: int, cookie: tuple[str, str]) -> Stream:
     """Open the stream of the start page, and return once it is up to date. One address may have 64 connections."""
-    name, value = site.cookie
+    name, value = cookie
     own = (f"127.0.0.{2 + number % 10}", 0)
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port, limit=2**24, local_addr=own)
     head = ("GET /live HTTP/1.1", f"Host: localhost:{site.port}", f"Cookie: {name}={value}", "", "")

@@ -5,6 +5,7 @@ A real daemon in a process of its own, with backend `fake`: its agents cost noth
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -57,7 +58,10 @@ def window(pid: int) -> tuple[float, float]:
 
 def usage(pid: int) -> tuple[float, int]:
     """CPU seconds of all threads, with the kernel's nanoseconds; minor faults of children that were waited for."""
-    spent = sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir())
+    spent = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the thread ended meanwhile
+            spent += int((task / "schedstat").read_text().split()[0])
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return spent / 1e9, int(fields[8])
 
