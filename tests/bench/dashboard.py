@@ -172,13 +172,11 @@ async def _populate(layout: Layout, size: int) -> None:
 
 
 def _send(lab: Lab, part: int, counts: Counts) -> None:
-    """Send this part of the messages, to all agents in turn."""
-    with lab.lines(lab.layout.host_socket) as line:
-        for number in range(part, counts.messages, SENDERS):
-            answer = line(
-                {"cmd": "send", "to": f"a{number % counts.agents}", "body": f"message {number}: " + "word " * 20}
-            )
-            assert "err" not in str(answer.get("kind")), answer
+    """Send this part of the messages: each agent in turn writes to another one."""
+    for number in range(part, counts.messages, SENDERS):
+        to = f"a{(number + 1) % counts.agents}"
+        answer = lab.ask(f"a{number % counts.agents}", cmd="send", to=to, body=f"message {number}: " + "word " * 20)
+        assert answer == {"kind": "ok"}, answer
 
 
 def _approve(lab: Lab, name: str, count: int) -> None:
