@@ -117,6 +117,11 @@ class Call:
         return self.look or self.service.status
 
     @property
+    def glances(self) -> bool:
+        """True for a page, which shows what was seen last of agents without a change (Reconciler.glance)."""
+        return self.look is not None
+
+    @property
     def role(self) -> Role:
         """The caller's role."""
         return role_of(self.principal)

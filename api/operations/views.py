@@ -177,7 +177,7 @@ async def _everything(service: Service) -> State:
 @operation("list", OPERATORS, READS, lines=(on_host(host.ListAgents, _names),), routes=(Route("GET", "/api/agents"),))
 async def agents(call: Call, _asked: Nothing) -> list[Name]:
     """List the names of all agents, also of those that are just being spawned, with their phases."""
-    rows = await call.service.plan(or_last=True)
+    rows = await call.service.plan(or_last=True, again=not call.glances)
     return [Name(row.agent, row.phase, row.reason, row.remedy) for row in rows if row.phase != "absent"]
 
 
@@ -190,7 +190,7 @@ async def destroyed(call: Call, _asked: Nothing) -> list[Remains]:
 @operation("plan", OPERATORS, READS, routes=(Route("GET", "/api/plan"),))
 async def plan(call: Call, asked: MaybeAgent) -> list[PlanRow]:
     """Return the next step of every agent, and why. `step` is `none` if there is nothing to do."""
-    return await call.service.plan(asked.agent)
+    return await call.service.plan(asked.agent, again=not call.glances)
 
 
 @operation("log", OPERATORS, READS, routes=(Route("GET", "/api/log"),))

@@ -23,11 +23,17 @@ class PlanQuery:
         self._loop = loop
         self._rollout = rollout
 
-    async def __call__(self, agent: AgentName | None = None, *, or_last: bool = False) -> list[PlanRow]:
-        """Return the rows, all from one look. Raise NotFound. `or_last` is that of Reconciler.look."""
+    async def __call__(
+        self, agent: AgentName | None = None, *, or_last: bool = False, again: bool = True
+    ) -> list[PlanRow]:
+        """Return the rows, all from one look; without `again` from a glance. Raise NotFound.
+
+        `or_last` is that of Reconciler.look.
+        """
         if agent is not None and agent not in self._world.observer.names():
             raise NotFound(f"there is no agent {agent}", "see `hive list`")
-        decisions = (await self._loop.look(or_last=or_last)).plan.decisions
+        look = await self._loop.look(or_last=or_last) if again else await self._loop.glance()
+        decisions = look.plan.decisions
         rows = [self._row(name, decision) for name, decision in decisions.items() if agent in (None, name)]
         rollout = self._rollout()
         if rollout is None or rollout.over:

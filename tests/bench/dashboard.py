@@ -54,6 +54,9 @@ PAUSE = 1.0
 LOAD = 50.0
 """Changes a second of the pushes under load."""
 IDLE = 20.0
+QUIET = 2.0
+"""Seconds in which a daemon at rest uses less than a tenth of a core."""
+QUIET_TRIES = 90
 DEADLINE = 60.0
 """Seconds that the pages may take to open."""
 
@@ -95,11 +98,22 @@ def large_hive(counts: Counts) -> Iterator[Site]:
         lab.settle()
         site = Site(lab)
         site.ready()
+        _quiet(lab.pid)
         yield site
     finally:
         lab.kill()
         discard(lab.directory)
         _made(counts).unlink()
+
+
+def _quiet(pid: int) -> None:
+    """Wait until a new daemon has looked at every repo, which it does behind its start."""
+    for _ in range(QUIET_TRIES):
+        before = usage(pid)[0]
+        time.sleep(QUIET)
+        if usage(pid)[0] - before < QUIET / 10:
+            return
+    raise AssertionError("the daemon does not come to rest")
 
 
 def make(counts: Counts) -> None:

@@ -418,7 +418,7 @@ class FakeService:
     async def settled(self, agent: AgentName | None, seconds: float) -> bool:
         return all(row.idle for row in await self.plan(agent))
 
-    async def plan(self, agent: AgentName | None = None, *, or_last: bool = False) -> list[PlanRow]:
+    async def plan(self, agent: AgentName | None = None, *, or_last: bool = False, again: bool = True) -> list[PlanRow]:
         if agent is not None:
             self.known(agent)
         idle = {name: PlanRow(name, "running", "none", "as desired") for name in self.agents()}
