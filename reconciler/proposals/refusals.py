@@ -44,11 +44,8 @@ class Refusals:
 
     def of(self, agent: AgentName) -> tuple[RefusedTip, ...]:
         """Return the refused tips of an agent, by repo and branch."""
-        return tuple(
-            tips[tip]
-            for tips in (self._tips.get((agent, kind), {}) for kind in PLACES)
-            for tip in sorted(tips, key=lambda tip: tip.branch)
-        )
+        found = [tips for kind in PLACES if (tips := self._tips.get((agent, kind)))]
+        return tuple(tips[tip] for tips in found for tip in sorted(tips, key=lambda tip: tip.branch))
 
     def has(self, agent: AgentName, kind: SourceKind, tip: Tip) -> bool:
         """Return True if this tip is refused."""
