@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 SPACING = 0.2
 """Seconds between two renderings of a view, at least. The first one after a pause comes at once."""
-SPARE = 4.0
+SPARE = 3.0
 """A rendering is followed by a pause of this many times its time."""
 MANY = 40
 """Views that are rendered each for itself. Of more one at a time is, and a pause follows that holds for all."""
