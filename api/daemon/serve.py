@@ -6,7 +6,6 @@ Nothing here prints: `on_ready` gets the status to show once the daemon answers.
 from __future__ import annotations
 
 import asyncio
-import gc
 import difflib
 import gc
 import logging

@@ -21,7 +21,7 @@ from api.ui.forms import asked_of, input_from, read_form
 from api.ui.live.shot import take_feed
 from api.ui.live.stream import PROXIED, bounded, feed_stream, page_stream, parts
 from api.ui.page import Answered, AnyAction, AnyDownload, AnyFeed, AnyFragment, AnyPage, StreamContext
-from api.ui.render import WHO, for_viewer
+from api.ui.render import WHO, Viewer, for_viewer
 from api.ui.site import Site
 from api.ui.wrong import typed_of, ways_from
 from api.words.users import with_names
@@ -176,7 +176,7 @@ class Pages:
         self, request: HttpRequest, text: str, *, status: int = 200, headers: Mapping[str, str] = NOT_KEPT
     ) -> Answer:
         login = login_of(request)
-        whole = for_viewer(text, login.csrf, with_names(login.operator.who) if WHO in text else "")
+        whole = for_viewer(text, _viewer(login, with_names(login.operator.who) if WHO in text else ""))
         return Response(whole, media_type=HTML, status_code=status, headers=dict(headers))
 
     def _notice(
@@ -185,6 +185,10 @@ class Pages:
         values = {"text": text, "hint": hint, "bad": status >= 400, "part": part, **(part.values if part else {})}
         said = self._site.templates.render("parts/notice.html", values, time.time())
         return self._html(request, said, status=status)
+
+
+def _viewer(login: Login, who: str = "") -> Viewer:
+    return Viewer(login.csrf, login.session, who)
 
 
 def call_of(site: Site, request: HttpRequest) -> Call:
@@ -210,9 +214,9 @@ async def _with_view(site: Site, page: AnyPage, asked: Any, call: Call, seen: st
     hub = site.hub
     with hub.stream(_who(login)), hub.watch(page, asked, lambda moment: site.take(page, asked, moment)) as view:
         if page.stream is None:
-            events = page_stream(view, seen, login.csrf, call.stopping, login.revoked)
+            events = page_stream(view, seen, _viewer(login), call.stopping, login.revoked)
         else:
-            events = page.stream(StreamContext(call, view, site.templates, seen, login.csrf, login.revoked), asked)
+            events = page.stream(StreamContext(call, view, site.templates, seen, _viewer(login), login.revoked), asked)
         events = _of_login(events, login)
         try:
             async for text in events:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from api.operations.base import Call, Input
 from api.ui.moment import Moment
-from api.ui.render import Templates
+from api.ui.render import Templates, Viewer
 
 if TYPE_CHECKING:
     from api.ui.live.hub import LiveView
@@ -53,7 +53,7 @@ class StreamContext:
     view: LiveView
     templates: Templates
     seen: str
-    csrf: str
+    viewer: Viewer
     over: asyncio.Event
 
 

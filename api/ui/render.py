@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ CSRF = f"csrf-{secrets.token_hex(16)}"
 """Stands in shared texts for the token of whoever gets them. Nobody outside of this process knows it."""
 WHO = f"who-{secrets.token_hex(16)}"
 """Stands in a whole page for the name of the person who gets it."""
+_OWN = f"own-{secrets.token_hex(16)}"
+"""Stands in shared texts, before the id of a session, for what only the browser of that session is told."""
+_OF_SESSION = re.compile(rf"{_OWN}-(\w*)\.")
 DIGEST = 12
 """Hex digits of a region's digest."""
 
@@ -78,7 +82,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.globals |= {"csrf": CSRF, "who_looks": WHO}
+    environment.globals |= {"csrf": CSRF, "who_looks": WHO, "own": own}
     environment.filters |= {
         "dollars": numbers.dollars,
         "count": numbers.count,
@@ -106,6 +110,22 @@ def digest(text: str) -> str:
     return hashlib.sha256(news.encode()).hexdigest()[:DIGEST]
 
 
-def for_viewer(text: str, csrf: str, who: str = "") -> str:
-    """Return a shared text with the token of one login, and `who` has it."""
-    return text.replace(CSRF, str(Markup.escape(csrf))).replace(WHO, str(Markup.escape(show_invisible(who))))
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who gets a text: the token of the login, its session's id ("" without one), and the person's name."""
+
+    csrf: str
+    session: str
+    who: str = ""
+
+
+def own(session: object) -> str:
+    """Return the mark of a session in a list. Its own browser reads "this browser" there, others nothing."""
+    return f"{_OWN}-{session}."
+
+
+def for_viewer(text: str, viewer: Viewer) -> str:
+    """Return a shared text as one viewer gets it."""
+    text = _OF_SESSION.sub(lambda found: "this browser" if found[1] == viewer.session else "", text)
+    who = str(Markup.escape(show_invisible(viewer.who)))
+    return text.replace(CSRF, str(Markup.escape(viewer.csrf))).replace(WHO, who)

@@ -16,7 +16,7 @@ from typing import Any
 
 from api.ui.live.hub import LiveView
 from api.ui.live.shot import Shot
-from api.ui.render import Rendered, for_viewer
+from api.ui.render import Rendered, Viewer, for_viewer
 
 HEARTBEAT = 15.0
 PROXIED = 300.0
@@ -24,10 +24,10 @@ PROXIED = 300.0
 
 
 def page_stream(
-    view: LiveView, seen: str, csrf: str, stopping: asyncio.Event, over: asyncio.Event
+    view: LiveView, seen: str, viewer: Viewer, stopping: asyncio.Event, over: asyncio.Event
 ) -> AsyncGenerator[str, None]:
     """Yield the stream's text until `stopping` or `over` (the end of the login) is set."""
-    return _events(view, seen, stopping, over, lambda lacking, token: message(lacking, token, csrf))
+    return _events(view, seen, stopping, over, lambda lacking, token: message(lacking, token, viewer))
 
 
 def feed_stream(view: LiveView, seen: str, stopping: asyncio.Event, over: asyncio.Event) -> AsyncGenerator[str, None]:
@@ -108,14 +108,14 @@ class Pulse:
         return "event: well\ndata: view\n\n" if was else ":\n\n"
 
 
-def message(regions: Iterable[Rendered], token: str, csrf: str) -> str:
+def message(regions: Iterable[Rendered], token: str, viewer: Viewer) -> str:
     """Return the event that puts `regions` in their places."""
-    return event(parts(regions), token, csrf)
+    return event(parts(regions), token, viewer)
 
 
-def event(html: str, token: str, csrf: str) -> str:
+def event(html: str, token: str, viewer: Viewer) -> str:
     """Return the event of parts of a page, after which the browser has what `token` names."""
-    lines = for_viewer(html, csrf).replace("\r", "&#13;").split("\n")  # a lone CR ends a line of a stream
+    lines = for_viewer(html, viewer).replace("\r", "&#13;").split("\n")  # a lone CR ends a line of a stream
     return f"id: {token}\n" + "".join(f"data: {line}\n" for line in lines) + "\n"
 
 

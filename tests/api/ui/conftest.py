@@ -14,11 +14,13 @@ from api.sockets.principals import Operator
 from api.ui.access.login import Login
 from api.ui.app import application
 from api.ui.passkeys.questions import question_handlers
+from api.ui.render import Viewer
 from api.ui.site import Site, make_site
 from meta.config import Config
 from tests.api.conftest import Hive
 
 CSRF = "csrf-of-this-login"
+VIEWER = Viewer(CSRF, "1")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 
 from api.ui.live.stream import message
 from api.ui.page import AnyPage
+from api.ui.render import Viewer
 from tests.api.ui.conftest import Ui
 from tests.api.ui.test_every_page import PAGES, path_of
 from tests.support.hostile import HOSTILE, TAME, spoil
@@ -81,7 +82,7 @@ async def test_no_text_ends_an_event_of_a_stream(hostile: Ui, path: str) -> None
     site, room = hostile.site, next(page for page in PAGES if path_of(page) == path)
     asked = room.input.model_validate({"agent": "alice"} if "alice" in path else {})
     shot = await site.take(room, asked, site.hub.moment())
-    text = message(shot.lacking(""), shot.token, "c")
+    text = message(shot.lacking(""), shot.token, Viewer("c", "1"))
     assert "evil" in text and "\r" not in text
     assert {line.partition(":")[0] for line in text.split("\n")} == {"id", "data", ""}
 

@@ -98,14 +98,14 @@ class _Writer:
             if whole.digest not in seen.split("."):
                 lacking.append(whole)
                 self._grew = True
-        return [message(lacking, self._token(), self._context.csrf)] if lacking else []
+        return [message(lacking, self._token(), self._context.viewer)] if lacking else []
 
     async def _changes(self, batches: list[str | None]) -> list[str]:
         self._grew = True
         if RECUT in batches:
             self._number, whole = await self._follower.whole(self._scene)
-            return [message([whole], self._token(), self._context.csrf)]
-        return [event("".join(batch for batch in batches if batch), self._token(), self._context.csrf)]
+            return [message([whole], self._token(), self._context.viewer)]
+        return [event("".join(batch for batch in batches if batch), self._token(), self._context.viewer)]
 
     def _scene(self, scene: Scene) -> Rendered:
         values = {"scene": scene, "agent": self._follower.agent, "cache": self._follower.cache}

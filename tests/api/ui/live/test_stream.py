@@ -11,7 +11,7 @@ import pytest
 from api.ui.live.shot import Shot
 from api.ui.live.stream import HEARTBEAT, PROXIED, bounded, page_stream
 from api.ui.page import Shown
-from api.ui.render import CSRF, Rendered
+from api.ui.render import CSRF, Rendered, Viewer
 
 pytestmark = pytest.mark.looptime
 
@@ -36,7 +36,7 @@ class View:
 
 def stream(view: View, seen: str = "", **events: asyncio.Event) -> AsyncGenerator[str, None]:
     never = {"stopping": asyncio.Event(), "over": asyncio.Event()}
-    return page_stream(cast("Any", view), seen, "its-token", **{**never, **events})
+    return page_stream(cast("Any", view), seen, Viewer("its-token", "1"), **{**never, **events})
 
 
 async def take(events: AsyncGenerator[str, None], count: int) -> list[str]:

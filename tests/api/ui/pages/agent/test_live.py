@@ -18,7 +18,7 @@ from api.ui.pages.agent.stream import live_stream
 from api.ui.pages.agent.view import PAGE
 from api.ui.transcript.shown import WINDOW
 from meta.names import AgentName
-from tests.api.ui.conftest import CSRF, Ui
+from tests.api.ui.conftest import VIEWER, Ui
 from tests.api.ui.pages.agent.conftest import ALICE, Log
 from tests.support.live_lines import Event, call, delta, items, result, text, turn_end, turn_start, usage
 
@@ -39,7 +39,7 @@ async def watching(ui: Ui, log: Log, seen: str) -> AsyncIterator[AsyncGenerator[
     """
     site = ui.site
     with site.hub.watch(PAGE, ASKED, lambda moment: site.take(PAGE, ASKED, moment)) as view:
-        events = live_stream(StreamContext(caller(ui), view, site.templates, seen, CSRF, asyncio.Event()), ASKED)
+        events = live_stream(StreamContext(caller(ui), view, site.templates, seen, VIEWER, asyncio.Event()), ASKED)
         try:
             for words in ("Here.", "Now."):
                 await log.emit(text(words))
@@ -100,7 +100,7 @@ async def test_a_browser_that_comes_back_gets_the_whole_once_and_then_what_is_ne
         had = re.findall(r"^id: (\S+)$", got, re.MULTILINE)[-1]
     await log.emit(text("Missed."))
     with ui.site.hub.watch(PAGE, ASKED, lambda moment: ui.site.take(PAGE, ASKED, moment)) as view:
-        back = live_stream(StreamContext(caller(ui), view, ui.site.templates, had, CSRF, asyncio.Event()), ASKED)
+        back = live_stream(StreamContext(caller(ui), view, ui.site.templates, had, VIEWER, asyncio.Event()), ASKED)
         again = await after(back, "Missed.")
         await back.aclose()
     assert ids(again) == ["m-log1-1", *(f"e-log1-{number}" for number in range(2, log.last + 1))]
@@ -111,7 +111,7 @@ async def test_a_browser_that_has_all_gets_nothing(ui: Ui, log: Log) -> None:
     await log.emit(turn_start(), text("First."))
     seen = await token(ui)
     with ui.site.hub.watch(PAGE, ASKED, lambda moment: ui.site.take(PAGE, ASKED, moment)) as view:
-        events = live_stream(StreamContext(caller(ui), view, ui.site.templates, seen, CSRF, asyncio.Event()), ASKED)
+        events = live_stream(StreamContext(caller(ui), view, ui.site.templates, seen, VIEWER, asyncio.Event()), ASKED)
         assert [await anext(events), await anext(events)] == [":\n\n", ":\n\n"]
         await events.aclose()
 
@@ -131,7 +131,7 @@ async def test_a_page_that_is_opened_again_after_all_were_closed_has_what_came_m
     await log.emit(text("Meanwhile."))
     assert "Meanwhile." in (await ui.get("/agents/alice")).text
     with ui.site.hub.watch(PAGE, ASKED, lambda moment: ui.site.take(PAGE, ASKED, moment)) as view:
-        back = live_stream(StreamContext(caller(ui), view, ui.site.templates, "", CSRF, asyncio.Event()), ASKED)
+        back = live_stream(StreamContext(caller(ui), view, ui.site.templates, "", VIEWER, asyncio.Event()), ASKED)
         again = await after(back, "Meanwhile.")
         await back.aclose()
     assert len(ids(again)) == len(set(ids(again))) == log.last

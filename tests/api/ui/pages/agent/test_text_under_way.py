@@ -20,7 +20,7 @@ from meta.agent_toml.settings import TurnLimits
 from meta.wire.link import Hello
 from meta.wire.live import Note, TurnStart
 from reconciler.observe.live import Live, LiveLine
-from tests.api.ui.conftest import CSRF, Ui
+from tests.api.ui.conftest import VIEWER, Ui
 from tests.api.ui.pages.agent.conftest import ALICE
 from tests.api.ui.pages.agent.test_live import ASKED, after, caller
 
@@ -51,7 +51,7 @@ def said(html: str) -> list[str]:
 async def joined(ui: Ui) -> str:
     """Return what the stream gives a browser that comes with nothing."""
     with ui.site.hub.watch(PAGE, ASKED, lambda moment: ui.site.take(PAGE, ASKED, moment)) as view:
-        context = StreamContext(caller(ui), view, ui.site.templates, "", CSRF, asyncio.Event())
+        context = StreamContext(caller(ui), view, ui.site.templates, "", VIEWER, asyncio.Event())
         events = live_stream(context, ASKED)
         got = await after(events, "transcript")
         await events.aclose()

@@ -6,6 +6,7 @@ from api.operations.base import Call, Nothing
 from api.operations.dashboard import SessionInput
 from api.sockets.principals import Operator
 from api.ui.pages.settings.view import end, end_others
+from api.ui.render import Viewer, for_viewer, own
 from reconciler.access.passkeys import Holder
 from tests.api.ui.conftest import CSRF, Ui
 from tests.support.authenticator import SoftKey
@@ -24,6 +25,16 @@ async def add(ui: Ui, name: str) -> SoftKey:
     answer = await ui.post("/settings/passkeys", fields)
     assert answer.status_code == 200, answer.text
     return key
+
+
+async def test_of_all_logins_the_one_of_this_browser_is_marked(ui: Ui) -> None:
+    access = ui.hive.service.access
+    mine, other = [(await access.open_session(0, "", "link", "b")).session.id for _ in range(2)]
+    values = {"sessions": await access.sessions(), "people": {each.by: "ann" for each in await access.sessions()}}
+    text = ui.site.templates.render("settings/sessions.html", {**values, "in_words": str}, 0.0)
+    rows = for_viewer(text, Viewer(CSRF, str(mine))).split("<tr ")
+    assert ["this browser" in row for id in (mine, other) for row in rows if f'"session-{id}"' in row] == [True, False]
+    assert "own-" not in for_viewer(text + own(None), Viewer(CSRF, ""))
 
 
 async def test_a_hive_without_passkeys_says_what_one_is_good_for(ui: Ui) -> None:
