@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import ViewportSize, expect
 
 from tests.e2e.dashboard.conftest import Visit
 from tests.support.browser import Complaints, Scheme, Size, axe, overflow
@@ -19,10 +19,17 @@ BIG = "() => { document.documentElement.style.fontSize = '200%' }"
 """Makes text twice as big, as a phone does. On a desk a browser counts such a window as a narrow one."""
 
 
+NARROW: ViewportSize = {"width": 780, "height": 800}
+"""About the narrowest window that is no phone's."""
+
+
 @pytest.mark.parametrize(("size", "scheme"), [("desk", "light"), ("phone", "dark")])
 def test_every_page_is_accessible_and_fits_a_phone_with_big_text_too(visit: Visit, size: Size, scheme: Scheme) -> None:
     page, wrong = visit(size=size, scheme=scheme), {}
+    window = page.viewport_size
+    assert window is not None
     for name, path in PATHS.items():
+        page.set_viewport_size(window)
         page.goto(path)
         if found := overflow(page) + axe(page):
             wrong[name] = found
@@ -30,6 +37,10 @@ def test_every_page_is_accessible_and_fits_a_phone_with_big_text_too(visit: Visi
             page.evaluate(BIG)
             if found := overflow(page):
                 wrong[f"{name}, big"] = found
+        else:
+            page.set_viewport_size(NARROW)
+            if found := overflow(page):
+                wrong[f"{name}, narrow"] = found
     assert not wrong
 
 
