@@ -26,7 +26,7 @@ WHO = f"who-{secrets.token_hex(16)}"
 """Stands in a whole page for the name of the person who gets it."""
 _OWN = f"own-{secrets.token_hex(16)}"
 """Stands in shared texts, before the id of a session, for what only the browser of that session is told."""
-_OF_SESSION = re.compile(rf"{_OWN}-(\w*)\.")
+_OF_SESSION = re.compile(rf"{_OWN}-(\w*)\[([^|\]]*)\|([^|\]]*)\]")
 DIGEST = 12
 """Hex digits of a region's digest."""
 
@@ -105,8 +105,8 @@ def _visible(value: object) -> object:
 
 
 def digest(text: str) -> str:
-    """Return the digest of a text without what is no news: the age of times, and the stand-in of a token."""
-    news = without_words(text).replace(CSRF, "")
+    """Return the digest of a text without what is no news: the age of times, and stand-ins."""
+    news = without_words(text).replace(CSRF, "").replace(_OWN, "")
     return hashlib.sha256(news.encode()).hexdigest()[:DIGEST]
 
 
@@ -119,13 +119,16 @@ class Viewer:
     who: str = ""
 
 
-def own(session: object) -> str:
-    """Return the mark of a session in a list. Its own browser reads "this browser" there, others nothing."""
-    return f"{_OWN}-{session}."
+def own(session: object, here: str, elsewhere: str = "") -> str:
+    """Return what stands for words beside a session: its own browser reads `here`, others `elsewhere`.
+
+    Both are words of hive without `|` and `]`.
+    """
+    return f"{_OWN}-{session}[{here}|{elsewhere}]"
 
 
 def for_viewer(text: str, viewer: Viewer) -> str:
     """Return a shared text as one viewer gets it."""
-    text = _OF_SESSION.sub(lambda found: "this browser" if found[1] == viewer.session else "", text)
+    text = _OF_SESSION.sub(lambda found: found[2 if found[1] == viewer.session else 3], text)
     who = str(Markup.escape(show_invisible(viewer.who)))
     return text.replace(CSRF, str(Markup.escape(viewer.csrf))).replace(WHO, who)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
+
 from api.operations.base import Call, Nothing
 from api.operations.dashboard import SessionInput
 from api.sockets.principals import Operator
-from api.ui.pages.settings.view import end, end_others
+from api.ui.live.stream import page_stream
+from api.ui.pages.settings.view import SETTINGS, end, end_others
 from api.ui.render import Viewer, for_viewer, own
 from reconciler.access.passkeys import Holder
 from tests.api.ui.conftest import CSRF, Ui
@@ -33,8 +37,21 @@ async def test_of_all_logins_the_one_of_this_browser_is_marked(ui: Ui) -> None:
     values = {"sessions": await access.sessions(), "people": {each.by: "ann" for each in await access.sessions()}}
     text = ui.site.templates.render("settings/sessions.html", {**values, "in_words": str}, 0.0)
     rows = for_viewer(text, Viewer(CSRF, str(mine))).split("<tr ")
-    assert ["this browser" in row for id in (mine, other) for row in rows if f'"session-{id}"' in row] == [True, False]
-    assert "own-" not in for_viewer(text + own(None), Viewer(CSRF, ""))
+    first, second = [row for id in (mine, other) for row in rows if f'"session-{id}"' in row]
+    assert ["this browser" in first, ">Log out<" in first, ">End<" in first] == [True, True, False]
+    assert ["this browser" in second, ">Log out<" in second, ">End<" in second] == [False, False, True]
+    assert "own-" not in for_viewer(text + own(None, "Log out"), Viewer(CSRF, ""))
+
+
+async def test_the_stream_marks_the_login_of_this_browser_too(ui: Ui) -> None:
+    access = ui.hive.service.access
+    mine, _ = [(await access.open_session(0, "", "link", "b")).session.id for _ in range(2)]
+    site, (page, *_) = ui.site, SETTINGS.pages
+    with site.hub.watch(page, Nothing(), lambda moment: site.take(page, Nothing(), moment)) as view:
+        over = asyncio.Event()
+        async with aclosing(page_stream(view, "", Viewer(CSRF, str(mine)), over, over)) as events:
+            sent = [await anext(events) for _ in range(2)][-1]
+    assert [sent.count(words) for words in ("this browser", ">Log out<", ">End<", "own-")] == [1, 1, 1, 0]
 
 
 async def test_a_hive_without_passkeys_says_what_one_is_good_for(ui: Ui) -> None:
@@ -107,6 +124,7 @@ async def test_browsers_are_listed_and_each_is_logged_out_from_here(ui: Ui) -> N
     phone = (await access.open_session(0, "", "passkey", HOSTILE)).session
     page = (await ui.get("/settings")).text
     assert "<script>alert" not in page
+    assert ["own-" in page, ">End<" in page] == [False, True]
     assert f'id="session-{phone.id}"' in page
     answer = await ui.post(f"/settings/sessions/{phone.id}/end", {"csrf": CSRF})
     assert "is logged out" in answer.text
