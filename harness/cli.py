@@ -93,13 +93,15 @@ def _serve() -> int:
     gc.disable()
     import asyncio
     import logging
+    import time
 
     from harness.environment import read_environment
     from harness.serve import read_settings, serve
     from meta.errors import HiveError
 
+    logging.Formatter.converter = time.gmtime  # who reads it elsewhere does not know the container's zone
     logging.basicConfig(
-        stream=sys.stdout, level=logging.INFO, format="%(asctime)s.%(msecs)03d %(levelname)s %(message)s", datefmt="%T"
+        stream=sys.stdout, level=logging.INFO, format="%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", datefmt="%T"
     )
     gc.freeze()
     gc.enable()

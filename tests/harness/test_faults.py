@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from harness.faults import OLD_GENERATION
@@ -25,6 +26,18 @@ async def test_never_hello_never_connects_and_still_ends_when_asked(harness: Har
     assert b"misbehaving on purpose: never-hello" in await process.stdout.readline()
     assert await harness.end() == 0
     assert (hive.links, hive.calls) == (0, [])
+
+
+async def test_the_times_of_the_log_are_in_utc_and_say_so_whatever_the_zone_of_the_container(harness: Harness) -> None:
+    harness.configure('[start]\nfault = "never-hello"\n')
+    harness.around = ("env", "TZ=NEVER-9")
+    process = await harness.start()
+    assert process.stdout is not None
+    clock, utc, _ = (await process.stdout.readline()).decode().partition("Z ")
+    assert utc
+    since = datetime.now(UTC) - datetime.fromisoformat(f"{datetime.now(UTC).date()}T{clock}+00:00")
+    assert since % timedelta(days=1) < timedelta(hours=1)  # the day may have ended in between
+    await harness.end()
 
 
 async def test_mute_says_hello_and_answers_nothing(harness: Harness, hive: FakeHive) -> None:
