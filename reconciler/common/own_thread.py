@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import Future
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -17,20 +16,14 @@ async def in_own_thread(name: str, work: Callable[[], T]) -> T:
 
     It would wait for one of `asyncio.to_thread`. If the caller is cancelled, the work goes on.
     """
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def finish(settle: Callable[[], None]) -> None:
-        if not done.cancelled():
-            settle()
+    done: Future[T] = Future()
+    done.set_running_or_notify_cancel()  # a caller that is cancelled does not cancel the work
 
     def run() -> None:
         try:
-            settle = partial(done.set_result, work())
-        except Exception as error:  # noqa: BLE001 - it is raised again in the caller's loop
-            settle = partial(done.set_exception, error)
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(finish, settle)
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's loop
+            done.set_exception(error)
 
     threading.Thread(target=run, name=name, daemon=True).start()
-    return await done
+    return await asyncio.wrap_future(done)

@@ -40,7 +40,8 @@ async def peek(layout: Layout, config: Config, choice: Choice, only: AgentName |
     observer = Observer(Sources(layout, meta, applied, backend, builder, links, sockets), since=time.time())
     await backend.open(_drop)
     try:
-        desired, observed, deploys = await observer.everything()
+        desired = await observer.desired()
+        observed, deploys = await observer.several(observer.names())
     finally:
         await backend.close()
     decisions = plan(desired, observed, deploys, time.time(), config).decisions

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +32,8 @@ from reconciler.telemetry import activity
 from reconciler.world import World
 
 log = logging.getLogger(__name__)
+OVERDUE = 2.0
+"""Resync intervals after which a glance does not wait any longer for a sweep that works."""
 MAX_STEPS = 100
 """An agent queues again after this many steps."""
 MAX_RETRIES = 8
@@ -77,6 +81,7 @@ class Reconciler:
         self.transitions = Transitions(world.events, world.config, world.clock, world.clock())
         self.logins = Logins(world.memory, world.clock)
         self._seen = LastSeen()
+        self._looked_at = -math.inf
         self._current: dict[AgentName, steps.Step] = {}
         self._last_step: dict[AgentName, str] = {}
         self._changed = asyncio.Event()
@@ -91,28 +96,32 @@ class Reconciler:
 
         A second look would show another moment, so a view takes all its facts from one look.
         """
-        begun = self._seen.begin()
-        desired, observed, deploys = await self._world.observer.everything(or_last=or_last)
-        planned = self._plan(desired, observed, deploys, begun)
+        observer, begun, at = self._world.observer, self._seen.begin(), time.monotonic()
+        basis = await self._basis(or_last=or_last)
+        observed, deploys = await observer.several(observer.names())
+        planned = self._plan(basis, observed, deploys, begun)
         self._seen.keep_only(planned.decisions, begun)
-        return Look(desired, observed, deploys, planned, frozenset(planned.decisions))
+        self._looked_at = at
+        return Look(basis.meta.desired, observed, deploys, planned, frozenset(planned.decisions))
 
-    async def glance(self) -> Look:
+    async def glance(self, *, or_last: bool = True) -> Look:
         """Look only at the agents of which something changed since they were seen last. To show, not to act.
 
-        It costs little where nothing changed. What changes without a hint, it does not see before a sweep does.
+        It costs little where nothing changed. What changes without a hint, it does not see before a sweep does; while
+        sweeps fail, it looks at all agents about as often as they would. `or_last` is that of `look`.
         """
+        if time.monotonic() - self._looked_at > OVERDUE * self._world.config.resync:
+            return await self.look(or_last=or_last)
         observer, begun = self._world.observer, self._seen.begin()
-        desired = await observer.desired(or_last=True)
-        basis = self._basis()
+        basis = await self._basis(or_last=or_last)
         stale = self._seen.stale(basis, self._current)
         if stale:
             observed, deploys = await observer.several(stale)
-            self._plan(desired, observed, deploys, begun, stale)
+            self._plan(basis, observed, deploys, begun, stale)
         seen = self._seen.all()
         since, ends = observer.since(), basis.goes_down
         return Look(
-            desired,
+            basis.meta.desired,
             Observed({agent: each.observed for agent, each in seen.items()}, since, basis.revision, ends),
             {agent: each.deploys for agent, each in seen.items()},
             Plan({agent: each.decision for agent, each in seen.items()}),
@@ -120,19 +129,20 @@ class Reconciler:
         )
 
     def _plan(
-        self, desired: Desired, observed: Observed, deploys: Deploys, begun: int, only: Collection[AgentName] = ()
+        self, basis: Basis, observed: Observed, deploys: Deploys, begun: int, only: Collection[AgentName] = ()
     ) -> Plan:
         """Plan for all agents or for `only`, note when their phases began, and keep what was seen."""
-        planned = plan(desired, observed, deploys, self._world.clock(), self._world.config, only)
-        basis = self._basis()
+        planned = plan(basis.meta.desired, observed, deploys, self._world.clock(), self._world.config, only)
         for agent, decision in planned.decisions.items():
             of_agent = _of(observed, agent)
             self.transitions.note(agent, decision.phase, of_agent)
             self._seen.keep(agent, AgentSeen(of_agent, tuple(deploys.get(agent, ())), decision, basis, begun))
         return planned
 
-    def _basis(self) -> Basis:
+    async def _basis(self, *, or_last: bool = False) -> Basis:
+        """Read meta. What is decided on it is kept with it, whatever is read meanwhile."""
         observer = self._world.observer
+        await observer.desired(or_last=or_last)
         return Basis(observer.view(), observer.revision, observer.goes_down)
 
     async def plan(self) -> Plan:
@@ -142,8 +152,9 @@ class Reconciler:
     async def decide(self, agent: AgentName) -> tuple[Decision, Observed]:
         """Return the next step of one agent, and the observation behind it."""
         begun = self._seen.begin()
-        desired, observed, deploys = await self._world.observer.one(agent)
-        return self._plan(desired, observed, deploys, begun, (agent,)).decisions[agent], observed
+        basis = await self._basis()
+        observed, deploys = await self._world.observer.several([agent])
+        return self._plan(basis, observed, deploys, begun, (agent,)).decisions[agent], observed
 
     async def reread(self, agent: AgentName | None) -> None:
         """Read the refs of `agent` (None: of every agent) again, because an operator asks for a look."""
@@ -178,6 +189,7 @@ class Reconciler:
             await self.transitions.held(agent, decision, _of(look.observed, agent))
             if not isinstance(decision.step, steps.Nothing):
                 self.hint(agent)
+        self._changed.set()  # a glance may show other plans than before
         return look.plan
 
     async def run(self) -> None:
@@ -271,7 +283,7 @@ class Reconciler:
             if not isinstance(decision.step, steps.Nothing):
                 return False
             return agent not in self._current and not self._still_busy(agent)
-        if self._current or self._still_busy(None) or not (await self.glance()).plan.empty:
+        if self._current or self._still_busy(None) or not (await self.glance(or_last=False)).plan.empty:
             return False  # as most calls find while many agents have work; a look at all is dear
         return (await self.plan()).empty and not self._current and not self._still_busy(None)
 

@@ -271,25 +271,14 @@ class Observer:
             turn_limit=self._turn_limits.get(agent),
         )
 
-    async def everything(
-        self, *, or_last: bool = False
-    ) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
-        """Return desired, observed and deploys of all agents, from one pass. `or_last` is that of `desired`."""
-        desired = await self.desired(or_last=or_last)
-        observed, deploys = await self.several(self.names())
-        return desired, observed, deploys
-
     async def several(self, agents: Iterable[AgentName]) -> tuple[Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
-        """Return what is observed of these agents, and their deploys. Call `desired` first."""
+        """Return what is observed of these agents, and their deploys, from one pass. Call `desired` first.
+
+        The cost does not grow with the number of the other agents.
+        """
         deploys = {name: await self.refresh(name) for name in agents}
         seen = {name: self.observe(name) for name in deploys}
         return Observed(seen, self.since(), self.revision, self._goes_down), deploys
-
-    async def one(self, agent: AgentName) -> tuple[Desired, Observed, Mapping[AgentName, tuple[Deploy, ...]]]:
-        """Return desired, observed and deploys of one agent. The cost does not grow with the number of agents."""
-        desired = await self.desired()
-        observed, deploys = await self.several([agent])
-        return desired, observed, deploys
 
     async def logs(self, agent: AgentName, lines: int) -> str:
         """Return the last `lines` lines that the container wrote."""

@@ -144,7 +144,7 @@ class Discovery:
     def conditions(self, agent: AgentName, *, again: bool = True) -> tuple[str, ...]:
         """Return what an operator should know about the agent's proposed repos, but for the refused tips.
 
-        Without `again` what lies on the disk is what was found there last.
+        Without `again` what lies on the disk is what was found there last, by a sweep at the latest.
         """
         snapshots = [repo.snapshot for _, repo in self._repos_of(agent)]
         lines = [snapshot.complaint for snapshot in snapshots if snapshot is not None and snapshot.complaint]
@@ -199,6 +199,7 @@ class Discovery:
         self._watch.want(None, [self._layout.state / "proposed", self._layout.push_repos])
         for agent in set(self._stamps) - set(agents):
             await self._forget(agent)
+        self._lying = {agent: tuple(_lying(self._layout, agent)) for agent in agents}
         unchanged = [agent for agent in agents if self._stamps.get(agent) == self._stamp(agent)]
         self._glance()  # queues the others
         for agent in unchanged:

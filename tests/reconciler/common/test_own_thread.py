@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 
 import pytest
@@ -14,6 +15,8 @@ async def test_the_result_and_the_error_of_the_work_come_back() -> None:
     assert await in_own_thread("audit", lambda: threading.current_thread().name) == "audit"
     with pytest.raises(ZeroDivisionError):
         await in_own_thread("audit", lambda: 1 // 0)
+    with pytest.raises(SystemExit):
+        await in_own_thread("audit", sys.exit)
 
 
 def test_a_loop_ends_while_the_work_goes_on() -> None:

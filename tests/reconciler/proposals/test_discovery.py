@@ -166,6 +166,17 @@ async def test_a_missed_hint_costs_at_most_the_resync(stage: Stage) -> None:
     assert stage.proposals.asked[1:] == ["proposed/push.git#main b", "proposed/push.git#other b"]
 
 
+async def test_what_lies_at_the_old_path_of_a_push_repo_is_reported_without_a_look_once_it_was_swept(
+    stage: Stage,
+) -> None:
+    found = await stage.start(deaf(), resync=0.02)
+    assert found.conditions(ALICE) == ()
+    (stage.layout.proposed(ALICE) / push_repo.OLD_NAME).mkdir()
+    async with asyncio.timeout(30):
+        while not found.conditions(ALICE, again=False):
+            await asyncio.sleep(0)
+
+
 async def test_it_looks_again_soon_while_a_fetch_holds_up_the_removal_of_objects(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from meta.errors import TransientError
+from meta.errors import BadInput, TransientError
 from meta.names import AgentName
 from reconciler.daemon.daemon import Daemon
+from reconciler.loop.loop import OVERDUE
 from reconciler.plan.observed import AgentObserved
 from reconciler.queries.status import OneLook
 
@@ -21,15 +23,19 @@ ALICE, BOB = AgentName("alice"), AgentName("bob")
 
 
 def after_each_look(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, happen: Callable[[], Awaitable[None]]) -> None:
-    """Have something happen each time that all agents were observed."""
-    observe = daemon.world.observer.everything
+    """Have something happen each time that agents were observed, but for those looks that it makes itself."""
+    observe, happening = daemon.world.observer.several, False
 
-    async def everything(*, or_last: bool = False) -> Any:
-        seen = await observe(or_last=or_last)
-        await happen()
+    async def several(agents: Iterable[AgentName]) -> Any:
+        nonlocal happening
+        seen = await observe(agents)
+        if not happening:
+            happening = True
+            await happen()
+            happening = False
         return seen
 
-    monkeypatch.setattr(daemon.world.observer, "everything", everything)
+    monkeypatch.setattr(daemon.world.observer, "several", several)
 
 
 @pytest.mark.parametrize("view", ["status", "plan", "metrics"])
@@ -179,3 +185,45 @@ async def test_a_glance_looks_at_the_agents_that_something_was_hinted_about(
     await daemon.service.status.glance()
     await daemon.service.status.glance()
     assert set(observed) == {BOB}
+
+
+async def test_what_changes_without_a_hint_is_in_a_glance_once_sweeps_are_overdue(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    glance = daemon.reconciler.glance
+    await daemon.reconciler.look()
+    monkeypatch.setattr(daemon.world.observer, "observe", lambda _: AgentObserved(damage="its disk is gone"))
+    assert (await glance()).observed.agents[ALICE].damage == ""
+    passed = OVERDUE * daemon.world.config.resync + 1
+    monkeypatch.setattr("reconciler.loop.loop.time", SimpleNamespace(monotonic=lambda: time.monotonic() + passed))
+    assert (await glance()).observed.agents[ALICE].damage == "its disk is gone"
+
+
+async def test_a_decision_is_kept_with_the_meta_that_it_was_made_on(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stop() -> None:
+        await daemon.service.agents.stop(ALICE, "test", now=True)
+        await daemon.world.observer.desired()  # as the worker of another agent does
+
+    monkeypatch.setattr(daemon.reconciler.queue, "add", lambda *_, **__: None)  # nobody works on alice
+    daemon.reconciler.hint(ALICE)
+    monkeypatch.setattr(daemon.reconciler, "look_now", lambda _: None)
+    after_each_look(daemon, monkeypatch, stop)
+    before = (await daemon.reconciler.glance()).plan.decisions[ALICE]  # meta moves while it looks
+    after = (await daemon.reconciler.glance()).plan.decisions[ALICE]
+    assert (before.step.name, after.step.name) == ("none", "stop")
+
+
+async def test_waiting_for_a_hive_whose_meta_is_damaged_raises_that(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read() -> Any:
+        raise BadInput("agents.json is damaged")
+
+    monkeypatch.setattr(daemon.world.observer, "observe", lambda _: AgentObserved())  # so there is work
+    monkeypatch.setattr(daemon.reconciler.queue, "add", lambda *_, **__: None)  # which nobody does
+    await daemon.reconciler.look()
+    monkeypatch.setattr(daemon.world.meta, "read", read)
+    with pytest.raises(BadInput):
+        await daemon.service.loop.settled(None, 30)
