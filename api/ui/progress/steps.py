@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from api.ui.progress.facts import Facts, Times, times_of
+from api.words.texts import first_line
 from api.words.users import with_names
 from meta.consent import How
 from meta.model import DeployKind
@@ -106,9 +107,9 @@ def how_far(steps: Sequence[Step]) -> str:
     return _TITLES[step.key][1].lower() if step.key in _TITLES else "rolling back"
 
 
-def first_line(text: str) -> str:
+def first_words(reason: str) -> str:
     """Return the first line of a reason, which may be long."""
-    return text.strip().partition("\n")[0][:REASON]
+    return first_line(reason)[:REASON]
 
 
 def last_lines(text: str) -> tuple[str, ...]:
@@ -159,7 +160,7 @@ def _row(key: str, state: str, facts: Facts, times: Times) -> Step:
         return replace(step, text=_to_come(key, facts))
     if state == BAD:
         note = facts.card.note or ""
-        return replace(step, text=steady(first_line(note)), log=last_lines(note) or _log(key, facts)[-LINES:])
+        return replace(step, text=steady(first_words(note)), log=last_lines(note) or _log(key, facts)[-LINES:])
     if key == APPROVED:
         return _approved(step, facts)
     if state == RUN:
@@ -246,7 +247,7 @@ def _way_back(times: Times) -> tuple[Step, ...]:
     text = "What ran before runs again and passed the gate."
     row = Step(BACK, "Rolled back", DONE, text, at=times.back, end=times.back_end)
     if times.back_failed:
-        return (replace(row, title="Roll back", state=BAD, text=first_line(times.back_failed)),)
+        return (replace(row, title="Roll back", state=BAD, text=first_words(times.back_failed)),)
     if times.back_end is None:
         return (replace(row, title="Rolling back", state=RUN, text="What ran before has to pass the gate again."),)
     return (row,)

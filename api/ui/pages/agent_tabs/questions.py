@@ -11,7 +11,8 @@ from api.ui.moment import Moment
 from api.ui.page import Region, Shown
 from api.ui.pages.agent.head import read_head
 from api.ui.pages.agent_tabs.tab import tab
-from api.ui.pages.questions.rows import ended_row, title
+from api.ui.pages.questions.rows import ended_row
+from api.words.texts import title
 from meta.names import OPERATOR
 from reconciler.messaging.questions import Question
 

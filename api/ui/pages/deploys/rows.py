@@ -16,10 +16,11 @@ from api.ui.progress.steps import (
     Step,
     capital,
     current,
-    first_line,
+    first_words,
     how_far,
     steps_of,
 )
+from api.words.texts import first_line
 from api.words.users import with_names
 from meta.model import DeployKind
 from meta.names import MANAGER, AgentName
@@ -112,7 +113,7 @@ def deploy_of(facts: Facts, agents: Iterable[AgentName]) -> DeployView:
         steps=steps,
         facts=_facts(facts),
         since=float(card.requested_at),
-        reason=capital(first_line(card.note or "no reason was recorded")) if failed else "",
+        reason=capital(first_words(card.note or "no reason was recorded")) if failed else "",
         lost=_lost(card, steps) if failed else "",
         under_way=facts.under_way,
         failed=failed,
@@ -124,8 +125,7 @@ def deploy_of(facts: Facts, agents: Iterable[AgentName]) -> DeployView:
 
 def title_of(card: Card) -> str:
     """Return what a deploy is in one line: the first line of its description."""
-    text = (card.description or "").strip().partition("\n")[0]
-    return text[:TITLE] or _KINDS.get(card.kind, f"commit {(card.sha or card.commit_ref)[:7]}")
+    return first_line(card.description)[:TITLE] or _KINDS.get(card.kind, f"commit {(card.sha or card.commit_ref)[:7]}")
 
 
 def tag_of(card: Card) -> str:

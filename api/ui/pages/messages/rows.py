@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from api.ui.pages.questions.rows import title
 from api.words.messages import readable
+from api.words.texts import title
 from meta.names import OPERATOR, SYSTEM
 from reconciler.messaging.broker import MessageRow
 from reconciler.store.messages.text import BROADCAST_MARK

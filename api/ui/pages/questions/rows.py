@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from api.words.texts import title
 from meta.names import OPERATOR, SYSTEM
 from reconciler.messaging.questions import EXPIRED, Question, cancelled
 
-TITLE = 110
-"""Characters of a question, or of a message, in its title."""
 ANSWERED, CANCELLED, RAN_OUT = "Answered", "Cancelled", "Expired"
 """How a question ends, in a word."""
 
@@ -78,12 +77,6 @@ def ended_row(question: Question) -> Ended:
         float(question.answered_at or question.asked_at),
         question.cut,
     )
-
-
-def title(text: str) -> str:
-    """Return one line of a text."""
-    lines = text.strip().split("\n", 1)
-    return lines[0][:TITLE] + (" …" if len(lines[0]) > TITLE or len(lines) > 1 else "")
 
 
 def end_of(question: Question) -> str:

@@ -12,7 +12,8 @@ from api.operations.views import agents
 from api.ui.moment import Moment
 from api.ui.page import Fragment, Page, Region, Room, Shown
 from api.ui.pages.questions.acting import ACTIONS
-from api.ui.pages.questions.rows import ended_row, open_rows, title
+from api.ui.pages.questions.rows import ended_row, open_rows
+from api.words.texts import title
 from meta.errors import NotFound
 from meta.names import MANAGER, OPERATOR
 from reconciler.messaging.questions import Question
