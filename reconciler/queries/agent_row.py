@@ -84,6 +84,7 @@ def _with_turn(row: AgentStatus, link: LinkView) -> AgentStatus:
     return replace(
         row,
         state_since=link.state_since,
+        turn_number=link.turn_number if row.turn_since is not None else None,
         turn_until=link.until,
         turn_reason=link.reason,
         turn_person=link.person,

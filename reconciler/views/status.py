@@ -62,6 +62,8 @@ class AgentStatus:
     """The agent's own limit for that; None: it has that of the settings."""
     turn_since: float | None = None
     """When the turn began that runs, in Unix seconds; None between turns."""
+    turn_number: int | None = None
+    """The number of that turn since the harness started; None between turns, or if the harness does not count."""
     turn_limit: float | None = None
     """The seconds that this turn may take."""
     reason: str = ""

@@ -35,7 +35,9 @@ def badge_of(row: AgentStatus) -> Badge:
 def doing(row: AgentStatus) -> tuple[str, float | None]:
     """Return what the agent does in a word or two, and since when (Unix seconds, None: not known)."""
     if row.turn in IN_TURN:
-        return IN_TURN[row.turn], row.turn_since if row.turn == "thinking" else row.state_since
+        if row.turn != "thinking":
+            return IN_TURN[row.turn], row.state_since
+        return f"turn {row.turn_number}" if row.turn_number else IN_TURN[row.turn], row.turn_since
     if row.phase == "running" and row.turn:
         return row.turn, row.state_since
     return "", row.since

@@ -159,7 +159,7 @@ def doing(agent: AgentStatus) -> str:
 
 def _turn(agent: AgentStatus) -> tuple[str, float | None]:
     if agent.turn_since is not None:
-        return "for ", agent.turn_since
+        return f"turn {agent.turn_number}, for " if agent.turn_number else "for ", agent.turn_since
     return ("for ", agent.state_since) if agent.state_since is not None else ("", None)
 
 

@@ -47,6 +47,8 @@ def test_an_agent_in_a_turn_is_under_way_since_the_turn_began() -> None:
     row = replace(ROW, turn="thinking", turn_since=150.0, state_since=151.0)
     assert badge_of(row).kind == "run"
     assert doing(row) == ("in a turn", 150.0)
+    assert doing(replace(row, turn_number=41)) == ("turn 41", 150.0)
+    assert doing(replace(row, turn="compacting", turn_number=41)) == ("compacting", 151.0)
     assert doing(replace(ROW, state_since=160.0)) == ("idle", 160.0)
 
 

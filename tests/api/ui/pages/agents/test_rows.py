@@ -45,6 +45,12 @@ def test_a_drain_for_a_deploy_says_what_comes_after_the_turn() -> None:
     assert (row.now, row.small, row.small_at) == ("Finishes its turn, then deploy 12", "for ", 1.6e9)
 
 
+def test_a_turn_stands_there_with_its_number_and_an_idle_agent_without() -> None:
+    row = row_of(replace(IS, turn="thinking", turn_since=1.6e9, turn_number=41), None)
+    assert (row.small, row.small_at) == ("turn 41, for ", 1.6e9)
+    assert row_of(replace(IS, state_since=1.6e9), None).small == "for "
+
+
 def test_the_words_of_a_gate_stay_the_same_while_its_seconds_run() -> None:
     one, two = (
         row_of(replace(IS, phase="starting", in_flight=ProposalId(3), reason=f"health, {left} s left: no hello"), None)
