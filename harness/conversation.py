@@ -150,6 +150,7 @@ class Conversation:
         self._session.keep(None)
         self._notes = None
         self._full, self._compacted, self._shortest, self._context = False, False, None, None
+        self._gate.measure(None, None)
         self._bus.emit(Note(text=f"a new conversation begins: {why}"))
 
     async def _attempts(self, message: MessageResponse, around: Around, stop: Stop, mail: Mail) -> Attempt:
@@ -188,6 +189,7 @@ class Conversation:
         if shorter.done:
             self._compacted, self._context = True, None
             self._shortest = None if shorter.event is None else shorter.event.tokens_after
+            self._gate.measure(self._shortest, self._gate.status.window)
             self._session.keep(shorter.session)
             self._notes = shorter.notes
 
@@ -208,6 +210,7 @@ class Conversation:
                 source.mark_shown()
             tokens = outcome.tokens
             self._context = tokens.context
+            self._gate.measure(tokens.context, tokens.window)
             if self._compacted and self._shortest is None:
                 self._shortest = tokens.context
             self._compacted = False

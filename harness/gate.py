@@ -32,6 +32,10 @@ class Status:
     number: int = 0
     person: bool = False
     """It waits for what only a person can mend."""
+    context: int | None = None
+    """Tokens in the conversation's context after its last turn or compaction; None: not known."""
+    window: int | None = None
+    """Tokens that the context may have; None: not known."""
 
     def line(self, probe: int | None = None) -> State:
         """Return the status as a line of the link."""
@@ -43,6 +47,8 @@ class Status:
             until=self.until,
             reason=self.reason,
             person=self.person,
+            context=self.context,
+            window=self.window,
         )
 
 
@@ -126,6 +132,13 @@ class Gate:
         """Set or clear the harness's own reason to wait."""
         self._set(replace(self._inputs, wait=wait))
 
+    def measure(self, context: int | None, window: int | None) -> None:
+        """Take how full the conversation's context is. In a turn or a compaction hive learns of it at its end."""
+        before = self.status
+        self.status = replace(before, context=context, window=window)
+        if self.status != before and not self.busy:
+            self._tell()
+
     def rest(self) -> None:
         """Record that the loop has seen the drain: no turn begins until its end."""
         self._set(replace(self._inputs, resting=True))
@@ -165,14 +178,20 @@ class Gate:
         person = state is TurnState.PARKED and inputs.wait is not None and inputs.wait.person
         if state is not before.state:
             self._began = time.monotonic()
-            self.status = Status(state, self._waiting.get(state, now), reason, until, number, person)
+            since = self._waiting.get(state, now)
+            self.status = replace(
+                before, state=state, since=since, reason=reason, until=until, number=number, person=person
+            )
         else:
             self.status = replace(before, reason=reason, until=until, person=person)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
         if self.status != before:
-            for listener in self._listeners:
-                listener()
+            self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def _note_beginnings(self, now: float) -> None:
         """Keep since when each reason to wait holds: a drain or a turn in between does not end it."""

@@ -189,6 +189,8 @@ class Link:
                 log=self._bus.log,
                 last=min(self._bus.last, LARGEST_ID),
                 person=status.person,
+                context=status.context,
+                window=status.window,
             )
         )
         log.info("hello to hive as generation %s", environment.generation or "(none)")

@@ -51,6 +51,7 @@ Identifier = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")]
 """Text of an agent that hive shows and logs: short, without line ends and terminal escapes."""
 
 TurnNumber = Annotated[int, Field(ge=0, le=2**53)]
+TokenCount = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class _Line(BaseModel):
@@ -75,7 +76,8 @@ class Hello(_Line):
 
     `seconds`: how long the harness has been in `state`, if it connects again in the middle of a turn. `turn`: the
     number of its latest turn; None from a harness that does not count them. `log` names the harness's event log, which
-    gets a new name if it begins anew; `last` is the id of its newest event. None: it has no log. `person`: as in State.
+    gets a new name if it begins anew; `last` is the id of its newest event. None: it has no log.
+    `person`, `context` and `window`: as in State.
     """
 
     up: Literal["hello"] = "hello"
@@ -89,6 +91,8 @@ class Hello(_Line):
     log: Identifier | None = None
     last: Annotated[int, Field(ge=0, le=2**53)] = 0
     person: bool = False
+    context: TokenCount | None = None
+    window: TokenCount | None = None
 
 
 class State(_Line):
@@ -96,6 +100,8 @@ class State(_Line):
 
     `since`: when the state began. `until`: when the harness goes on by itself, if it knows. `reason`: why it waits.
     `person`: it waits for what only a person can mend, although it tries again.
+    `context`: the tokens in the conversation's context when it was last measured, of `window` that it may have. None:
+    the runtime has not reported that yet, or never does.
     """
 
     up: Literal["state"] = "state"
@@ -106,6 +112,8 @@ class State(_Line):
     until: UnixSeconds | None = None
     reason: Reason = ""
     person: bool = False
+    context: TokenCount | None = None
+    window: TokenCount | None = None
 
 
 class WorkspaceState(_Line):

@@ -43,6 +43,8 @@ def greeted(view: LinkView, hello: Hello, now: float) -> LinkView:
         state_since=now - hello.seconds,
         reason=one_line(hello.reason, REASON_LIMIT),
         person=hello.person,
+        context=hello.context,
+        window=hello.window,
     )
 
 
@@ -59,6 +61,8 @@ def changed(view: LinkView, state: State, now: float) -> LinkView:
         state_since=_state_since(view, state, now),
         reason=one_line(state.reason, REASON_LIMIT),
         person=state.person,
+        context=state.context,
+        window=state.window,
     )
 
 
@@ -74,7 +78,7 @@ def described(view: LinkView, about: About) -> LinkView:
 
 def _silent(view: LinkView) -> LinkView:
     """Return the view without a turn state: no harness reports one now."""
-    return replace(view, turn=None, state_since=None, until=None, reason="", person=False)
+    return replace(view, turn=None, state_since=None, until=None, reason="", person=False, context=None, window=None)
 
 
 def _turn_since(before: LinkView, turn: TurnState, began: float) -> float | None:

@@ -81,7 +81,8 @@ class LinkView:
     `acked`: this launch acknowledged the messages of a turn. `turn_since`: when the turn began that runs.
     `turn_number`: its number, or that of the latest one; None if the harness does not count them.
     `state_since`: when the turn state began; `until`: when the harness goes on by itself; `reason`: why it waits.
-    `about`: the runtime that it drives; None until it says so. The last three are the agent's own words.
+    `context`: tokens in the conversation's context, of `window`; None: not known.
+    `about`: the runtime that it drives; None until it says so. All from `until` on are the agent's own words.
     """
 
     connected: bool = False
@@ -101,6 +102,8 @@ class LinkView:
     reason: str = ""
     person: bool = False
     """By the agent's own words: it waits for what only a person can mend."""
+    context: int | None = None
+    window: int | None = None
     about: About | None = None
 
 

@@ -84,6 +84,8 @@ def _with_turn(row: AgentStatus, link: LinkView) -> AgentStatus:
     return replace(
         row,
         state_since=link.state_since,
+        context_tokens=link.context,
+        context_window=link.window or None,
         turn_number=link.turn_number if row.turn_since is not None else None,
         turn_until=link.until,
         turn_reason=link.reason,

@@ -64,6 +64,10 @@ class AgentStatus:
     """When the turn began that runs, in Unix seconds; None between turns."""
     turn_number: int | None = None
     """The number of that turn since the harness started; None between turns, or if the harness does not count."""
+    context_tokens: int | None = None
+    """Tokens in the conversation's context after its last turn, in the agent's own words; None: not known."""
+    context_window: int | None = None
+    """Tokens that this context may have; None: not known."""
     turn_limit: float | None = None
     """The seconds that this turn may take."""
     reason: str = ""

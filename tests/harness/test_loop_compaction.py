@@ -34,6 +34,27 @@ async def test_a_full_context_is_compacted_after_the_turn(inside: Inside, hive: 
     assert [event.trigger for event in inside.events.of(Compaction)] == ["watermark"]
 
 
+async def test_hive_learns_how_full_the_context_is_after_a_turn_and_a_compaction_and_that_a_new_one_is_empty(
+    inside: Inside, hive: FakeHive
+) -> None:
+    async def fill(_request: TurnRequest, _sink: Sink) -> TurnOutcome:
+        return TurnOutcome(Ending.OK, session="s1", tokens=Tokens(context=124_000, window=200_000))
+
+    def last() -> tuple[int | None, int | None]:
+        return hive.states[-1].context, hive.states[-1].window
+
+    inside.runtime.compacted = Compacted(124_000, 9_000)
+    inside.runtime.steps = [fill]
+    await hive.post("operator", "work")
+    async with inside.start():
+        await hive.until(lambda: hive.acks == 1 and hive.turn is TurnState.IDLE)
+        assert last() == (124_000, 200_000)
+        assert (await hive.control(Verb.COMPACT)).ok
+        await hive.until(lambda: last() == (9_000, 200_000))
+        assert (await hive.control(Verb.NEW_SESSION)).ok
+        await hive.until(lambda: last() == (None, None))
+
+
 @pytest.mark.parametrize("reported", [165_000, None])
 async def test_a_conversation_that_a_compaction_does_not_make_shorter_is_not_compacted_after_every_turn(
     inside: Inside, hive: FakeHive, reported: int | None

@@ -32,6 +32,20 @@ async def test_a_hello_is_probed_and_the_answer_counts() -> None:
     await links.close()
 
 
+async def test_how_full_the_context_is_comes_with_a_state_and_with_a_hello_and_goes_with_the_link() -> None:
+    links = Links(lambda _: None)
+    peer = connect(links)
+    links.state(ALICE, peer, State(state=TurnState.IDLE, context=9, window=20))
+    assert (links.view(ALICE).context, links.view(ALICE).window) == (9, 20)
+    links.lost(ALICE, peer)
+    assert (links.view(ALICE).context, links.view(ALICE).window) == (None, None)
+    back = Peer()
+    links.connected(ALICE, back)
+    links.hello(ALICE, back, Hello(generation="g", nonce="n", context=9, window=20))
+    assert (links.view(ALICE).context, links.view(ALICE).window) == (9, 20)
+    await links.close()
+
+
 async def test_a_second_connection_replaces_the_first_whose_words_no_longer_count() -> None:
     links = Links(lambda _: None)
     first = connect(links)

@@ -10,7 +10,7 @@ from api.operations.loose_ends import loose_ends
 from api.operations.usage import UsageInput, usage
 from api.operations.views import destroyed, overview
 from api.ui.moment import Moment
-from api.ui.numbers import dollars
+from api.ui.numbers import count, dollars, percent
 from api.ui.page import Region
 from api.ui.pages.agent.state import Badge, badge_of, doing, is_up
 from api.ui.times import span
@@ -57,8 +57,20 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
+class Context:
+    """How full the conversation's context is: `words`, and `part` of `whole` for the bar (0: it is not known)."""
+
+    words: str
+    part: int
+    whole: int
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
-    """The head. `doing` since `doing_since`; `up_since` is None unless the agent runs."""
+    """The head. `doing` since `doing_since`; `up_since` is None unless the agent runs.
+
+    `context` is None until the harness reports it.
+    """
 
     agent: AgentName
     badge: Badge
@@ -68,6 +80,7 @@ class Head:
     up_since: float | None
     in_turn: bool
     spent: Spent
+    context: Context | None
     tabs: tuple[Tab, ...]
 
 
@@ -116,8 +129,19 @@ def head_of(row: AgentStatus, used: AgentUsage | None, ends: Sequence[LooseEnd],
         up_since=row.since if is_up(row) else None,
         in_turn=row.turn_since is not None,
         spent=spent_of(used.today if used else BudgetUse(), used.budget if used else BudgetUse()),
+        context=context_of(row),
         tabs=tuple(Tab(f"/agents/{row.agent}{end}", words, key == tab, counts.get(key, 0)) for key, end, words in TABS),
     )
+
+
+def context_of(row: AgentStatus) -> Context | None:
+    """Return how full the context is: in percent, or in tokens if it is not known how many it may have."""
+    used, whole = row.context_tokens, row.context_window
+    if used is None:
+        return None
+    if not whole:
+        return Context(f"{count(used)} tokens", 0, 0)
+    return Context(f"{percent(used, whole)} %", used, whole)
 
 
 def spent_of(today: BudgetUse, budget: BudgetUse) -> Spent:

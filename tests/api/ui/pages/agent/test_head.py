@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from api.ui.pages.agent.head import head_of, spent_of
+from api.ui.pages.agent.head import context_of, head_of, spent_of
 from api.ui.pages.agent.state import badge_of, doing
 from meta.names import AgentName, ProposalId, Sha
 from meta.wire.common import LooseEnd, QuestionEnd, ReminderEnd
@@ -67,6 +67,26 @@ def test_the_limit_that_is_nearest_stands_beside_what_today_took(
 ) -> None:
     spent = spent_of(today, budget)
     assert (spent.words, spent.kind) == (words, kind)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "window", "words", "whole"),
+    [(124_000, 200_000, "62 %", 200_000), (2**53, 1, "100 %", 1), (124_000, None, "124 k tokens", 0)],
+)
+def test_the_context_is_in_percent_where_its_window_is_known_and_else_in_tokens(
+    tokens: int, window: int | None, words: str, whole: int
+) -> None:
+    context = context_of(replace(ROW, context_tokens=tokens, context_window=window))
+    assert context is not None and (context.words, context.whole) == (words, whole)
+
+
+async def test_nothing_is_said_of_a_context_that_is_not_known(ui: Ui) -> None:
+    change_row(ui, context_window=200_000)
+    assert "<dt>Context</dt>" not in (await ui.get("/agents/alice")).text
+    change_row(ui, context_tokens=124_000)
+    ui.hive.fake.changes.note()
+    page = (await ui.get("/agents/alice")).text
+    assert "124 k of 200 k tokens after its last turn" in page and 'aria-label="62 % of the context is used"' in page
 
 
 def test_tabs_count_what_waits_there() -> None:
