@@ -7,6 +7,8 @@ ignored; a line of an unknown kind is ignored by a peer that is older.
 
 Beside these: the harness says with `about` which runtime it drives, sends its live events (`event`) after hive asked
 for them with `follow`, gives messages back without a failed turn with `release`, and answers a `control` with `done`.
+It says with `pods` which pods the agent has (its own and its sub-agents), passes on what they report (`pod_event`), and
+asks with `shutdown` to be stopped.
 hive says with `hold` whether the operator paused the agent or its budget is used up: always the whole of it, after each
 hello and after each change.
 """
@@ -180,6 +182,46 @@ class Done(_Line):
     text: Annotated[str, Field(max_length=4000)] = ""
 
 
+class PodInfo(_Line):
+    """A pod of the agent: its own, with `parent` "", or a sub-agent that runs beside it in the container.
+
+    `state` is idle, running or paused, `starting` before a sub-agent is ready, `waiting` until it has its scope, and
+    `unreachable` if its process runs and does not answer. `scope` is what it may write, in one line. `turn` counts its
+    turns, `result` is how the latest run ended (meta.wire.pod.RunResult, or `error`), `ended` when.
+    """
+
+    name: Identifier
+    parent: Identifier = ""
+    state: Annotated[str, Field(max_length=16)]
+    scope: Annotated[str, Field(max_length=500)] = ""
+    turn: TurnNumber = 0
+    result: Annotated[str, Field(max_length=16)] = ""
+    ended: UnixSeconds | None = None
+
+
+class Pods(_Line):
+    """All pods of the agent, its own first. Sent after the hello and after each change."""
+
+    up: Literal["pods"] = "pods"
+    pods: Annotated[tuple[PodInfo, ...], Field(strict=False, max_length=64)] = ()
+
+
+class PodReport(_Line):
+    """What a child reports to its parent (meta.wire.pod.PodEvent): hive is the parent of the agent's own pod.
+
+    It is sent once and may be lost, come twice or late: `pods` has the truth.
+    """
+
+    up: Literal["pod_event"] = "pod_event"
+    event: dict[str, Any]
+
+
+class ShutdownRequest(_Line):
+    """A client of `pod.sock` asked the agent's own pod to end: hive stops the agent, as its operator does."""
+
+    up: Literal["shutdown"] = "shutdown"
+
+
 class Drain(_Line):
     """Finish the turn, take no more messages, then send the state `drained`."""
 
@@ -275,7 +317,7 @@ class Released(_Line):
     only: MessageIds | None = None
 
 
-UpLine = Hello | State | About | Event | Release | Done
+UpLine = Hello | State | About | Event | Release | Done | Pods | PodReport | ShutdownRequest
 """A line that the harness sends."""
 DownLine = Drain | Resume | Cancel | Probe | Closed | Follow | Hold | Control | Released
 """A line that hive sends."""
