@@ -26,6 +26,7 @@ from tests.bench import (
     old,
     relay,
     scale,
+    scopes,
     stream,
     turns,
     upgrade,
@@ -52,6 +53,7 @@ MEASURES = (
     upgrade.measure,
     migration.measure,
     scale.measure,
+    scopes.measure,
     dashboard.measure,
     old.measure,
 )

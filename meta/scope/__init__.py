@@ -1,0 +1,1 @@
+"""Scopes: which paths an agent or a sub-agent may read and write."""
