@@ -6,12 +6,12 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.child import STARTER, start_child, start_login_watch
+from harness.child import STARTER, Child, start_child, start_login_watch
 from harness.compaction import NOTES_FILE, Compactor
 from harness.controls import Controls, LoginControl, NoLogin
 from harness.conversation import Agent, Conversation, News
@@ -25,12 +25,13 @@ from harness.in_flight import InFlight
 from harness.inbox import Inbox
 from harness.link import Link
 from harness.login.make import make_login
+from harness.login.process import Start
 from harness.loop import LoginMark, Loop, NoLoginMark, OpenWay, Outside, WayOut
 from harness.model import MODEL_FILE, Model
 from harness.program import PROBLEM_SECONDS, Program
 from harness.prompts.render import Places, render_prompt
 from harness.relay.egress import egress_relay
-from harness.runtimes.base import Runtime, RuntimeSpec
+from harness.runtimes.base import Enclosure, Runtime, RuntimeSpec
 from harness.runtimes.missing import MissingRuntime
 from harness.runtimes.registry import make_runtime
 from harness.runtimes.script import ScriptRuntime
@@ -107,7 +108,7 @@ async def make_parts(
         why = TransientError(f"the folders of the CLI cannot be made: {error}", "free space: it is tried every minute")
         return Parts(bus, MissingRuntime(settings.runtime, why), NoLoginMark(), NoLogin(), lasting=False)
     watch = start_login_watch if os.environ.get(STARTER) else None
-    login = make_login(settings, enclosure.home, enclosure.env, start_child, watch)
+    login = make_login(settings, enclosure.home, enclosure.env, start_within(enclosure), watch)
     stack.push_async_callback(login.driver.close)
     env = {**enclosure.env, "HOME": str(enclosure.home)}
     workspaces = Workspaces(
@@ -123,6 +124,15 @@ async def make_parts(
         workspaces=workspaces,
         news=(way_out, workspaces),
     )
+
+
+def start_within(enclosure: Enclosure) -> Start:
+    """Return what starts the CLI for its login, under the grants of the moment."""
+
+    async def start(argv: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Child:
+        return await start_child(argv, env, cwd, enclosure.grants())
+
+    return start
 
 
 async def run(

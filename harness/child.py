@@ -16,6 +16,7 @@ from typing_extensions import override
 from harness.process import Process, start_direct
 from harness.starter.client import start_remote
 from harness.starter.wire import LOGIN, Order
+from meta.process.landlock import Grants
 from meta.text import scrub
 
 STARTER = "HIVE_CLI_STARTER"
@@ -263,16 +264,19 @@ class _Tail(asyncio.Protocol):
         del self._tail[:-TAIL]
 
 
-async def start_child(argv: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Child:
+async def start_child(
+    argv: Sequence[str | Path], env: Mapping[str, str], cwd: Path, grants: Grants | None = None
+) -> Child:
     """Start a CLI with exactly `env`, and what marks or is of its own start: by the starter if there is one.
 
+    With `grants` the kernel keeps it and all that it starts to these paths (meta.process.landlock).
     Raise PermanentError if it is missing or cannot be executed, TransientError if the host lacks something now.
     """
     words = tuple(str(word) for word in argv)
     starter = os.environ.get(STARTER)
     if starter:
-        return await _connected(await start_remote(Path(starter), Order(words, env, str(cwd))))
-    return await _connected(start_direct(words, env, cwd))
+        return await _connected(await start_remote(Path(starter), Order(words, env, str(cwd), grants=grants)))
+    return await _connected(start_direct(words, env, cwd, grants))
 
 
 async def start_login_watch(runtime: str, env: Mapping[str, str], home: Path) -> Child:

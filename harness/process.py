@@ -15,6 +15,7 @@ from meta.errors import PermanentError, TransientError
 from meta.process.child import start
 from meta.process.command_line import resolve
 from meta.process.identity import readable
+from meta.process.landlock import Grants
 from meta.process.spawn import PIPES, Started
 
 
@@ -87,12 +88,14 @@ class DirectProcess:
         os.close(self._pidfd)
 
 
-def start_direct(argv: tuple[str, ...], env: Mapping[str, str], cwd: Path) -> DirectProcess:
+def start_direct(
+    argv: tuple[str, ...], env: Mapping[str, str], cwd: Path, grants: Grants | None = None
+) -> DirectProcess:
     """Start a program with exactly `env` and a marker. Raise HiveError, as harness.child.start_child does."""
     marker = uuid.uuid4().hex
     words = resolve(argv, env.get("PATH", os.defpath))
     try:
-        process = start(words, {**env, MARKER: marker}, cwd, PIPES)
+        process = start(words, {**env, MARKER: marker}, cwd, PIPES, grants=grants)
     except ValueError as error:  # a NUL, or half of a surrogate pair
         raise PermanentError(f"cannot start {words[0]}: its arguments or its environment: {error}") from error
     orphans.add(process.pid, marker)

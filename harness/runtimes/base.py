@@ -16,6 +16,7 @@ from harness.runtimes.listings import Listings
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import TransientError
 from meta.names import AgentName, Sha
+from meta.process.landlock import Grants
 from meta.wire.agent import MessageResponse
 from meta.wire.live import AnyItem
 
@@ -202,6 +203,11 @@ class Access:
         return ModelApi(self.root) if kind is None else ModelApi(self.routes[kind], kind)
 
 
+def no_grants() -> Grants | None:
+    """Return None: a CLI without a scope may do what its user may."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Enclosure:
     """Where and with what the CLI runs. Paths are inside the container.
@@ -209,7 +215,8 @@ class Enclosure:
     `home` and `work` belong to the CLI. `env` is the whole environment of the CLI but for what its adapter adds; no
     secret is in it. `files` is a folder only for files that the adapter writes at its start. `access` returns what the
     way out offers at this moment: a CLI that was started with another one is started anew before a turn.
-    `credentials` has the agent's secrets, one file each.
+    `credentials` has the agent's secrets, one file each. `grants` returns what the kernel keeps the CLI to at this
+    moment, None: it may do what its user may. Other ones start it anew too. HiveError: the scope cannot be held.
     """
 
     home: Path
@@ -219,6 +226,7 @@ class Enclosure:
     mcp: McpEndpoint | None = None
     access: Callable[[], Access] = Access
     credentials: Path | None = None
+    grants: Callable[[], Grants | None] = no_grants
 
 
 @dataclass(frozen=True, slots=True)

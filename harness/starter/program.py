@@ -89,7 +89,7 @@ def _start(order: Order, fds: list[int]) -> Started | None:
     stdin, stdout, stderr = fds
     env = {**order.env, **_kept(os.environ)}
     argv = (program, *order.argv[1:])
-    return spawn(argv, env, order.cwd, (stdin, stdout, stderr))
+    return spawn(argv, env, order.cwd, (stdin, stdout, stderr), (), order.grants)
 
 
 def find(program: str, path: str) -> str | None:

@@ -15,6 +15,7 @@ from typing import IO
 from meta.errors import PermanentError, TransientError
 from meta.process.command_line import shorten
 from meta.process.identity import readable
+from meta.process.landlock import Grants
 from meta.process.spawn import Started, spawn
 
 TERM_GRACE = 2.0
@@ -45,13 +46,14 @@ def start(
     cwd: Path | None,
     streams: tuple[int, int, int],
     fds: Sequence[int] = (),
+    grants: Grants | None = None,
 ) -> Started:
-    """Start a program as the leader of a session of its own.
+    """Start a program as the leader of a session of its own, with `grants` kept to these paths.
 
     Raise TransientError if the host lacks memory, processes or descriptors now, PermanentError for any other reason.
     """
     try:
-        return spawn(argv, env, cwd, streams, fds)
+        return spawn(argv, env, cwd, streams, fds, grants)
     except OSError as error:
         raise cannot_start(argv, cwd, error) from error
 
@@ -60,6 +62,8 @@ def cannot_start(argv: Sequence[str], cwd: Path | None, error: OSError) -> Trans
     """Return the error of a program that cannot be started, by what the kernel said."""
     if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
         return TransientError(f"cannot start `{shorten(argv)}` now: {error.strerror}")
+    if error.filename is not None and error.filename not in (argv[0], str(cwd)):  # of the grants
+        return TransientError(f"cannot start `{shorten(argv)}` now: {error.filename}: {error.strerror}")
     where = f" in {cwd}" if cwd else ""
     return PermanentError(f"cannot start `{shorten(argv)}`{where}: {error.strerror}")
 

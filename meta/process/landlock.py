@@ -16,6 +16,7 @@ Only the standard library is imported here, and little of it: a small process ca
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import stat
 import struct
@@ -24,6 +25,9 @@ from typing import NamedTuple
 
 HOLDS = 3
 """The first ABI that keeps a program from changing files that were not granted."""
+
+REPLACED = "a link was put in its place"
+"""The text of the OSError for a granted path that now leads somewhere else."""
 
 READ, CHANGE, FILES, WRITE = "read", "change", "files", "write"
 """What may be done at a path and beneath it: read and execute; also change the files that are there; also make and
@@ -34,10 +38,10 @@ _MAKE_DIR, _MAKE_REG, _MAKE_SOCK, _MAKE_FIFO, _MAKE_SYM = (1 << bit for bit in (
 _REFER, _TRUNCATE, _IOCTL_DEV = (1 << bit for bit in (13, 14, 15))
 _SINCE = ((1, (1 << 13) - 1), (2, _REFER), (3, _TRUNCATE), (5, _IOCTL_DEV))
 """The rights that an ABI added. Those of ABI 1 include devices as new entries, which are never granted."""
-_RIGHTS = {READ: _EXECUTE | _READ_FILE | _READ_DIR}
-_RIGHTS[CHANGE] = _RIGHTS[READ] | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
-_RIGHTS[FILES] = _RIGHTS[CHANGE] | _REMOVE_FILE | _MAKE_REG | _MAKE_SOCK | _MAKE_FIFO | _MAKE_SYM | _REFER
-_RIGHTS[WRITE] = _RIGHTS[FILES] | _MAKE_DIR | _REMOVE_DIR
+RIGHTS = {READ: _EXECUTE | _READ_FILE | _READ_DIR}
+RIGHTS[CHANGE] = RIGHTS[READ] | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
+RIGHTS[FILES] = RIGHTS[CHANGE] | _REMOVE_FILE | _MAKE_REG | _MAKE_SOCK | _MAKE_FIFO | _MAKE_SYM | _REFER
+RIGHTS[WRITE] = RIGHTS[FILES] | _MAKE_DIR | _REMOVE_DIR
 _OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every machine
@@ -99,8 +103,8 @@ def _add(rules: int, grant: Grant, handled: int) -> None:
         mode = os.fstat(folder_or_file).st_mode
         # a symlink anywhere in the path, put there after it was checked, would grant what it points at
         if stat.S_ISLNK(mode) or _name(folder_or_file) != grant.path:
-            raise FileNotFoundError(2, "a symlink was put in its place", grant.path)
-        allowed = _RIGHTS[grant.right] & handled & (-1 if stat.S_ISDIR(mode) else _OF_A_FILE)
+            raise FileNotFoundError(errno.ENOENT, REPLACED, grant.path)
+        allowed = RIGHTS[grant.right] & handled & (-1 if stat.S_ISDIR(mode) else _OF_A_FILE)
         rule = struct.pack("=Qi", allowed, folder_or_file)
         _call(_ADD_RULE, ctypes.c_int(rules), ctypes.c_int(_PATH_BENEATH), rule, ctypes.c_uint32(0))
     finally:

@@ -24,6 +24,7 @@ from harness.events.store import EventStore
 from harness.runtimes.acp.process import Process
 from harness.runtimes.acp.table import PRESETS
 from harness.runtimes.acp.updates import Reader
+from harness.runtimes.claude.arguments import STREAM_INPUT, Launch
 from harness.runtimes.claude.exchange import Meter
 from harness.runtimes.claude.process import Cli
 from harness.turn import Recorder
@@ -81,7 +82,7 @@ def many(lines: Sequence[bytes]) -> list[bytes]:
 
 async def read_claude(child: Child, recorder: Recorder) -> None:
     """Read as a turn of the adapter does."""
-    cli = Cli(child, "s", "haiku", Meter(0.0), {}, streaming=True)
+    cli = Cli(child, "s", "haiku", Meter(0.0), Launch((STREAM_INPUT,), {}, Path("/"), {}))
     while (parsed := await cli.read()) is not None:
         recorder.line(parsed.items, parsed.line, repeated=parsed.repeated)
         for fact in parsed.facts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -46,7 +46,7 @@ class AcpRuntime:
         self._process: Process | None = None
         self._session: str | None = None
         self._model: str | None = None
-        self._env: Mapping[str, str] = {}
+        self._started: Launch | None = None
         self._stop = asyncio.Event()
         self._busy = False
         self._has_noted = False
@@ -143,9 +143,7 @@ class AcpRuntime:
         launch = launch_of(self._preset, self._spec, wanted.model)
         self._note_rules(sink)
         process = self._process
-        if process is not None and process.running and wanted.model == self._model and launch.env != self._env:
-            sink.note(f"the way to the model's API changed: {self.name} is started again")
-        if process is not None and (not process.running or (wanted.model, launch.env) != (self._model, self._env)):
+        if process is not None and not (process.running and self._is_as_started(launch, wanted, sink)):
             await self.close()
             process = None
         if process is None:
@@ -172,10 +170,21 @@ class AcpRuntime:
                 sink.note(f"permissions.{key}: {self.name} is not held to it, only refused what it asks about")
         self._has_noted = True
 
+    def _is_as_started(self, launch: Launch, wanted: Wanted, sink: Sink) -> bool:
+        """Return True if the agent that runs was started as this turn wants it."""
+        started = self._started
+        if started is None or wanted.model != self._model:
+            return False
+        if launch.env != started.env:
+            sink.note(f"the way to the model's API changed: {self.name} is started again")
+        elif launch.grants != started.grants:
+            sink.note(f"the scope changed: {self.name} is started again")
+        return (launch.env, launch.grants) == (started.env, started.grants)
+
     async def _start(self, launch: Launch, wanted: Wanted, reader: Reader, sink: Sink) -> Process:
         write_files(launch)
         self._process = process = await start_process(launch, self._preset, self._spec)
-        self._model, self._session, self._env = wanted.model, None, launch.env
+        self._model, self._session, self._started = wanted.model, None, launch
         process.begin(reader, sink)
         await introduce(process, self._preset)
         return process

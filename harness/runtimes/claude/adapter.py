@@ -125,7 +125,8 @@ class ClaudeRuntime:
         """Return the CLI's version, such as 2.1.329."""
         command = self._spec.settings.command or [arguments.PROGRAM]
         env = arguments.environment(self._spec)
-        how = arguments.Launch((*command, "--version"), env, self._spec.enclosure.work, {})
+        enclosure = self._spec.enclosure
+        how = arguments.Launch((*command, "--version"), env, enclosure.work, {}, enclosure.grants())
         try:
             text = await read_version(how, VERSION_SECONDS)
         except PermanentError as error:
@@ -164,9 +165,11 @@ class ClaudeRuntime:
     async def _ready(self, session: str | None, model: str, sink: Sink) -> Cli:
         """Return a process for the conversation and the model: the one that runs, or a new one."""
         await self._stop_idle()
-        cli, env = self._cli, arguments.environment(self._spec)
+        cli, env, grants = self._cli, arguments.environment(self._spec), self._spec.enclosure.grants()
         if cli is not None and cli.child.running and cli.env != env:
             sink.note("the way to the model's API changed: claude is started again")
+        elif cli is not None and cli.child.running and cli.grants != grants:
+            sink.note("the scope changed: claude is started again")
         elif cli is not None and cli.child.running and cli.session == session and await self._use(cli, model, sink):
             return cli
         elif cli is not None and not cli.child.running:

@@ -12,6 +12,7 @@ from harness.prompts.permissions import CLAUDE_SETTINGS, claude_settings
 from harness.runtimes.base import DUMMY, ModelApi, RuntimeSpec
 from meta.agent_toml.settings import McpServer
 from meta.network.routes import MODEL_ROUTES
+from meta.process.landlock import Grants
 
 PROGRAM = "claude"
 DEFAULT_MODEL = "haiku"
@@ -48,12 +49,16 @@ STREAM_INPUT = "--input-format"
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How to start the CLI: its files by name, in the folder of `Enclosure.files`, are written before."""
+    """How to start the CLI: its files by name, in the folder of `Enclosure.files`, are written before.
+
+    The kernel keeps it to `grants`.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: Path
     files: Mapping[str, str]
+    grants: Grants | None = None
 
 
 def launch(
@@ -93,7 +98,7 @@ def launch(
         options["--max-turns"] = str(spec.settings.limits.max_turns)
     words = [word for option, value in options.items() if option not in without for word in _words(option, value)]
     command = spec.settings.command or [PROGRAM]
-    return Launch((*command, "-p", *words), environment(spec), spec.enclosure.work, files)
+    return Launch((*command, "-p", *words), environment(spec), spec.enclosure.work, files, spec.enclosure.grants())
 
 
 def environment(spec: RuntimeSpec) -> dict[str, str]:

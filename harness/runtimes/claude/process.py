@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import uuid
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,18 +25,17 @@ _DENIED = "hive: agent.toml does not allow this tool (permissions.allow), and no
 class Cli:
     """A process for one conversation. `model` is the one that it was last told to use."""
 
-    def __init__(
-        self, child: Child, session: str, model: str, meter: Meter, env: Mapping[str, str], *, streaming: bool
-    ) -> None:
+    def __init__(self, child: Child, session: str, model: str, meter: Meter, how: Launch) -> None:
         self.child = child
         self.session = session
         self.model = model
         self.meter = meter
         self.known = False
         """The CLI has the conversation on its disk."""
-        self.env = env
+        self.env = how.env
+        self.grants = how.grants
         """What it was started with."""
-        self.streaming = streaming
+        self.streaming = STREAM_INPUT in how.argv
         """It takes one text after another. Otherwise it does one turn and ends."""
 
     async def read(self) -> Parsed | None:
@@ -92,14 +90,14 @@ async def start_cli(how: Launch, folder: Path, session: str, model: str, meter: 
             write_private(folder / name, text)
     except OSError as error:
         raise TransientError(f"cannot write the files of claude in {folder}: {error.strerror}") from error
-    child = await start_child(how.argv, how.env, how.cwd)
-    return Cli(child, session, model, meter, how.env, streaming=STREAM_INPUT in how.argv)
+    child = await start_child(how.argv, how.env, how.cwd, how.grants)
+    return Cli(child, session, model, meter, how)
 
 
 async def read_version(how: Launch, seconds: float) -> str:
     """Return what the CLI prints for `--version`. Raise PermanentError if it does not start or prints nothing."""
     program = how.argv[0]
-    child = await start_child(how.argv, how.env, how.cwd)
+    child = await start_child(how.argv, how.env, how.cwd, how.grants)
     text = ""
     try:
         async with asyncio.timeout(seconds):

@@ -21,6 +21,7 @@ from harness.child import Child, Line, start_child
 from harness.starter.program import find
 from harness.starter.wire import MARK, Order, Wrong, decode_order, receive_order
 from meta.errors import PermanentError, TransientError
+from meta.process.landlock import HOLDS, READ, WRITE, Grant, abi
 from tests.harness.starter.in_place_of_systemd import starter
 
 ENV = {"PATH": os.environ["PATH"]}
@@ -199,6 +200,28 @@ def test_a_program_is_found_as_shutil_finds_it(program: str) -> None:
 
 def test_an_order_is_read_as_it_was_written() -> None:
     assert decode_order(ORDER.encode()) == ORDER
+    kept = ORDER._replace(grants=(Grant("/state", WRITE), Grant("/tmp", READ, optional=True)))
+    assert decode_order(kept.encode()) == kept
+    assert b"grants" not in ORDER.encode()  # a starter of an older hive takes it
+
+
+@pytest.mark.parametrize("grants", ['"all"', '["/"]', '[["/", "all", false]]', '[["/", "read", 1]]', '[["/"]]'])
+def test_an_order_with_what_are_no_grants_starts_nothing(grants: str) -> None:
+    with pytest.raises(Wrong):
+        decode_order(ORDER.encode().replace(b'{"argv"', b'{"grants": ' + grants.encode() + b', "argv"'))
+
+
+@pytest.mark.skipif(abi() < HOLDS, reason="this kernel has no Landlock")
+async def test_it_is_kept_to_the_grants_of_its_order_and_without_any_it_is_free(
+    started: Starters, tmp_path: Path
+) -> None:
+    script = f"echo 1 > {tmp_path.resolve()}/made && echo made || echo refused"
+    for grants, expected in (((Grant("/", READ),), "refused"), (None, "made")):
+        child = await start_child(["bash", "-c", script], ENV, Path("/"), grants)
+        try:
+            assert await first(child) == expected
+        finally:
+            await child.end(((signal.SIGTERM, 0.2),))
 
 
 @pytest.mark.parametrize(
