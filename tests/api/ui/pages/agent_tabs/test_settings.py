@@ -72,7 +72,8 @@ async def test_code_has_its_tokens_line_by_line(ui: Ui) -> None:
 async def test_the_settings_of_an_older_id_are_not_those_that_are_edited(ui: Ui) -> None:
     ui.hive.fake.texts["4"] = SettingsText(ALICE, "0" * 40, "4" * 40, "label = 'four'\n")
     page = (await ui.get(f"{PATH}?at=4")).text
-    assert "As of 4" in page and "This is not what runs" in page and "label = &#39;four&#39;" in page
+    assert "As of 4" in page and "This is not what runs" in page
+    assert "label = &#39;four&#39;" in re.sub(r"</?span[^>]*>", "", page)  # its tokens may be marked by now
     assert form_of(page)["text"] == 'label = "old"\n'
 
 
