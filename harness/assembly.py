@@ -20,6 +20,7 @@ from harness.enclosure import enclosed
 from harness.environment import Environment
 from harness.event_sink import EventSink
 from harness.events.bus import Bus
+from harness.events.store import EventStore
 from harness.gate import Gate
 from harness.in_flight import InFlight
 from harness.inbox import Inbox
@@ -28,6 +29,7 @@ from harness.login.make import make_login
 from harness.login.process import Start
 from harness.loop import LoginMark, Loop, NoLoginMark, OpenWay, Outside, WayOut
 from harness.model import MODEL_FILE, Model
+from harness.pod.open import OpenPod, open_pod
 from harness.program import PROBLEM_SECONDS, Program
 from harness.prompts.render import Places, render_prompt
 from harness.relay.egress import egress_relay
@@ -66,20 +68,24 @@ class Parts:
     news: Sequence[News] = ()
 
 
-async def take_turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link, bus: Bus) -> None:
+async def take_turns(
+    environment: Environment, settings: AgentSettings, gate: Gate, link: Link, bus: Bus, store: EventStore
+) -> None:
     """Take turns until cancelled. What cannot be made now is made again later."""
     report_states(gate, bus)
-    while True:
-        async with AsyncExitStack() as stack:
-            inbox = Inbox(environment.broker, manager=environment.manager)
-            stack.callback(inbox.close)
-            parts = await make_parts(environment, settings, inbox, bus, stack)
-            if parts.lasting:
-                await run(environment, settings, gate, link, inbox, parts)
-                return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PROBLEM_SECONDS):
-                    await run(environment, settings, gate, link, inbox, parts)
+    async with open_pod(environment, settings, gate, link, bus, store) as own:
+        sink = own.watch(bus)
+        while True:
+            async with AsyncExitStack() as stack:
+                inbox = Inbox(environment.broker, manager=environment.manager)
+                stack.callback(inbox.close)
+                parts = await make_parts(environment, settings, inbox, sink, stack)
+                if parts.lasting:
+                    await run(environment, settings, gate, link, inbox, parts, own)
+                    return
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PROBLEM_SECONDS):
+                        await run(environment, settings, gate, link, inbox, parts, own)
 
 
 async def make_parts(
@@ -136,7 +142,13 @@ def start_within(enclosure: Enclosure) -> Start:
 
 
 async def run(
-    environment: Environment, settings: AgentSettings, gate: Gate, link: Link, inbox: Inbox, parts: Parts
+    environment: Environment,
+    settings: AgentSettings,
+    gate: Gate,
+    link: Link,
+    inbox: Inbox,
+    parts: Parts,
+    own: OpenPod,
 ) -> None:
     """Take turns with these parts until cancelled. End the runtime's process then."""
     bus, runtime = parts.bus, parts.runtime
@@ -147,11 +159,14 @@ async def run(
         runtime, model, link.about, lambda: parts.way_out.key, lambda: workspaces.states if workspaces else ()
     )
     compactor = Compactor(runtime, bus, settings.limits, environment.state / NOTES_FILE)
-    agent = Agent(environment.generation, settings, parts.news, lambda: parts.way_out.key)
-    in_flight = InFlight(inbox, link)
+    own.driven.runtime = runtime
+    own.driven.model = lambda: model.name or runtime.default_model
+    news = (*parts.news, own.requests)
+    agent = Agent(environment.generation, settings, news, lambda: parts.way_out.key, own.pod)
+    in_flight = InFlight(inbox, link, own.requests)
     conversation = Conversation(agent, runtime, in_flight, gate, bus, session, model, compactor)
     outside = Outside(parts.credentials, parts.clock, parts.random, parts.way_out)
-    loop = Loop(in_flight, gate, conversation, program, bus, outside)
+    loop = Loop(in_flight, own.requests, gate, conversation, program, bus, outside)
     controls = Controls(loop, gate, conversation, model, program, bus, link.send, parts.login)
     link.handle(Control, controls.handle)
     background = [asyncio.create_task(parts.watch(loop.set_login))] if parts.watch else []

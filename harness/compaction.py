@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness import state_file
+from harness.asides import Warn
 from harness.event_sink import EventSink
 from harness.runtimes.base import Compacted, CompactionFailed, Ending, Runtime, Tokens, TurnOutcome, TurnRequest
 from harness.stop import Stop
@@ -119,13 +120,13 @@ class Compactor:
             if work.done():
                 return work.result()
             ended = TurnOutcome(Ending.CANCELLED, "the compaction was ended: it took too long or was cancelled")
-            recorder.note(ended.reason)
+            self._complain(ended.reason)
             return recorder.bill(ended)
         except CompactionFailed as error:
-            recorder.note(f"the compaction failed: {error.summary}")
+            self._complain(f"the compaction failed: {error.summary}")
             return error.outcome
         except HiveError as error:
-            recorder.note(f"the compaction failed: {error.summary}")
+            self._complain(f"the compaction failed: {error.summary}")
             return TurnOutcome(Ending.CRASHED, error.summary)
         except Exception as error:
             log.exception("the runtime raised an unexpected error")
@@ -135,6 +136,10 @@ class Compactor:
                 task.cancel()
             await asyncio.wait(tasks, timeout=COMPACT_SECONDS)
             recorder.finish()
+
+    def _complain(self, text: str) -> None:
+        self._bus.emit(Note(text=text))
+        self._bus.aside(Warn("compactor", text))
 
     async def _by_notes(self, session: str | None, model: str | None, trigger: Trigger, stop: Stop) -> Shorter:
         """Ask the agent for notes and begin anew. If it has no room to write any, older notes must do.
@@ -151,7 +156,7 @@ class Compactor:
         must_end = trigger == "overflow" or outcome.ending is Ending.OVERFLOW
         if stop.cause is not None or not (outcome.ok or must_end):
             failure = outcome.reason or "the turn in which the agent writes its notes was ended"
-            self._bus.emit(Note(text=f"the compaction failed: {one_line(failure)}"))
+            self._complain(f"the compaction failed: {one_line(failure)}")
             return Shorter(session, done=False, failure=failure, tokens=outcome.tokens)
         notes = state_file.read(self._notes, NOTES_BYTES)
         how = "its notes" if outcome.ok else "the notes that it had, because it could not write new ones"

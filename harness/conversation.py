@@ -6,7 +6,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from harness.compaction import Compactor, Shorter, Trigger, is_full
@@ -17,9 +17,9 @@ from harness.mail import Mail
 from harness.model import Model
 from harness.runtimes.base import Ending, Runtime, TurnOutcome, TurnRequest
 from harness.session import Session
-from harness.stop import Stop
+from harness.stop import Cause, Stop
 from harness.turn import close, take_turn
-from harness.wake import Around, more, wake
+from harness.wake import Around, Begins, more, wake
 from meta.agent_toml.settings import AgentSettings, flatten
 from meta.text import one_line
 from meta.wire.agent import MessageResponse
@@ -42,6 +42,27 @@ class News(Protocol):
         """Note that a turn ended well that began with what `lines` returned last."""
 
 
+class Runs(Protocol):
+    """The runs of the agent's pod: each turn is one."""
+
+    def begins(self, message: MessageResponse) -> Begins:
+        """Take that a turn begins, and return what came before it."""
+
+    def ends(self, outcome: TurnOutcome, cause: Cause | None) -> None:
+        """Take how it ended. `cause`: who asked for its end."""
+
+
+class NoRuns:
+    """The runs of an agent without a pod."""
+
+    def begins(self, message: MessageResponse) -> Begins:
+        """Return that nothing came before."""
+        return Begins()
+
+    def ends(self, outcome: TurnOutcome, cause: Cause | None) -> None:
+        """Do nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     """What does not change while the harness runs. `key` returns the kind of the key outside, "" without one."""
@@ -50,6 +71,7 @@ class Agent:
     settings: AgentSettings
     news: Sequence[News] = ()
     key: Callable[[], str] = str
+    runs: Runs = field(default_factory=NoRuns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +130,12 @@ class Conversation:
         unread = await self._in_flight.unread()
         start = TurnStart(**{"from": message.sender}, body=message.body, unread=unread or 0, turn=number)
         self._bus.emit(start)
+        begins = self._agent.runs.begins(message)
         mark = secrets.token_hex(6)
         mail = Mail(self._in_flight, self._runtime, lambda late: more(late, mark), self._injected)
         mail.start()
         try:
-            outcome, tools = await self._attempts(message, Around(mark, unread), stop, mail)
+            outcome, tools = await self._attempts(message, Around(mark, unread, begins=begins), stop, mail)
         except BaseException:  # the harness ends, and acknowledges nothing: what was asked for need not be awaited
             await mail.cancel()
             raise
@@ -121,6 +144,7 @@ class Conversation:
         outcome = replace(outcome, ending=ending).without_login(self._agent.key())
         outcome = replace(outcome, reason=one_line(outcome.reason))
         self._keep(outcome)
+        self._agent.runs.ends(outcome, stop.cause)
         self._bus.emit(self._usage(outcome, message.sender, time.monotonic() - began, tools, number))
         note = outcome.reason or None
         self._bus.emit(TurnEnd(ok=outcome.ok, note=note, ending=outcome.ending.value, turn=number))
@@ -197,7 +221,8 @@ class Conversation:
         changes = self._session.changes(self._agent.generation, self._flat)
         news = [line for source in self._agent.news for line in source.lines()]
         text = wake(message, replace(around, changes=changes, news=news, notes=self._notes))
-        request = TurnRequest(message, text, self._session.id, self._model.name)
+        goes_on = around.begins.goes_on
+        request = TurnRequest(message, text, self._session.id, self._model.name, goes_on)
         return await take_turn(self._runtime, request, self._bus, self._agent.settings.limits, stop)
 
     def _keep(self, outcome: TurnOutcome) -> None:

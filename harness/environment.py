@@ -33,6 +33,7 @@ class Environment:
     egress_port: int = 0
     own: Path | None = None
     cli_files: Path | None = None
+    pods: Path = Path("/run/hive/pods")
 
     @property
     def link(self) -> Path:
@@ -83,6 +84,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         egress_port=_port(variables.get("HIVE_EGRESS_PORT", "0")),
         own=Path(variables["HIVE_OWN"]) if variables.get("HIVE_OWN") else None,
         cli_files=Path(variables["HIVE_CLI_FILES"]) if variables.get("HIVE_CLI_FILES") else None,
+        pods=Path(variables.get("HIVE_PODS", "/run/hive/pods")),
     )
 
 

@@ -88,6 +88,11 @@ class Gate:
         return self._inputs.hold.paused
 
     @property
+    def suspended(self) -> bool:
+        """Return True while a run is paused by a client of the pod."""
+        return self._inputs.suspended
+
+    @property
     def forbidden(self) -> str:
         """Return why hive forbids the agent to call its model: a pause or the budget. Empty: it does not."""
         if self.paused:
@@ -158,6 +163,15 @@ class Gate:
         if hold.paused:
             self.stop(Cause.PAUSE)
 
+    def suspend(self, *, on: bool) -> None:
+        """Let no turn begin while a run is paused by a client of the pod."""
+        self._set(replace(self._inputs, suspended=on))
+
+    def poke(self) -> None:
+        """Wake who waits for a change: something was asked for that is not in the gate."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
     def stop(self, cause: Cause, number: int | None = None) -> bool:
         """Ask for the end of the turn that runs, with a number only if it is that one. Return False if none is."""
         if self._stop is None or number not in (None, self.status.number):
@@ -197,7 +211,7 @@ class Gate:
         """Keep since when each reason to wait holds: a drain or a turn in between does not end it."""
         hold, wait = self._inputs.hold, self._inputs.wait
         reasons = {
-            TurnState.PAUSED: hold.paused,
+            TurnState.PAUSED: hold.paused or self._inputs.suspended,
             TurnState.OVER_BUDGET: hold.over_budget,
             TurnState.PARKED: wait is not None and wait.state is TurnState.PARKED,
             TurnState.NEEDS_LOGIN: wait is not None and wait.state is TurnState.NEEDS_LOGIN,

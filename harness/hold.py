@@ -15,6 +15,10 @@ An older hive that knows no `Hold` ends the pause with its first line, because i
 """
 
 
+SUSPENDED = "its run was paused by a client of its pod: resume or cancel it there"
+"""The reason of a pause that is not hive's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """The agent waits by itself: `parked` or `needs-login`. `until` is in Unix seconds; None: for an event outside."""
@@ -31,19 +35,21 @@ class Inputs:
     """All that decides the turn state.
 
     `busy`: the turn or the compaction that runs. `draining`: hive requested a drain. `resting`: the loop has seen that
-    and asks for no message. `hold`: hive's will. `wait`: the harness's own reason to wait.
+    and asks for no message. `hold`: hive's will. `suspended`: a client of the pod paused the run. `wait`: the harness's
+    own reason to wait.
     """
 
     busy: TurnState | None = None
     draining: bool = False
     resting: bool = False
     hold: Hold = field(default_factory=Hold)
+    suspended: bool = False
     wait: Wait | None = None
 
     @property
     def held(self) -> bool:
         """Return True while no turn may begin for another reason than a drain."""
-        return self.hold.paused or self.hold.over_budget or self.wait is not None
+        return self.hold.paused or self.suspended or self.hold.over_budget or self.wait is not None
 
 
 def derive(inputs: Inputs) -> tuple[TurnState, str, float | None]:
@@ -59,6 +65,8 @@ def derive(inputs: Inputs) -> tuple[TurnState, str, float | None]:
         return TurnState.DRAINED, "", None
     if hold.paused:
         return TurnState.PAUSED, hold.reason, None
+    if inputs.suspended:
+        return TurnState.PAUSED, SUSPENDED, None
     if hold.over_budget:
         return TurnState.OVER_BUDGET, hold.reason, hold.until
     if wait is not None:

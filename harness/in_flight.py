@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from harness.inbox import Inbox
+from harness.pod.requests import Requests
 from harness.retry import Action
 from meta.errors import HiveError
 from meta.wire.agent import MessageResponse
@@ -31,9 +32,12 @@ class Returns(Protocol):
 class InFlight:
     """The messages in flight. `turn` is always the number of the latest turn."""
 
-    def __init__(self, inbox: Inbox, returns: Returns) -> None:
+    def __init__(self, inbox: Inbox, returns: Returns, requests: Requests) -> None:
         self._inbox = inbox
         self._returns = returns
+        self._requests = requests
+        self._held = 0
+        """Messages of hive that are in flight."""
         self._unseen: set[int] = set()
         """The messages that were given back before the model saw them."""
 
@@ -53,7 +57,15 @@ class InFlight:
 
     async def recv(self) -> MessageResponse | None:
         """Return a message, or None if none came for a while. Raise HiveError if the connection broke."""
-        return self._receive(await self._inbox.recv())
+        message = await self._inbox.recv()
+        if message is not None and self._requests.was_given_up(message):
+            await self._inbox.ack()
+            return None
+        return self._receive(message)
+
+    def take(self) -> MessageResponse | None:
+        """Return the message of a run that a client of the pod asked for. Nothing of hive is in flight."""
+        return self._requests.take()
 
     async def look(self) -> MessageResponse | None:
         """Return one more message, which is in flight then. None: there is none, or hive does not answer."""
@@ -68,6 +80,7 @@ class InFlight:
         """Give this one back, and return another one, if hive has one. Nothing else is in flight."""
         if not await self._returns.release(turn, (message.id,)):
             return message
+        self._held -= 1
         self._remember((message,))
         return await self.look()
 
@@ -75,11 +88,14 @@ class InFlight:
         """Give these back, and leave in flight what the turn was about. Return False if hive cannot do that."""
         if not await self._returns.release(turn, tuple(other.id for other in others)):
             return False
+        self._held -= len(others)
         self._remember(others)
         return True
 
     async def settle(self, turn: int, action: Action, others: Iterable[MessageResponse]) -> None:
         """Acknowledge all in flight, or give it back. The model did not see `others`, unless they say so."""
+        if not self._held:
+            return
         try:
             match action:
                 case Action.ACKNOWLEDGE if not self.uncertain:
@@ -88,12 +104,16 @@ class InFlight:
                     await self.release(turn, others)
                 case Action.COUNT:
                     await self._inbox.give_back()
+            self._held = 0
         except HiveError as error:
             log.warning("hive did not accept the end of turn %d: %s", turn, error.summary)
 
     async def release(self, turn: int, unseen: Iterable[MessageResponse]) -> None:
         """Give everything back. An older hive does not know that: it counts a failed turn."""
         self._remember(unseen)
+        if not self._held:
+            return
+        self._held = 0
         if await self._returns.release(turn):
             self._inbox.released()
             return
@@ -105,7 +125,10 @@ class InFlight:
 
     def _receive(self, message: MessageResponse | None) -> MessageResponse | None:
         """Return a message as the model is to see it: one that it never saw does not count as delivered before."""
-        if message is None or message.id not in self._unseen:
+        if message is None:
+            return None
+        self._held += 1
+        if message.id not in self._unseen:
             return message
         self._unseen.discard(message.id)
         return message.model_copy(update={"redelivered": False})

@@ -32,6 +32,7 @@ from meta.wire.link import (
     Follow,
     Hello,
     Hold,
+    Pods,
     Probe,
     Release,
     Released,
@@ -63,6 +64,7 @@ class Link:
         self._writer: asyncio.StreamWriter | None = None
         self._received = False
         self._about: About | None = None
+        self._pods: Pods | None = None
         self._release: tuple[Release, asyncio.Future[None]] | None = None
         self._by_id = False
         self._greeted = asyncio.Event()
@@ -109,6 +111,12 @@ class Link:
         if about != self._about:
             self._about = about
             self.send(about)
+
+    def pods(self, pods: Pods) -> None:
+        """Report the agent's pods now, if that is news, and after each hello."""
+        if pods != self._pods:
+            self._pods = pods
+            self.send(pods)
 
     @property
     def by_id(self) -> bool:
@@ -196,6 +204,8 @@ class Link:
         log.info("hello to hive as generation %s", environment.generation or "(none)")
         if self._about is not None:
             self.send(self._about)
+        if self._pods is not None:
+            self.send(self._pods)
         self._request_release()
 
     async def _follow(self, after: int | None) -> None:

@@ -23,6 +23,7 @@ from harness.event_sink import EventSink
 from harness.gate import Gate
 from harness.hold import Wait
 from harness.in_flight import InFlight
+from harness.pod.requests import Requests
 from harness.program import PROBLEM_SECONDS, Program
 from harness.retry import Action, History, Next, follow, login_delay
 from harness.runtimes.base import Ending, TurnOutcome
@@ -123,6 +124,7 @@ class Loop:
     def __init__(
         self,
         in_flight: InFlight,
+        requests: Requests,
         gate: Gate,
         conversation: Conversation,
         program: Program,
@@ -130,6 +132,7 @@ class Loop:
         outside: Outside,
     ) -> None:
         self._in_flight = in_flight
+        self._requests = requests
         self._gate = gate
         self._conversation = conversation
         self._program = program
@@ -164,7 +167,9 @@ class Loop:
                     await backoff.wait()
                     continue
                 backoff.reset()
-                if message is not None:
+                if message is not None and self._requests.is_own(message):
+                    await self._handle_own(message)
+                elif message is not None:
                     await self._handle(message)
         finally:
             await self._forget_recv()
@@ -220,6 +225,11 @@ class Loop:
             await self._wait(changed)
         elif not await self._is_open():
             pass  # the gate has the reason
+        elif self._recv is not None and self._recv.done():
+            pass
+        elif (asked := self._in_flight.take()) is not None:
+            await self._forget_recv()
+            return asked
         else:
             if self._recv is None:
                 self._recv = asyncio.ensure_future(self._in_flight.recv())
@@ -352,6 +362,16 @@ class Loop:
             if waiting:
                 await self._in_flight.release(self._gate.status.number, waiting)
 
+    async def _handle_own(self, message: MessageResponse) -> None:
+        """Do the turn of a run that a client of the pod asked for. If none may begin now, it waits."""
+        async with self._between:
+            if not self._gate.held:
+                await self._is_open()
+            if self._gate.held or self._gate.draining:
+                self._requests.put_back()
+            elif owed := await self._turn(message, ()):
+                await self._in_flight.release(self._gate.status.number, owed)
+
     async def _choose(self, message: MessageResponse) -> tuple[MessageResponse, ...]:
         """Return the message for the next turn, and those that are in flight with it.
 
@@ -384,6 +404,7 @@ class Loop:
             taken = await self._conversation.take(message, stop)
             follows = await self._follow(message, taken.outcome, stop)
             wait = follows.wait
+            self._requests.settle(message, stop.cause if taken.outcome.ending is Ending.CANCELLED else None)
             others += taken.left
             owed = await self._settle(follows.action, others)
             if owed:

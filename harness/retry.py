@@ -5,7 +5,7 @@
     parked, by its own fault  a failed turn (harness.suspects), and the longest delay: it may be an outage after all
     needs-login               give the messages back, and wait for a login
     cancelled by the operator acknowledge: the work is discarded
-    cancelled by a pause      give the messages back; the pause itself holds the agent
+    cancelled by a pause      give the messages back; the pause itself holds the agent, hive's or that of the pod
     everything else           a failed turn: hive counts it, and makes a dead letter of the third
 
 A message that is given back has no failed turn. So an outage of any length loses none.
@@ -93,6 +93,8 @@ def follow(
             return Next(Action.RELEASE, refused, Wait(TurnState.NEEDS_LOGIN, outcome.reason))
         case Ending.CANCELLED if cause is Cause.OPERATOR:
             return Next(Action.ACKNOWLEDGE, history, note="cancelled by the operator: its messages count as done")
+        case Ending.CANCELLED if cause is Cause.POD:
+            return Next(Action.RELEASE, history, note="paused by a client of its pod")
         case Ending.CANCELLED if cause is Cause.PAUSE:
             return Next(Action.RELEASE, history, note="stopped by a pause: its messages come again")
         case _:

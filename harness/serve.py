@@ -69,7 +69,7 @@ async def _run(environment: Environment, settings: AgentSettings) -> int:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(link.run())
             await _await_answer(link)
-            await _turns(environment, settings, gate, link, bus)
+            await _turns(environment, settings, gate, link, bus, store)
     finally:
         store.close()
     raise AssertionError("turns end only by cancellation")
@@ -83,7 +83,9 @@ async def _await_answer(link: Link) -> None:
         log.info("hive did not answer the hello, starting without")
 
 
-async def _turns(environment: Environment, settings: AgentSettings, gate: Gate, link: Link, bus: Bus) -> None:
+async def _turns(
+    environment: Environment, settings: AgentSettings, gate: Gate, link: Link, bus: Bus, store: EventStore
+) -> None:
     from harness.assembly import take_turns  # imported after the hello, because hive waits for that
 
-    await take_turns(environment, settings, gate, link, bus)
+    await take_turns(environment, settings, gate, link, bus, store)

@@ -7,10 +7,15 @@ from enum import StrEnum
 
 
 class Cause(StrEnum):
-    """Who ends a turn. `limit`: hive, because the turn takes longer than its limit."""
+    """Who ends a turn.
+
+    `operator`: for good. `pause`: hive's pause of the agent. `pod`: a client of the pod, which can resume it. `limit`:
+    hive, because the turn takes longer than its limit.
+    """
 
     OPERATOR = "operator"
     PAUSE = "pause"
+    POD = "pod"
     LIMIT = "limit"
 
 

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from harness.asides import Aside, Warn
 from harness.event_sink import EventSink
 from harness.flood import WHOLE, Flood
-from harness.runtimes.base import Ending, Runtime, Tokens, TurnOutcome, TurnRequest
+from harness.runtimes.base import Ending, Fault, Runtime, Tokens, TurnOutcome, TurnRequest
 from harness.stop import Cause, Stop
 from harness.watchdog import Watchdog
 from meta.agent_toml.settings import TurnLimits
@@ -32,6 +33,7 @@ PIECES_KEPT = 2**20
 _REASONS = {
     Cause.OPERATOR: "the operator cancelled it",
     Cause.PAUSE: "the operator paused the agent",
+    Cause.POD: "a client of its pod paused it",
     Cause.LIMIT: "hive ended it, because it took too long",
 }
 
@@ -94,6 +96,11 @@ class Recorder:
     def note(self, text: str) -> None:
         """Take a sentence of the adapter."""
         self._bus.emit(Note(text=text))
+        self._bus.aside(Warn("worker", text))
+
+    def aside(self, aside: Aside) -> None:
+        """Take what only those see who watch now."""
+        self._bus.aside(aside)
 
     def spent(self, tokens: Tokens) -> None:
         """Take what the turn cost so far."""
@@ -134,7 +141,10 @@ async def take_turn(
             early = await _end(runtime, turn, stop, in_time=asked in done)
             if early is None or not early.ok:
                 why = _why(stop, watchdog, limits, silent=silence in done)
-                return recorder.bill(_ended(early, why, stop)), recorder.tools
+                ended = _ended(early, why, stop)
+                if stop.cause is None and silence not in done:
+                    ended = replace(ended, fault=Fault.LIMIT)
+                return recorder.bill(ended), recorder.tools
         outcome = turn.result()
         ended = _ended(outcome, "", stop) if stop.cause and not outcome.ok else outcome
         return recorder.bill(ended), recorder.tools

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from meta.names import MANAGER, OPERATOR, SYSTEM
 from meta.text import one_line, scrub
@@ -26,6 +27,21 @@ _AGAIN = (
     "It was delivered before, in a turn that was stopped or broke off: it may already be handled, wholly or in part. "
     "Look before you do anything twice."
 )
+_GOES_ON = (
+    "Your turn on it was paused, and goes on now: continue where you stopped. It may already be handled in part; here "
+    "it is again."
+)
+_CUT = (
+    "The turn before was interrupted by a person, who asks for this instead. What it had begun may be incomplete, "
+    "and a tool that ran has no result."
+)
+
+
+class Begins(NamedTuple):
+    """What came before a turn. `goes_on`: it goes on with a paused run. `cut`: a paused run was given up for it."""
+
+    goes_on: bool = False
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +50,7 @@ class Around:
 
     `unread` counts the other messages that wait; None: unknown. `changes` are those of the configuration, in words.
     `news` are lines of hive about the container: what was refused, a workspace that is not there yet.
-    `notes` are the agent's own, with which a new conversation begins.
+    `notes` are the agent's own, with which a new conversation begins. `begins` is what came before the turn.
     """
 
     mark: str
@@ -42,13 +58,18 @@ class Around:
     changes: Sequence[str] = field(default=())
     notes: str | None = None
     news: Sequence[str] = field(default=())
+    begins: Begins = field(default_factory=Begins)
 
 
 def wake(message: MessageResponse, around: Around) -> str:
     """Return the text of a turn."""
     parts = [f"Message {message.id} from {_who(message.sender)}."]
-    if message.redelivered:
+    if around.begins.goes_on:
+        parts.append(_GOES_ON)
+    elif message.redelivered:
         parts.append(_AGAIN)
+    if around.begins.cut:
+        parts.append(_CUT)
     parts += filter(None, [_hint(message), _others(around.unread)])
     text = " ".join(parts)
     if around.notes is not None:
@@ -116,6 +137,8 @@ def _who(sender: str) -> str:
             return "hive itself"
         case "reminder":
             return "a reminder that you set"
+        case "pod.sock":
+            return "a client of your pod, as the operator's programs are"
         case _ if sender.startswith(("wake:", f"{OPERATOR}:")):
             return f"{name} (a program in your own container; nobody vouches for it)"
         case _:

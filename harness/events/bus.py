@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 
+from harness.asides import Aside
 from harness.events.database import Row
 from harness.events.encoding import encode_bounded, encode_line
 from harness.events.store import EventStore
@@ -82,6 +83,9 @@ class Bus:
             self._under_way.end()
         keep = not items or not all(isinstance(item, TextDelta) for item in items)
         self._pass_on("stream", lambda: encode_line(items, line), keep=keep)
+
+    def aside(self, aside: Aside) -> None:
+        """Drop it: the log has what is kept."""
 
     def count(self, items: Sequence[AnyItem]) -> None:
         """Count what is unknown in a line of the CLI: the next usage has the sum."""

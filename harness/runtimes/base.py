@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from harness.asides import Aside
 from harness.runtimes.listings import Listings
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import TransientError
@@ -48,6 +49,17 @@ class Ending(StrEnum):
     OVERFLOW = "overflow"
     CRASHED = "crashed"
     CANCELLED = "cancelled"
+
+
+class Fault(StrEnum):
+    """What a failed turn failed by, where its ending does not say that.
+
+    limit  a limit that somebody set: limits.turn_seconds, limits.max_turns, the budget
+    tools  the CLI does not have the agent's tools, or one failed so that the turn could not go on
+    """
+
+    LIMIT = "limit"
+    TOOLS = "tools"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +120,7 @@ class TurnOutcome:
     person: bool = False
     """Only a person can mend why the turn is parked."""
     refusal: str = ""
+    fault: Fault | None = None
 
     @property
     def ok(self) -> bool:
@@ -251,6 +264,8 @@ class TurnRequest:
     prompt: str
     session: str | None = None
     model: str | None = None
+    goes_on: bool = False
+    """The turn was paused, and goes on: a runtime that knows where it was begins there."""
 
 
 class Sink(Protocol):
@@ -264,6 +279,9 @@ class Sink(Protocol):
 
     def note(self, text: str) -> None:
         """Take a sentence of the adapter."""
+
+    def aside(self, aside: Aside) -> None:
+        """Take what only those see who watch the turn now (harness.asides)."""
 
     def spent(self, tokens: Tokens) -> None:
         """Take what the turn cost so far, as far as it is known. It counts if the turn is ended without an outcome."""

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import os
 import signal
+from contextlib import suppress
+from dataclasses import dataclass
 
 from harness.environment import Environment
 from harness.runtimes.base import Capabilities, Compacted, Ending, Sink, Tools, TurnOutcome, TurnRequest
@@ -28,8 +30,24 @@ from meta.agent_toml.settings import AgentSettings
 from meta.errors import BadInput, HiveError, PermanentError
 from meta.names import SYSTEM
 from meta.wire.agent import MessageResponse
+from meta.wire.live import Text
 
 log = logging.getLogger(__name__)
+
+
+CLIENT = "pod.sock"
+"""The sender of a run that a client of the pod asked for (harness.pod.requests)."""
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a turn is: the next action of its rule. `rest`: seconds that are left of a sleep that was interrupted."""
+
+    message: int
+    rule: ScriptRule
+    values: dict[str, str]
+    next: int = 0
+    rest: float | None = None
 
 
 class ScriptRuntime:
@@ -42,17 +60,26 @@ class ScriptRuntime:
     def __init__(self, settings: AgentSettings, environment: Environment, tools: Tools) -> None:
         self._environment = environment
         self._tools = tools
+        self._place: Place | None = None
+        """Where the last turn was interrupted."""
         self._rules = [(compile_pattern(rule.when), compile_pattern(rule.sender), rule) for rule in settings.script]
 
     async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
-        """Do the actions of the first matching rule. A permanent error ends the rule; the sender gets a message."""
-        message = request.message
+        """Do the actions of the first matching rule. A permanent error ends the rule; the sender gets a message.
+
+        A turn that goes on begins where it was interrupted: no action is done twice, and a sleep has its rest.
+        """
+        message, place = request.message, self._place
+        self._place = None
+        if request.goes_on and place is not None and place.message == message.id:
+            await self._do(place, message, sink)
+            return TurnOutcome(Ending.OK)
         for when, sender, rule in self._rules:
             match = when.fullmatch(message.body)
             if match is not None and sender.fullmatch(message.sender):
                 groups = {name: text or "" for name, text in match.groupdict().items()}
                 values = {"sender": message.sender, "body": message.body, "self": self._environment.agent, **groups}
-                await self._do(rule, message, values, self._tools)
+                await self._do(Place(message.id, rule, values), message, sink)
                 return TurnOutcome(Ending.OK)
         log.info("no rule for message %d from %r", message.id, message.sender)
         return TurnOutcome(Ending.OK)
@@ -75,21 +102,60 @@ class ScriptRuntime:
     async def close(self) -> None:
         """Do nothing: there is no process."""
 
-    async def _do(self, rule: ScriptRule, message: MessageResponse, values: dict[str, str], tools: Tools) -> None:
+    async def _do(self, place: Place, message: MessageResponse, sink: Sink) -> None:
         try:
-            for action in rule.actions:
-                await self._act(action, message, values, tools)
+            while place.next < len(place.rule.actions):
+                await self._step(place, message, sink)
         except PermanentError as error:
             log.warning("a rule failed: %s", error.summary)
             try:
-                await tools.send(message.sender, f"failed: {error.summary}")
+                await self._say(message.sender, f"failed: {error.summary}", sink)
             except HiveError as again:
                 log.warning("cannot send the failure to %r: %s", message.sender, again.summary)
 
-    async def _act(self, action: Action, message: MessageResponse, values: dict[str, str], tools: Tools) -> None:
+    async def _step(self, place: Place, message: MessageResponse, sink: Sink) -> None:
+        """Do the next action. If the turn is interrupted meanwhile, remember the place: a sleep ends, others are done.
+
+        What was sent twice or not at all would not be the same turn.
+        """
+        action = place.rule.actions[place.next]
+        if isinstance(action, Sleep):
+            await self._sleep(place, action)
+            return
+        work = asyncio.ensure_future(self._act(action, message, place.values, sink))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            with suppress(HiveError):
+                await work
+            place.next += 1
+            self._place = place
+            raise
+        place.next += 1
+
+    async def _sleep(self, place: Place, action: Sleep) -> None:
+        loop = asyncio.get_running_loop()
+        begin, seconds = loop.time(), action.seconds if place.rest is None else place.rest
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            place.rest = max(0.0, seconds - (loop.time() - begin))
+            self._place = place
+            raise
+        place.next, place.rest = place.next + 1, None
+
+    async def _say(self, to: str, text: str, sink: Sink) -> None:
+        """Send a text, or show it if it is for a client of the pod, which has no inbox."""
+        if to == CLIENT:
+            sink.line([Text(text=text)], None)
+        else:
+            await self._tools.send(to, text)
+
+    async def _act(self, action: Action, message: MessageResponse, values: dict[str, str], sink: Sink) -> None:
+        tools = self._tools
         match action:
             case Reply(text):
-                await tools.send(message.sender, fill(text, values))
+                await self._say(message.sender, fill(text, values), sink)
             case Send(to=to, body=body):
                 await tools.send(fill(to, values), fill(body, values))
             case Ask(to=to, question=question, options=options, multi=multi):
@@ -99,8 +165,6 @@ class ScriptRuntime:
                 await tools.answer(question_of(message), fill(text, values))
             case Remind(message=text, seconds=seconds):
                 await tools.remind(fill(text, values), seconds)
-            case Sleep(seconds):
-                await asyncio.sleep(seconds)
             case Commit() | Request():
                 values["commit"] = await self._in_work_tree(action, values, tools)
             case Crash(code):

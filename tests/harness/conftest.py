@@ -13,6 +13,7 @@ from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,12 +42,16 @@ from meta.wire.link import (
     Follow,
     Hello,
     Hold,
+    PodReport,
+    Pods,
     Probe,
     Release,
     Released,
     Resume,
+    ShutdownRequest,
     State,
     TurnState,
+    UpLine,
     Verb,
 )
 from meta.wire.manager import MANAGER_REQUEST, RequestApplyCommit
@@ -75,6 +80,9 @@ class FakeHive:
         """The first line after a hello. None: this hive is older."""
         self.breaking = self.broken = self.mute = False
         self.events: list[Event] = []
+        self.pods: list[Pods] = []
+        self.reports: list[dict[str, Any]] = []
+        self.shutdowns = 0
         self.follow: int | None = None
         """The id after which the events are wanted; None: they are not asked for."""
         self.links = 0
@@ -201,20 +209,31 @@ class FakeHive:
                         await self.order(Probe(probe=len(self.hellos)))
                     if self.follow is not None:
                         await self.say(Follow(after=self.follow))
-                elif isinstance(said, State):
-                    self.states.append(said)
-                elif isinstance(said, About):
-                    self.abouts.append(said)
-                elif isinstance(said, Done):
-                    self.done.append(said)
-                elif isinstance(said, Release):
-                    await self._release(said)
-                elif isinstance(said, Event):
-                    self.events.append(said)
+                else:
+                    await self._hear(said)
                 await self._note()
         finally:
             self.lost += 1
             await self._note()
+
+    async def _hear(self, said: UpLine) -> None:
+        match said:
+            case State():
+                self.states.append(said)
+            case About():
+                self.abouts.append(said)
+            case Done():
+                self.done.append(said)
+            case Release():
+                await self._release(said)
+            case Event():
+                self.events.append(said)
+            case Pods():
+                self.pods.append(said)
+            case PodReport():
+                self.reports.append(said.event)
+            case ShutdownRequest():
+                self.shutdowns += 1
 
     async def _release(self, asked: Release) -> None:
         if not self.releasing:

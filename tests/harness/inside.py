@@ -22,6 +22,8 @@ from harness.hold import PauseMemory
 from harness.inbox import Inbox
 from harness.link import Link
 from harness.loop import LoginMark, NoLoginMark, OpenWay, WayOut
+from harness.pod.open import OpenPod, open_pod
+from harness.runtimes.base import Runtime
 from meta.agent_toml.settings import AgentSettings, parse_settings
 from meta.names import AgentName
 from meta.wire.agent import RequeueInflight
@@ -37,6 +39,8 @@ class Inside:
 
     base: Path
     runtime: ScriptedRuntime = field(default_factory=ScriptedRuntime)
+    real: Runtime | None = None
+    """A real runtime in its place."""
     events: EventList = field(default_factory=EventList)
     settings: AgentSettings = field(default_factory=lambda: parse_settings(b""))
     credentials: LoginMark = field(default_factory=NoLoginMark)
@@ -45,6 +49,7 @@ class Inside:
     way_out: WayOut = field(default_factory=OpenWay)
     news: Sequence[News] = ()
     set_login: Callable[[str | None], None] = lambda _: None
+    pod: OpenPod = field(init=False)
 
     async def _watch(self, report: Callable[[str | None], None]) -> None:
         self.set_login = report
@@ -64,14 +69,18 @@ class Inside:
             self.base / "run",
             self.base / "state",
             self.base / "agents",
+            pods=self.base,
         )
         gate = Gate(PauseMemory(environment.state))
         store = EventStore(environment.events)
-        link, inbox = Link(environment, gate, Bus(store)), Inbox(environment.broker, manager=False)
+        bus = Bus(store)
+        link, inbox = Link(environment, gate, bus), Inbox(environment.broker, manager=False)
         clock = self.clock or time.time
+        stack = contextlib.AsyncExitStack()
+        self.pod = pod = await stack.enter_async_context(open_pod(environment, self.settings, gate, link, bus, store))
         parts = Parts(
-            self.events,
-            self.runtime,
+            pod.watch(self.events),
+            self.real or self.runtime,
             self.credentials,
             NoLogin(),
             self._watch,
@@ -83,7 +92,7 @@ class Inside:
         linked = asyncio.create_task(link.run())
         await link.acknowledged.wait()
         report_states(gate, self.events)
-        turns = asyncio.create_task(run(environment, self.settings, gate, link, inbox, parts))
+        turns = asyncio.create_task(run(environment, self.settings, gate, link, inbox, parts, pod))
         try:
             yield gate
         finally:
@@ -91,6 +100,7 @@ class Inside:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+                await stack.aclose()  # before the link, as in harness.serve
             inbox.close()
             store.close()
 

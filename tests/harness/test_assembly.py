@@ -59,7 +59,7 @@ async def test_an_agent_whose_folders_cannot_be_made_is_parked_until_they_can(
     link = Link(environment, gate, bus)
     async with asyncio.TaskGroup() as tasks:
         linked = tasks.create_task(link.run())
-        turns = tasks.create_task(take_turns(environment, settings, gate, link, bus))
+        turns = tasks.create_task(take_turns(environment, settings, gate, link, bus, store))
         await hive.post("operator", "work")
         await hive.until(lambda: hive.turn is TurnState.PARKED)
         assert "No space left on device; free space: it is tried every minute" in hive.states[-1].reason

@@ -14,7 +14,20 @@ MEMORY = 60_000_000
 """Bytes of a harness of claude, of which some 40 MB are Python, asyncio and pydantic."""
 LIBRARIES = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
 BEFORE_THE_HELLO = {
-    *("", ".bus", ".cli", ".connect", ".environment", ".faults", ".gate", ".hold", ".link", ".serve", ".state_file"),
+    *(
+        "",
+        ".bus",
+        ".cli",
+        ".asides",
+        ".connect",
+        ".environment",
+        ".faults",
+        ".gate",
+        ".hold",
+        ".link",
+        ".serve",
+        ".state_file",
+    ),
     *(".stop", ".starter", ".starter.wire"),
     *(".events", ".events.bus", ".events.database", ".events.encoding", ".events.feed", ".events.store"),
     *(".runtimes", ".runtimes.json_line"),

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from harness.asides import Aside
 from harness.runtimes.base import Capabilities, Compacted, Ending, Sink, TurnOutcome, TurnRequest
 from meta.errors import HiveError
 from meta.wire.live import AnyItem, LiveEvent, Stream
@@ -93,6 +94,7 @@ class EventList:
     def __init__(self) -> None:
         self.events: list[LiveEvent] = []
         self.counted: list[AnyItem] = []
+        self.asides: list[Aside] = []
 
     def emit(self, event: LiveEvent) -> None:
         """Keep one event."""
@@ -101,6 +103,10 @@ class EventList:
     def line(self, items: Sequence[AnyItem], line: object) -> None:
         """Keep one line."""
         self.events.append(Stream(items=tuple(items), line=line))
+
+    def aside(self, aside: Aside) -> None:
+        """Keep what only those see who watch."""
+        self.asides.append(aside)
 
     def count(self, items: Sequence[AnyItem]) -> None:
         """Keep what is in a line that is not kept."""

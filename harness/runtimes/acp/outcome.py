@@ -8,7 +8,7 @@ from typing import Any
 from harness.runtimes.acp.rules import WRONG_MODEL, Failure, Path, ending_of, look_up
 from harness.runtimes.acp.table import Preset
 from harness.runtimes.acp.updates import Reader, typed_failure
-from harness.runtimes.base import Ending, Tokens, TurnOutcome
+from harness.runtimes.base import Ending, Fault, Tokens, TurnOutcome
 from meta.agent_toml.logins import login_remedy
 from meta.names import AgentName
 from meta.text import one_line
@@ -19,6 +19,8 @@ _STOPS = {
     "refusal": "the model refused",
     "cancelled": "the agent ended the turn by itself, as after a tool that was refused",
 }
+
+_LIMITS = ("max_tokens", "max_turn_requests")
 
 
 def outcome_of(
@@ -39,8 +41,12 @@ def outcome_of(
     if stop == "end_turn":
         return TurnOutcome(Ending.OK, **facts)
     why = _STOPS.get(stop) if isinstance(stop, str) else None
+    fault = Fault.LIMIT if stop in _LIMITS else None
     return TurnOutcome(
-        Ending.REFUSED, why or one_line(f"the agent ended the turn for an unknown reason, {stop!r}"), **facts
+        Ending.REFUSED,
+        why or one_line(f"the agent ended the turn for an unknown reason, {stop!r}"),
+        fault=fault,
+        **facts,
     )
 
 

@@ -254,6 +254,8 @@ class ClaudeRuntime:
         return exchange
 
     def _take(self, cli: Cli, exchange: Exchange, parsed: Parsed, sink: Sink) -> None:
+        for aside in parsed.asides:
+            sink.aside(aside)
         sink.line(parsed.items, parsed.line, repeated=parsed.repeated)
         for fact in parsed.facts:
             if isinstance(fact, Question):

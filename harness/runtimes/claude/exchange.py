@@ -201,6 +201,7 @@ class Exchange:
             model=self.model,
             unseen=unseen,
             person=judgement.person,
+            fault=judgement.fault,
             refusal=judgement.reason if judgement.ending is Ending.NEEDS_LOGIN else "",
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from harness.asides import Aside
 from harness.runtimes.claude.facts import Fact
 from harness.runtimes.claude.readers import READERS
 from harness.runtimes.claude.values import Object, Parts, as_object, as_word
@@ -17,13 +18,15 @@ from meta.wire.live import AnyItem, Unknown
 class Parsed(NamedTuple):
     """A line: itself as a JSON value, or as text if it is not JSON; what it shows; what it says of the turn.
 
-    `repeated`: the `assistant` or `result` line that follows has all that it says.
+    `asides` are for those who watch the turn now. `repeated`: the `assistant` or `result` line that follows has all
+    that it says.
     """
 
     line: object
     items: tuple[AnyItem, ...] = ()
     facts: tuple[Fact, ...] = ()
     repeated: bool = False
+    asides: tuple[Aside, ...] = ()
 
 
 def parse_line(data: bytes, dropped: int = 0) -> Parsed:
@@ -41,19 +44,22 @@ def parse_line(data: bytes, dropped: int = 0) -> Parsed:
     read = READERS.get(kind) if isinstance(kind, str) else None
     if read is None:
         return Parsed(value, (Unknown(name=as_word(kind)),))
-    items, facts = _sort(read(value))
-    return Parsed(value, items, facts, kind == "stream_event" and _is_repeated(value))
+    items, facts, asides = _sort(read(value))
+    return Parsed(value, items, facts, kind == "stream_event" and _is_repeated(value), asides)
 
 
-def _sort(parts: Parts) -> tuple[tuple[AnyItem, ...], tuple[Fact, ...]]:
+def _sort(parts: Parts) -> tuple[tuple[AnyItem, ...], tuple[Fact, ...], tuple[Aside, ...]]:
     items: list[AnyItem] = []
     facts: list[Fact] = []
+    asides: list[Aside] = []
     for part in parts:
         if isinstance(part, Fact):  # quicker than a look at the items, which are models
             facts.append(part)
+        elif isinstance(part, Aside):
+            asides.append(part)
         else:
             items.append(part)
-    return tuple(items), tuple(facts)
+    return tuple(items), tuple(facts), tuple(asides)
 
 
 _REPEATED = frozenset(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from harness.runtimes.base import Ending
+from harness.runtimes.base import Ending, Fault
 from harness.runtimes.claude.facts import Result
 from meta.text import one_line
 
@@ -42,6 +42,7 @@ class Judgement:
     """A command that helps. AGENT stands for the agent's name."""
     person: bool = False
     """Only a person can mend it."""
+    fault: Fault | None = None
 
     def describe(self, agent: str) -> str:
         """Return the reason and the command."""
@@ -64,7 +65,8 @@ def judge(result: Result, error: str, limit: float | None, now: float, *, interr
     if result.reason == "prompt_too_long" or result.status == 413 or text.startswith("Prompt is too long"):
         return Judgement(Ending.OVERFLOW, text)
     if result.reason in ("max_turns", "budget_exhausted") or result.subtype.startswith("error_max"):
-        return Judgement(Ending.REFUSED, f"{text}: raise limits in agent.toml, or ask for less")
+        why = f"{text}: raise limits in agent.toml, or ask for less"
+        return Judgement(Ending.REFUSED, why, fault=Fault.LIMIT)
     if result.reason.startswith("aborted") or (result.subtype == "error_during_execution" and not result.status):
         return Judgement(Ending.CRASHED, text)
     return _failed_request(result, error, text, limit, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 
+from harness.asides import RequestBegins, RequestEnds, ToolBegins, ToolPiece
 from harness.runtimes.claude.facts import Answer, ApiError, Context, Lifecycle, Question, RateLimit, Result
 from harness.runtimes.claude.system import read_system
 from harness.runtimes.claude.values import (
@@ -21,6 +22,8 @@ from harness.runtimes.claude.values import (
 )
 from meta.wire.live import Notice, Text, TextDelta, Thinking, ToolCall, ToolResult, Unknown
 
+_CALLS = ("tool_use", "server_tool_use")
+
 
 def _assistant(line: Object) -> Parts:
     message = as_object(line.get("message"))
@@ -36,7 +39,7 @@ def _assistant(line: Object) -> Parts:
                 yield Text(text=as_text(block.get("text")))
             case "thinking":
                 yield Thinking(text=as_text(block.get("thinking")))
-            case "tool_use" | "server_tool_use":
+            case kind if kind in _CALLS:
                 arguments = json.dumps(block.get("input", {}), ensure_ascii=False)
                 yield ToolCall(id=as_text(block.get("id")), name=as_word(block.get("name")), input=arguments)
             case "redacted_thinking":
@@ -83,8 +86,18 @@ def _stream_event(line: Object) -> Parts:
     delta = as_object(event.get("delta"))
     if delta.get("type") == "text_delta":
         yield TextDelta(text=as_text(delta.get("text")))
-    elif event.get("type") == "message_delta":
-        yield from _context(as_object(event.get("usage")))
+        return
+    match event.get("type"):
+        case "message_start":
+            yield RequestBegins()
+        case "content_block_start" if (block := as_object(event.get("content_block"))).get("type") in _CALLS:
+            yield ToolBegins(as_text(block.get("id")), as_word(block.get("name")))
+        case "content_block_delta" if delta.get("type") == "input_json_delta":
+            yield ToolPiece(as_text(delta.get("partial_json")))
+        case "message_delta":
+            usage = as_object(event.get("usage"))
+            yield from _context(usage)
+            yield RequestEnds(as_count(usage.get("input_tokens")), as_count(usage.get("output_tokens")))
 
 
 def _result(line: Object) -> Parts:

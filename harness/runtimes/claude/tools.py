@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from harness.runtimes.base import Ending, TurnOutcome
+from harness.runtimes.base import Ending, Fault, TurnOutcome
 from meta.names import HIVE
 
 _READY = ("connected", "pending")
@@ -25,4 +25,4 @@ def judge_tools(outcome: TurnOutcome, servers: Mapping[str, str], session: str |
         return outcome
     why = f"claude could not reach hive's tools ({servers[HIVE]}), so the turn was ended"
     remedy = f"hive tries again by itself; if that does not help, `hive restart {agent}`"
-    return replace(outcome, ending=Ending.PARKED, reason=f"{why} ({remedy})", session=session)
+    return replace(outcome, ending=Ending.PARKED, reason=f"{why} ({remedy})", session=session, fault=Fault.TOOLS)

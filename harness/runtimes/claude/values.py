@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from harness.asides import Aside
 from harness.runtimes.claude.facts import Fact
 from meta.text import one_line
 from meta.wire.live import AnyItem
 
 Object = Mapping[str, Any]
-Parts = Iterator[AnyItem | Fact]
+Parts = Iterator[AnyItem | Fact | Aside]
 
 _WORD = 100
 """Characters of a word."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from harness.asides import Aside
 from harness.runtimes.base import Ending, Runtime, Tokens, TurnOutcome, TurnRequest
 from meta.wire.agent import MessageResponse
 from meta.wire.live import AnyItem, Text, ToolCall, ToolResult
@@ -138,6 +139,9 @@ class Record:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def aside(self, aside: Aside) -> None:
+        """Nothing: only those see it who watch."""
 
     def spent(self, tokens: Tokens) -> None:
         self.costs.append(tokens)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.asides import Aside
 from harness.runtimes.acp.adapter import AcpRuntime
 from harness.runtimes.acp.table import PRESETS
 from harness.runtimes.base import Enclosure, McpEndpoint, RuntimeSpec, Tokens, TurnOutcome, TurnRequest
@@ -38,6 +39,9 @@ class Seen:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def aside(self, aside: Aside) -> None:
+        """Nothing: only those see it who watch."""
 
     def spent(self, tokens: Tokens) -> None:
         """Nothing: no ACP agent says it within a turn."""
