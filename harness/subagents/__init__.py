@@ -1,0 +1,1 @@
+"""Sub-agents: the pods that an agent starts inside its own container."""

@@ -1,0 +1,1 @@
+"""Leases: which pod of this container may write where, and who gets it back."""
