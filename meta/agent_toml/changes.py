@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import takewhile
 
+from meta.agent_toml.scope_words import describe_scope, is_of_scope
 from meta.agent_toml.settings import AgentSettings, flatten
 from meta.agent_toml.workspace_words import describe_workspaces, is_of_workspace
 from meta.names import ALL
@@ -62,10 +63,10 @@ def describe_changes(before: Flat, after: Flat) -> list[str]:
         default = flatten(AgentSettings())
         new = [key for key in _plain(after) if key == "runtime" or after[key] != default.get(key)]
         texts = [_new(key, after[key]) for key in sorted(new, key=lambda key: (key != "runtime", key))]
-        return [*texts, *describe_workspaces({}, after)]
+        return [*texts, *describe_scope({}, after, MORE), *describe_workspaces({}, after)]
     changed = [key for key in sorted(_plain({**before, **after})) if before.get(key) != after.get(key)]
     texts = [_described(key, before.get(key), after.get(key)) for key in changed]
-    texts += describe_workspaces(before, after)
+    texts += [*describe_scope(before, after, MORE), *describe_workspaces(before, after)]
     return [*(text for text in texts if text.startswith(MORE)), *(text for text in texts if not text.startswith(MORE))]
 
 
@@ -75,7 +76,7 @@ def list_of(settings: Flat, key: str) -> tuple[str, ...]:
 
 
 def _plain(keys: Iterable[str]) -> list[str]:
-    return [key for key in keys if not is_of_workspace(key)]
+    return [key for key in keys if not is_of_workspace(key) and not is_of_scope(key)]
 
 
 def _new(key: str, value: str) -> str:

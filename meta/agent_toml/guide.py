@@ -15,6 +15,7 @@ GUIDE = """#? The keys that there are. Lines that begin with #? as these do are 
 #? budget = { turns = 50, tokens = 1_000_000, dollars = 5.0 }   the most per day
 #? limits = { turn_seconds = 3600, max_turns = 100, silence_seconds = 600, tool_seconds = 1800 }
 #? network = { allow = ["crates.io", "@python"], defaults = true }   what it may reach
+#? [scope]                    allow = [{ target = "/state/work", permission = "write" }], deny = [...]: its paths
 #? [[workspace]]              url = "https://...", branch = "main", path = "tools": cloned at the first start
 #? [mcp_servers.files]        command = ["files-mcp"], env = {}, or url = "https://...", headers = {}
 #? [[script]]                 rules of the runtime "script"

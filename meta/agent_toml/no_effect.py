@@ -45,7 +45,7 @@ _OF_A_MODEL = {
     "limits.tool_seconds": "1800",
 }
 """The settings that do nothing without a model, with their defaults."""
-_OF_A_CLI = ("env", "mcp_servers")
+_OF_A_CLI = ("env", "mcp_servers", "scope")
 """The tables that do nothing without a CLI."""
 _TOO_LITTLE = {"opencode": "TOO LITTLE IS COUNTED: budget.tokens: opencode reports the last call of each turn alone"}
 

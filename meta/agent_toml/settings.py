@@ -10,6 +10,7 @@
     [limits]  turn_seconds, max_turns, silence_seconds, tool_seconds
     [permissions]  allow = ["..."], deny = ["..."]
     [budget]  turns, tokens, dollars    # per day
+    [scope]  allow = [{ target, permission, recursive }], deny     # paths of the CLI (meta.agent_toml.scope)
     [network]  allow = ["..."], defaults = true     # what the agent may reach (meta.agent_toml.network)
     [[workspace]]  url, branch, path    # repos that are cloned at the first start (meta.agent_toml.workspace)
     [mcp_servers.<name>]  command = ["..."], env = { KEY = "..." }, or url = "...", headers = { KEY = "..." }
@@ -32,6 +33,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_va
 from meta.agent_toml.complaint import SEE, VALUE_LIMIT, explain
 from meta.agent_toml.network import Network
 from meta.agent_toml.runtimes import WITH_COMMAND, WITHOUT_CLI, RuntimeName
+from meta.agent_toml.scope import ScopeRule, ScopeSettings
 from meta.agent_toml.script import Ask, Commit, ExitCode, Remind, Request, ScriptRule, Send, Table, compile_pattern
 from meta.agent_toml.shape import check_shape
 from meta.agent_toml.values import (
@@ -133,6 +135,7 @@ class AgentSettings(Table):
     permissions: Permissions = Permissions()
     budget: Budget = Budget()
     limits: TurnLimits = TurnLimits()
+    scope: ScopeSettings | None = None
     network: Network = Network()
     workspace: Annotated[list[Workspace], Field(max_length=WORKSPACES_LIMIT), AfterValidator(check_workspaces)] = Field(
         default_factory=list
@@ -242,7 +245,7 @@ def _leaves(path: str, value: object) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         for index, child in enumerate(value):
             yield from _leaves(f"{path}[{index}]", child)
-    elif isinstance(value, list) and path in ("script", "workspace"):
+    elif isinstance(value, list) and path in _TABLE_LISTS:
         return
     elif isinstance(value, str):
         yield path, value
@@ -252,11 +255,17 @@ def _leaves(path: str, value: object) -> Iterator[tuple[str, str]]:
         yield path, json.dumps(value, ensure_ascii=False)
 
 
+_TABLE_LISTS = ("script", "workspace", "scope.allow", "scope.deny")
+"""The lists of tables. An empty one is no setting."""
+
 _TABLES: Mapping[tuple[str, ...], type[BaseModel]] = {
     (): AgentSettings,
     ("limits",): TurnLimits,
     ("permissions",): Permissions,
     ("budget",): Budget,
+    ("scope",): ScopeSettings,
+    ("scope", "allow"): ScopeRule,
+    ("scope", "deny"): ScopeRule,
     ("network",): Network,
     ("workspace",): Workspace,
     ("mcp_servers", "*"): McpServer,

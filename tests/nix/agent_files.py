@@ -4,6 +4,8 @@ from __future__ import annotations
 
 _SERVER = '[mcp_servers."{}"]\ncommand = ["x"]\n'
 _WORKSPACE = '[[workspace]]\nurl = "https://git.example.org/x"\n'
+_SCOPE_RULE = '{ target = ".", permission = "write", recursive = false }'
+_SCOPE = f"[scope]\nallow = [{_SCOPE_RULE}]\n"
 _RULE = '[[script]]\nwhen = "a"\n'
 
 GOOD = (
@@ -34,6 +36,9 @@ GOOD = (
     "[start]\ndelay = 0.25\n",
     'network = { allow = ["crates.io", "*.github.com", "git.example.org:22", "_x.a:*", "*", "*:443", "@py-3"] }\n',
     'network = { allow = ["192.0.2.7:443", "[2001:db8::1]:443", "[2001:db8::1]"], defaults = false }\n',
+    _SCOPE,
+    _SCOPE + 'deny = [{ target = "/state/work/x y", permission = "read", recursive = true }]\n',
+    f"[scope]\nallow = [{', '.join([_SCOPE_RULE] * 64)}]\n",
     '[[workspace]]\nurl = "https://git.example.org:8443/team/tools.git"\nbranch = "feature/one"\npath = "team/tools"\n',
     '[[workspace]]\nurl = "git@git.example.org:tools.git"\n[[workspace]]\nurl = "ssh://git@git.example.org:22/b.git"\n',
 )
@@ -121,6 +126,18 @@ BAD = (
     'network = { defaults = "no" }\n',
     'network = { deny = ["a.b"] }\n',
     f"network = {{ allow = [{', '.join(f'{chr(34)}a{number}.b{chr(34)}' for number in range(129))}] }}\n",
+    "[scope]\n",
+    "[scope]\nallow = []\n",
+    '[scope]\nallow = ["/state"]\n',
+    '[scope]\nallow = [{ target = "/state" }]\n',
+    '[scope]\nallow = [{ target = "", permission = "read" }]\n',
+    '[scope]\nallow = [{ target = "~/x", permission = "read" }]\n',
+    '[scope]\nallow = [{ target = "/state/../etc", permission = "read" }]\n',
+    '[scope]\nallow = [{ target = "..", permission = "read" }]\n',
+    '[scope]\nallow = [{ target = "/state", permission = "execute" }]\n',
+    '[scope]\nallow = [{ target = "/state", permission = "read", recursive = 1 }]\n',
+    f"[scope]\nallow = [{', '.join([_SCOPE_RULE] * 65)}]\n",
+    _SCOPE + "refuse = []\n",
     '[[workspace]]\npath = "x"\n',
     '[[workspace]]\nurl = "http://git.example.org/x"\n',
     '[[workspace]]\nurl = "https://ada:pw@git.example.org/x"\n',

@@ -41,6 +41,9 @@ deny = ["Bash"]
 turns = 1
 tokens = 2
 dollars = 3.5
+[scope]
+allow = [{ target = "/state/work", permission = "write", recursive = false }]
+deny = [{ target = "/state/work/x", permission = "write", recursive = false }]
 [network]
 allow = ["crates.io", "git.example.org:22", "@python"]
 defaults = false

@@ -21,6 +21,7 @@ let
     ++ lib.optional (cfg.settings.env != { }) "env"
     ++ lib.optional (cfg.settings.permissions.allow != [ ]) "permissions.allow"
     ++ lib.optional (cfg.settings.permissions.deny != [ ]) "permissions.deny"
+    ++ lib.optional (cfg.settings.scope != null) "scope"
     ++ lib.optional (cfg.settings.limits.max_turns != null) "limits.max_turns";
   toml = import ./toml.nix { inherit lib; };
 
@@ -64,7 +65,7 @@ let
   rules = types.listOf (
     types.addCheck types.str (rule: rule != "" && builtins.stringLength rule <= 500)
   );
-  # the forms of meta/agent_toml/network.py and workspace.py
+  # the forms of meta/agent_toml/network.py, scope.py and workspace.py
   reachable = types.strMatching (import ./rule-form.nix).entry // {
     description = "host, host:port, *.host or @group";
   };
@@ -95,6 +96,20 @@ let
     url = required cloned "The repo, by https or ssh, without a login in it.";
     branch = maybe branch "The branch; null: the one of the remote's HEAD.";
     path = option place "" "Where it lies in the folder of workspaces; empty: the last part of the URL.";
+  };
+  scoped = types.addCheck types.str (
+    path:
+    builtins.match "[^~].*" path != null
+    && builtins.match "(.*/)?[.][.](/.*)?" path == null
+    && builtins.stringLength path <= 1000
+  );
+  scopeRule = table {
+    target = required scoped "The path; a relative one is below the folder of agent.toml.";
+    permission = required (types.enum [
+      "read"
+      "write"
+    ]) "What the rule gives, or takes away.";
+    recursive = option types.bool true "Whether it goes for everything beneath, and not only for what is directly in it.";
   };
   atMost =
     limit: type: types.addCheck (types.listOf type) (entries: builtins.length entries <= limit);
@@ -182,6 +197,12 @@ let
       silence_seconds = option (moreThanNone (seconds 86400)) 600 "Seconds without a line of the coding agent and without a running tool until it counts as dead.";
       tool_seconds = option (moreThanNone (seconds 86400)) 1800 "The same while a tool runs.";
     };
+    scope = maybe (table {
+      allow = required (types.addCheck (types.nonEmptyListOf scopeRule) (
+        entries: builtins.length entries <= 64
+      )) "What the coding agent may read and write.";
+      deny = option (atMost 64 scopeRule) [ ] "What of it it may not.";
+    }) "The paths of the coding agent; null: what its user may.";
     network = {
       allow =
         option (atMost 128 reachable) [ ]

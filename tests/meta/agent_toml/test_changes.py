@@ -7,6 +7,10 @@ import pytest
 from meta.agent_toml.changes import MORE, describe_changes
 from meta.agent_toml.settings import AgentSettings, flatten, parse_settings
 
+_SCOPE = "[scope]\nallow = [{{ target = '{}', permission = '{}' }}]\n"
+_DENY = "deny = [{ target = 'a/b', permission = 'write' }]\n"
+SCOPE_CHANGED = 'scope.allow: removed write "a"; added read "a"'
+
 
 def changes(before: str, after: str) -> list[str]:
     return describe_changes(flatten(parse_settings(before.encode())), flatten(parse_settings(after.encode())))
@@ -26,6 +30,19 @@ def changes(before: str, after: str) -> list[str]:
         ("", 'env.EDITOR = "ed"', 'env.EDITOR: unset -> "ed"'),
         ("", 'permissions.deny = ["Bash"]', 'permissions.deny: added "Bash"'),
         ("", 'permissions.allow = ["Read"]', 'permissions.allow: added "Read"'),
+        (
+            "",
+            _SCOPE.format(".", "read") + "deny = [{ target = 'x', permission = 'read', recursive = false }]",
+            'scope: new, and nothing else than: read ".", but denied: read "x" and what is directly in it',
+        ),
+        (_SCOPE.format("a", "write"), _SCOPE.format("a", "read"), MORE + SCOPE_CHANGED),
+        (_SCOPE.format("a", "read"), "", f"{MORE}scope: removed; the agent may read and write what its user may"),
+        (
+            _SCOPE.format("a", "read") + _DENY,
+            _SCOPE.format("a", "read"),
+            f'{MORE}scope.deny: removed write "a/b"',
+        ),
+        (_SCOPE.format("a", "read"), _SCOPE.format("a", "read") + _DENY, 'scope.deny: added write "a/b"'),
         ("", 'network.allow = ["a.example"]', 'network.allow: added "a.example"'),
         (
             'network.allow = ["a.example"]',
