@@ -133,10 +133,10 @@ async def make_parts(
 
 
 def start_within(enclosure: Enclosure) -> Start:
-    """Return what starts the CLI for its login, under the grants of the moment."""
+    """Return what starts the CLI for its login, under the bounds of the moment."""
 
     async def start(argv: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> Child:
-        return await start_child(argv, env, cwd, enclosure.grants())
+        return await start_child(argv, env, cwd, enclosure.bounds())
 
     return start
 

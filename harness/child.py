@@ -14,9 +14,9 @@ from typing import NamedTuple
 from typing_extensions import override
 
 from harness.process import Process, start_direct
+from harness.scope.bounds import Bounds, grants_of
 from harness.starter.client import start_remote
 from harness.starter.wire import LOGIN, Order
-from meta.process.landlock import Grants
 from meta.text import scrub
 
 STARTER = "HIVE_CLI_STARTER"
@@ -265,17 +265,19 @@ class _Tail(asyncio.Protocol):
 
 
 async def start_child(
-    argv: Sequence[str | Path], env: Mapping[str, str], cwd: Path, grants: Grants | None = None
+    argv: Sequence[str | Path], env: Mapping[str, str], cwd: Path, bounds: Bounds | None = None
 ) -> Child:
     """Start a CLI with exactly `env`, and what marks or is of its own start: by the starter if there is one.
 
-    With `grants` the kernel keeps it and all that it starts to these paths (meta.process.landlock).
+    The kernel keeps it and all that it starts to its `bounds`. Raise Refused if that is not possible.
     Raise PermanentError if it is missing or cannot be executed, TransientError if the host lacks something now.
     """
     words = tuple(str(word) for word in argv)
     starter = os.environ.get(STARTER)
     if starter:
-        return await _connected(await start_remote(Path(starter), Order(words, env, str(cwd), grants=grants)))
+        order = Order(words, env, str(cwd), bounds=None if bounds is None else bounds.encode())
+        return await _connected(await start_remote(Path(starter), order))
+    grants = None if bounds is None else await asyncio.to_thread(grants_of, bounds)
     return await _connected(start_direct(words, env, cwd, grants))
 
 

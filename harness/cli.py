@@ -14,7 +14,7 @@ import signal
 import sys
 from types import FrameType
 
-from harness.starter.wire import Order
+from harness.starter.wire import Json, Order
 
 CONFIG_EXIT = 78
 
@@ -27,6 +27,7 @@ _ENVIRONMENT = """environment (set by hive):
   HIVE_PORT                 port of hive's tools on loopback, for the CLI
   HIVE_STATE (/state)       what the agent keeps across restarts
   HIVE_AGENTS (/agents)     proposed work trees, for the manager
+  HIVE_SOFT_SCOPES          true: a CLI starts although the kernel cannot hold its scope
 if CLIs have another uid than the harness:
   HIVE_CLI_STARTER          the starter's socket
   HIVE_CLI_FILES            directory of the files that the harness writes for a CLI
@@ -59,7 +60,7 @@ def main() -> int:
         case "cli":
             from harness.starter.program import main as start_cli
 
-            return start_cli({"login": _watch_login})
+            return start_cli({"login": _watch_login}, _plan)
         case "owners":
             from harness.owners import main as set_owners
 
@@ -84,6 +85,17 @@ def _watch_login(order: Order, streams: list[int], connection: int) -> None:
     from harness.login.look import watch
 
     watch(order.argv[0], order.cwd, order.env, streams, connection)
+
+
+def _plan(bounds: Json) -> Json:
+    from harness.scope.bounds import decode_bounds, grants_of
+    from meta.errors import HiveError
+
+    try:
+        grants = grants_of(decode_bounds(bounds))
+    except HiveError as error:
+        return {"refused": error.summary, "hint": error.hint}
+    return {"grants": None if grants is None else [list(grant) for grant in grants]}
 
 
 def _serve() -> int:

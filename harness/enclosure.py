@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from harness.environment import Environment
@@ -17,9 +18,12 @@ from harness.relay.egress import Misses, egress_relay
 from harness.relay.mcp import mcp_relay
 from harness.runtimes.base import Enclosure
 from harness.runtimes.start_files import SHARED
+from harness.scope.bounds import Bounds
+from harness.scope.needs import needs_of, scope_of
 from harness.way_out.way_out import WayOut
 from meta.agent_toml.settings import AgentSettings
 from meta.network.variables import BUNDLE, OTHER_BUNDLES, ca_variables, proxy_variables
+from meta.scope.rules import Rule
 
 WORK = "work"
 """The folder of the state in which the CLI runs. It stays, as the conversations about it do."""
@@ -29,11 +33,14 @@ PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "HIVE_AGENT", "HIVE_LABEL")
 
 @contextlib.asynccontextmanager
 async def enclosed(
-    environment: Environment, settings: AgentSettings, variables: Mapping[str, str]
+    environment: Environment,
+    settings: AgentSettings,
+    variables: Mapping[str, str],
+    delegated: Callable[[], tuple[Rule, ...]] = tuple,
 ) -> AsyncIterator[tuple[Enclosure, WayOut]]:
     """Open both relays inside the block; yield the enclosure and the way out. `variables` is the harness's environment.
 
-    OSError if a folder cannot be made.
+    `delegated` returns what sub-agents may write at this moment. OSError if a folder cannot be made.
     """
     home = Path(variables.get("HOME", "/home/agent"))
     work = environment.state / WORK
@@ -52,7 +59,17 @@ async def enclosed(
             proxy = proxy_variables(int(url.rpartition(":")[2]), own_command())
             env = {**_fixed(environment), **_authorities(), **passed, **settings.env, **proxy}
             secrets = Path(variables["CREDENTIALS_DIRECTORY"]) if variables.get("CREDENTIALS_DIRECTORY") else None
-            yield Enclosure(home, work, Path(files), env, mcp, way_out.access, secrets), way_out
+            bare = Enclosure(home, work, Path(files), env, mcp, way_out.access, secrets)
+            bounds = _bounds(environment, settings, bare)
+            yield replace(bare, bounds=lambda: bounds and replace(bounds, delegated=delegated())), way_out
+
+
+def _bounds(environment: Environment, settings: AgentSettings, enclosure: Enclosure) -> Bounds | None:
+    """Return what the scope of agent.toml keeps the CLI to; None without one."""
+    if settings.scope is None:
+        return None
+    needs = needs_of(settings, enclosure.env, enclosure.home, (enclosure.files, environment.config))
+    return Bounds(scope_of(settings.scope, environment.config), needs, soft=environment.soft_scopes)
 
 
 def _fixed(environment: Environment) -> dict[str, str]:

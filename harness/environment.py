@@ -16,7 +16,7 @@ class Environment:
 
     `port` is the port of hive's tools on loopback, `egress_port` that of the way out; 0: any. If the CLI has another
     uid than the harness, `own` is the folder of what the harness keeps, within `state`, and `cli_files` that of the
-    files that it writes for the CLI.
+    files that it writes for the CLI. `soft_scopes`: a CLI starts although the kernel cannot hold its scope.
     """
 
     agent: AgentName
@@ -33,6 +33,7 @@ class Environment:
     egress_port: int = 0
     own: Path | None = None
     cli_files: Path | None = None
+    soft_scopes: bool = False
     pods: Path = Path("/run/hive/pods")
 
     @property
@@ -83,6 +84,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         port=_port(variables.get("HIVE_PORT", "0")),
         egress_port=_port(variables.get("HIVE_EGRESS_PORT", "0")),
         own=Path(variables["HIVE_OWN"]) if variables.get("HIVE_OWN") else None,
+        soft_scopes=variables.get("HIVE_SOFT_SCOPES") == "true",
         cli_files=Path(variables["HIVE_CLI_FILES"]) if variables.get("HIVE_CLI_FILES") else None,
         pods=Path(variables.get("HIVE_PODS", "/run/hive/pods")),
     )

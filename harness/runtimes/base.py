@@ -14,10 +14,10 @@ from typing import Protocol, TypeVar
 
 from harness.asides import Aside
 from harness.runtimes.listings import Listings
+from harness.scope.bounds import Bounds
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import TransientError
 from meta.names import AgentName, Sha
-from meta.process.landlock import Grants
 from meta.wire.agent import MessageResponse
 from meta.wire.live import AnyItem
 
@@ -216,7 +216,7 @@ class Access:
         return ModelApi(self.root) if kind is None else ModelApi(self.routes[kind], kind)
 
 
-def no_grants() -> Grants | None:
+def no_bounds() -> Bounds | None:
     """Return None: a CLI without a scope may do what its user may."""
     return None
 
@@ -228,8 +228,8 @@ class Enclosure:
     `home` and `work` belong to the CLI. `env` is the whole environment of the CLI but for what its adapter adds; no
     secret is in it. `files` is a folder only for files that the adapter writes at its start. `access` returns what the
     way out offers at this moment: a CLI that was started with another one is started anew before a turn.
-    `credentials` has the agent's secrets, one file each. `grants` returns what the kernel keeps the CLI to at this
-    moment, None: it may do what its user may. Other ones start it anew too. HiveError: the scope cannot be held.
+    `credentials` has the agent's secrets, one file each. `bounds` returns what the kernel keeps the CLI to at this
+    moment, None: it may do what its user may. Other ones start it anew too.
     """
 
     home: Path
@@ -239,7 +239,7 @@ class Enclosure:
     mcp: McpEndpoint | None = None
     access: Callable[[], Access] = Access
     credentials: Path | None = None
-    grants: Callable[[], Grants | None] = no_grants
+    bounds: Callable[[], Bounds | None] = no_bounds
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ from typing import IO
 from typing_extensions import override
 
 from harness.starter.wire import LINE_MOST, MARK, Json, Order, Wrong, decode, encode
-from meta.errors import HiveError, PermanentError, TransientError
+from meta.errors import HiveError, PermanentError, Refused, TransientError
 from meta.process.child import cannot_start
 from meta.process.command_line import not_installed
+from meta.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class RemoteProcess:
         try:
             async with asyncio.timeout(START_SECONDS):
                 report = await self._report
-            if "failed" in report:
+            if "failed" in report or "refused" in report:
                 raise _failure(report, argv, cwd)
         except TimeoutError as error:
             await self._disconnect()
@@ -202,6 +203,8 @@ async def _order(connection: socket.socket, starter: Path, line: bytes, fds: lis
 
 
 def _failure(report: Json, argv: tuple[str, ...], cwd: Path) -> HiveError:
+    if "refused" in report:
+        return Refused(one_line(str(report["refused"])), one_line(str(report.get("hint", ""))))
     if report.get("missing") is True:
         return not_installed(argv[0])
     number = getattr(errno, str(report["failed"]), errno.EIO)

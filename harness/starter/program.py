@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from harness.starter.planned import CannotHold, Plan, planned
 from harness.starter.wire import LINE_MOST, Json, Order, Wrong, decode, encode, receive_order
 from meta.process.spawn import Started, spawn
 
@@ -32,19 +33,24 @@ Task = Callable[[Order, list[int], int], None]
 """Does an order's task with the three streams, until the descriptor at the end can be read."""
 
 
-def main(tasks: Mapping[str, Task] = MappingProxyType({})) -> int:
-    """Serve the connection that systemd passed; return the exit code."""
+def no_plan(_: Json) -> Json:
+    """Refuse bounds: this starter cannot work out what to hold of them."""
+    return {"refused": "this starter knows no bounds", "hint": ""}
+
+
+def main(tasks: Mapping[str, Task] = MappingProxyType({}), plan: Plan = no_plan) -> int:
+    """Serve the connection that systemd passed; return the exit code. `plan` is for orders with bounds."""
     try:
         with socket.socket(fileno=CONNECTION) as connection:
             connection.set_inheritable(False)
             connection.setblocking(True)
-            return serve(connection, tasks)
+            return serve(connection, tasks, plan)
     except OSError as error:
         sys.stderr.write(f"hive-harness cli: {error}; systemd starts it, for a connection of the harness\n")
         return 2
 
 
-def serve(connection: socket.socket, tasks: Mapping[str, Task]) -> int:
+def serve(connection: socket.socket, tasks: Mapping[str, Task], plan: Plan = no_plan) -> int:
     """Start what the harness orders, and report its end; return the exit code once the harness disconnects."""
     close_to_ptrace()
     try:
@@ -58,7 +64,10 @@ def serve(connection: socket.socket, tasks: Mapping[str, Task]) -> int:
             _send(connection, {"pid": os.getpid(), "cgroup": own_cgroup()})
             do(order, fds, connection.fileno())
             return 0
-        process = _start(order, fds)
+        process = _start(order, fds, plan)
+    except CannotHold as error:
+        _send(connection, error.report)
+        return 0
     except KeyError:
         _send(connection, {"failed": "ENOSYS", "missing": False})
         return 0
@@ -81,7 +90,7 @@ def serve(connection: socket.socket, tasks: Mapping[str, Task]) -> int:
     return 0
 
 
-def _start(order: Order, fds: list[int]) -> Started | None:
+def _start(order: Order, fds: list[int], plan: Plan) -> Started | None:
     """Start the CLI as the leader of a session of its own; None if there is no such program."""
     program = find(order.argv[0], order.env.get("PATH", os.defpath))
     if program is None:
@@ -89,7 +98,8 @@ def _start(order: Order, fds: list[int]) -> Started | None:
     stdin, stdout, stderr = fds
     env = {**order.env, **_kept(os.environ)}
     argv = (program, *order.argv[1:])
-    return spawn(argv, env, order.cwd, (stdin, stdout, stderr), (), order.grants)
+    grants = None if order.bounds is None else planned(order.bounds, plan)
+    return spawn(argv, env, order.cwd, (stdin, stdout, stderr), (), grants)
 
 
 def find(program: str, path: str) -> str | None:

@@ -1,9 +1,10 @@
 """What the harness and the starter say on a connection: JSON lines, each bounded. Each connection starts one CLI.
 
 harness -> starter   {"argv": [...], "env": {...}, "cwd": "...", "task": ""}, once, behind a byte with three descriptors
-                     also "grants": [["/state", "write", false], ...] if the kernel is to keep the CLI to these paths
+                     also "bounds": {...} (harness.scope.bounds) if the kernel is to keep the CLI to them
                      {"signal": 2}
 starter -> harness   {"pid": 7, "cgroup": "/system.slice/..."} or {"failed": "ENOENT", "missing": true}
+                     or {"refused": "why", "hint": "what helps"}
                      {"code": 0}, negative for a signal
 
 The end of the connection ends the CLI and all that it started. Little is imported here and in harness.starter.program,
@@ -19,8 +20,6 @@ import socket
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-
-from meta.process.landlock import RIGHTS, Grant, Grants
 
 ORDER_MOST = 4 * 2**20
 """Bytes of an order. The kernel takes 2 MiB of arguments and variables."""
@@ -43,7 +42,7 @@ class Wrong(ValueError):
 class Order(NamedTuple):
     """The start of one CLI, with exactly this environment.
 
-    With `grants` the kernel keeps it to these paths. A `task` is none: the starter itself does it, under the CLI's uid,
+    With `bounds` the kernel keeps it to them. A `task` is none: the starter itself does it, under the CLI's uid,
     with the three streams. LOGIN watches the login of the runtime `argv[0]`.
     """
 
@@ -51,14 +50,14 @@ class Order(NamedTuple):
     env: Mapping[str, str]
     cwd: str
     task: str = ""
-    grants: Grants | None = None
+    bounds: Json | None = None
 
     def encode(self) -> bytes:
         """Return the line. Raise ValueError if it is too long, or has what no command line can have."""
         if any(b"\0" in os.fsencode(text) for text in (*self.argv, *self.env, *self.env.values(), self.cwd)):
             raise ValueError("a NUL byte")
         value = {"argv": self.argv, "env": dict(self.env), "cwd": self.cwd, "task": self.task}
-        line = encode(value if self.grants is None else {**value, "grants": self.grants})
+        line = encode(value if self.bounds is None else {**value, "bounds": self.bounds})
         if len(line) > ORDER_MOST:
             raise ValueError(f"more than {ORDER_MOST} bytes")
         return line
@@ -72,24 +71,10 @@ def decode_order(line: bytes) -> Order:
         raise Wrong("not an order")
     if not all(isinstance(text, str) for text in (*argv, *env.values(), task)):
         raise Wrong("not texts")
-    return Order(tuple(argv), env, cwd, str(task), _grants(value.get("grants")))
-
-
-def _grants(value: object) -> Grants | None:
-    """Return the grants of an order; None: an order without any is not restricted. Raise Wrong."""
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        raise Wrong("not grants")
-    return tuple(_grant(one) for one in value)
-
-
-def _grant(value: object) -> Grant:
-    if isinstance(value, list) and len(value) == 3:
-        path, right, optional = value
-        if isinstance(path, str) and isinstance(right, str) and right in RIGHTS and isinstance(optional, bool):
-            return Grant(path, right, optional)
-    raise Wrong("not a grant")
+    bounds = value.get("bounds")
+    if bounds is not None and not isinstance(bounds, dict):  # without any the CLI would be free
+        raise Wrong("not bounds")
+    return Order(tuple(argv), env, cwd, str(task), bounds)
 
 
 def encode(value: Json) -> bytes:

@@ -54,12 +54,14 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 class Grant(NamedTuple):
     """What may be done at a canonical path: READ, CHANGE, FILES or WRITE; beneath it too if it is a folder.
 
-    `optional`: it is left out if there is nothing at the path. Otherwise that is an error.
+    `file`: a folder at the path is as good as nothing. `optional`: it is left out if there is nothing at the path.
+    Otherwise that is an error.
     """
 
     path: str
     right: str
     optional: bool = False
+    file: bool = False
 
 
 Grants = tuple[Grant, ...]
@@ -101,6 +103,10 @@ def _add(rules: int, grant: Grant, handled: int) -> None:
         raise
     try:
         mode = os.fstat(folder_or_file).st_mode
+        if grant.file and stat.S_ISDIR(mode):
+            if grant.optional:
+                return
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), grant.path)
         # a symlink anywhere in the path, put there after it was checked, would grant what it points at
         if stat.S_ISLNK(mode) or _name(folder_or_file) != grant.path:
             raise FileNotFoundError(errno.ENOENT, REPLACED, grant.path)

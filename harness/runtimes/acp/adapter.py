@@ -177,9 +177,9 @@ class AcpRuntime:
             return False
         if launch.env != started.env:
             sink.note(f"the way to the model's API changed: {self.name} is started again")
-        elif launch.grants != started.grants:
+        elif launch.bounds != started.bounds:
             sink.note(f"the scope changed: {self.name} is started again")
-        return (launch.env, launch.grants) == (started.env, started.grants)
+        return (launch.env, launch.bounds) == (started.env, started.bounds)
 
     async def _start(self, launch: Launch, wanted: Wanted, reader: Reader, sink: Sink) -> Process:
         write_files(launch)

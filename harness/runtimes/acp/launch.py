@@ -12,10 +12,10 @@ from typing import Any
 from harness.runtimes.acp.table import Handed, Placed, Policy, Preset
 from harness.runtimes.base import DUMMY, ModelApi, RuntimeSpec
 from harness.runtimes.start_files import write_private
+from harness.scope.bounds import Bounds
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import BadInput
 from meta.network.routes import MODEL_ROUTES
-from meta.process.landlock import Grants
 
 Json = dict[str, Any]
 
@@ -27,14 +27,14 @@ _VENDORS = {"anthropic": "anthropic", "openai": "openai", "google": "gemini"}
 class Launch:
     """A start. `files` are written before it, `session` is added to the parameters of each session.
 
-    The kernel keeps the agent to `grants`.
+    The kernel keeps the agent to `bounds`.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     files: Mapping[Path, str]
     session: Mapping[str, Any]
-    grants: Grants | None = None
+    bounds: Bounds | None = None
 
 
 def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
@@ -69,7 +69,7 @@ def launch_of(preset: Preset, spec: RuntimeSpec, model: str | None) -> Launch:
         file = enclosure.files / f"{preset.name}-policy.toml"
         texts[file] = policy_text(preset.policy, allow if rules.allow else None, deny)
         argv = (*argv, preset.policy.word, str(file))
-    return Launch(argv, env, texts, session, enclosure.grants())
+    return Launch(argv, env, texts, session, enclosure.bounds())
 
 
 def _kinds(preset: Preset, model: str | None) -> tuple[str, ...]:

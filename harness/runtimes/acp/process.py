@@ -188,13 +188,13 @@ class Process:
 
 async def start_process(launch: Launch, preset: Preset, spec: RuntimeSpec) -> Process:
     """Start an agent. Raise HiveError if it cannot be started."""
-    child = await start_child(launch.argv, launch.env, spec.enclosure.work, launch.grants)
+    child = await start_child(launch.argv, launch.env, spec.enclosure.work, launch.bounds)
     return Process(child, preset, spec.settings.permissions)
 
 
 async def run_to_end(argv: Sequence[str], spec: RuntimeSpec, seconds: float) -> str:
     """Return the first line of a command, "" if none comes in `seconds`. Raise HiveError if it is missing."""
-    child = await start_child(argv, spec.enclosure.env, spec.enclosure.work, spec.enclosure.grants())
+    child = await start_child(argv, spec.enclosure.env, spec.enclosure.work, spec.enclosure.bounds())
     try:
         async with asyncio.timeout(seconds):
             async for line in child.lines():

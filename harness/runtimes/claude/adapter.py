@@ -126,7 +126,7 @@ class ClaudeRuntime:
         command = self._spec.settings.command or [arguments.PROGRAM]
         env = arguments.environment(self._spec)
         enclosure = self._spec.enclosure
-        how = arguments.Launch((*command, "--version"), env, enclosure.work, {}, enclosure.grants())
+        how = arguments.Launch((*command, "--version"), env, enclosure.work, {}, enclosure.bounds())
         try:
             text = await read_version(how, VERSION_SECONDS)
         except PermanentError as error:
@@ -165,10 +165,10 @@ class ClaudeRuntime:
     async def _ready(self, session: str | None, model: str, sink: Sink) -> Cli:
         """Return a process for the conversation and the model: the one that runs, or a new one."""
         await self._stop_idle()
-        cli, env, grants = self._cli, arguments.environment(self._spec), self._spec.enclosure.grants()
+        cli, env, bounds = self._cli, arguments.environment(self._spec), self._spec.enclosure.bounds()
         if cli is not None and cli.child.running and cli.env != env:
             sink.note("the way to the model's API changed: claude is started again")
-        elif cli is not None and cli.child.running and cli.grants != grants:
+        elif cli is not None and cli.child.running and cli.bounds != bounds:
             sink.note("the scope changed: claude is started again")
         elif cli is not None and cli.child.running and cli.session == session and await self._use(cli, model, sink):
             return cli

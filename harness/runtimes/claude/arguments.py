@@ -10,9 +10,9 @@ from typing import Any
 
 from harness.prompts.permissions import CLAUDE_SETTINGS, claude_settings
 from harness.runtimes.base import DUMMY, ModelApi, RuntimeSpec
+from harness.scope.bounds import Bounds
 from meta.agent_toml.settings import McpServer
 from meta.network.routes import MODEL_ROUTES
-from meta.process.landlock import Grants
 
 PROGRAM = "claude"
 DEFAULT_MODEL = "haiku"
@@ -51,14 +51,14 @@ STREAM_INPUT = "--input-format"
 class Launch:
     """How to start the CLI: its files by name, in the folder of `Enclosure.files`, are written before.
 
-    The kernel keeps it to `grants`.
+    The kernel keeps it to `bounds`.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: Path
     files: Mapping[str, str]
-    grants: Grants | None = None
+    bounds: Bounds | None = None
 
 
 def launch(
@@ -98,7 +98,7 @@ def launch(
         options["--max-turns"] = str(spec.settings.limits.max_turns)
     words = [word for option, value in options.items() if option not in without for word in _words(option, value)]
     command = spec.settings.command or [PROGRAM]
-    return Launch((*command, "-p", *words), environment(spec), spec.enclosure.work, files, spec.enclosure.grants())
+    return Launch((*command, "-p", *words), environment(spec), spec.enclosure.work, files, spec.enclosure.bounds())
 
 
 def environment(spec: RuntimeSpec) -> dict[str, str]:

@@ -33,7 +33,7 @@ class Cli:
         self.known = False
         """The CLI has the conversation on its disk."""
         self.env = how.env
-        self.grants = how.grants
+        self.bounds = how.bounds
         """What it was started with."""
         self.streaming = STREAM_INPUT in how.argv
         """It takes one text after another. Otherwise it does one turn and ends."""
@@ -90,14 +90,14 @@ async def start_cli(how: Launch, folder: Path, session: str, model: str, meter: 
             write_private(folder / name, text)
     except OSError as error:
         raise TransientError(f"cannot write the files of claude in {folder}: {error.strerror}") from error
-    child = await start_child(how.argv, how.env, how.cwd, how.grants)
+    child = await start_child(how.argv, how.env, how.cwd, how.bounds)
     return Cli(child, session, model, meter, how)
 
 
 async def read_version(how: Launch, seconds: float) -> str:
     """Return what the CLI prints for `--version`. Raise PermanentError if it does not start or prints nothing."""
     program = how.argv[0]
-    child = await start_child(how.argv, how.env, how.cwd, how.grants)
+    child = await start_child(how.argv, how.env, how.cwd, how.bounds)
     text = ""
     try:
         async with asyncio.timeout(seconds):

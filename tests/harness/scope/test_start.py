@@ -13,10 +13,11 @@ from harness.runtimes.acp.adapter import AcpRuntime
 from harness.runtimes.acp.table import PRESETS
 from harness.runtimes.base import Enclosure, Runtime, RuntimeSpec, TurnOutcome, TurnRequest
 from harness.runtimes.claude.adapter import ClaudeRuntime
+from harness.scope.bounds import Bounds
 from meta.agent_toml.settings import AgentSettings
-from meta.errors import Refused
 from meta.names import AgentName
-from meta.process.landlock import HOLDS, READ, WRITE, Grant, Grants, abi
+from meta.process.landlock import HOLDS, abi
+from meta.scope.rules import READ, WRITE, Rule, Scope
 from meta.wire.agent import MessageResponse
 from tests.contract.runtimes.lab import Record
 
@@ -43,13 +44,13 @@ class World:
         self.record = Record()
         for name in ("home", "target", "work"):
             (self.folder / name).mkdir()
-        self.grants: Grants | None = (Grant("/", READ), Grant("/dev/null", WRITE), Grant(str(self.target), WRITE))
+        self.bounds = Bounds(Scope((Rule("/", READ), Rule("/dev/null", WRITE), Rule(str(self.target), WRITE))))
 
     def spec(self, command: list[str]) -> RuntimeSpec:
         env = {"PATH": os.environ["PATH"], "TARGET": str(self.target)}
         enclosure = Enclosure(self.folder / "home", self.folder / "work", self.folder / "files", env)
         settings = AgentSettings.model_validate({"runtime": "acp", "command": command})
-        return RuntimeSpec(AgentName("a"), False, settings, replace(enclosure, grants=lambda: self.grants))
+        return RuntimeSpec(AgentName("a"), False, settings, replace(enclosure, bounds=lambda: self.bounds))
 
     async def turn(self, runtime: Runtime, session: str | None = None) -> TurnOutcome:
         message = MessageResponse(sender="operator", body="hello", id=1)
@@ -71,7 +72,7 @@ async def test_a_background_job_ends_before_a_smaller_scope_holds(world: World) 
     job = int((world.target / "job").read_text())
     assert Path(f"/proc/{job}").exists()
     (world.target / "by-the-shell").unlink()
-    world.grants = (Grant("/", READ), Grant("/dev/null", WRITE))
+    world.bounds = Bounds(Scope((Rule("/", READ), Rule("/dev/null", WRITE))))
     assert (await world.turn(runtime, first.session)).ok
     assert not Path(f"/proc/{job}").exists()
     assert not (world.target / "by-the-shell").exists()
@@ -79,7 +80,7 @@ async def test_a_background_job_ends_before_a_smaller_scope_holds(world: World) 
     await runtime.close()
 
 
-async def test_an_agent_of_the_protocol_is_started_anew_under_other_grants(world: World) -> None:
+async def test_an_agent_of_the_protocol_is_started_anew_under_other_bounds(world: World) -> None:
     agent = Path(__file__).parents[2] / "support" / "acp_agent.py"
     runtime = AcpRuntime(world.spec([sys.executable, str(agent), "good"]), PRESETS["acp"])
     first = await world.turn(runtime)
@@ -87,7 +88,7 @@ async def test_an_agent_of_the_protocol_is_started_anew_under_other_grants(world
     before = runtime._process
     await world.turn(runtime, first.session)
     assert runtime._process is before
-    world.grants = (Grant("/", READ),)
+    world.bounds = Bounds(Scope((Rule("/", READ),)))
     await world.turn(runtime, first.session)
     assert runtime._process is not before
     assert "the scope changed: acp is started again" in world.record.notes
@@ -95,10 +96,9 @@ async def test_an_agent_of_the_protocol_is_started_anew_under_other_grants(world
 
 
 async def test_a_scope_that_cannot_be_held_parks_the_turn_with_the_remedy(world: World) -> None:
-    def refuse() -> Grants | None:
-        raise Refused("no Landlock", "allow a soft scope")
-
+    world.bounds = Bounds(Scope((Rule("/no/such/folder", READ),)))
     for make in (ClaudeRuntime, lambda spec: AcpRuntime(spec, PRESETS["acp"])):
-        spec = world.spec(["/bin/true"])
-        outcome = await world.turn(make(replace(spec, enclosure=replace(spec.enclosure, grants=refuse))))
-        assert (outcome.ending, "allow a soft scope" in outcome.reason) == ("parked", True)
+        outcome = await world.turn(make(world.spec(["/bin/true"])))
+        assert outcome.ending == "parked"
+        assert "there is nothing yet" in outcome.reason
+        assert "make it by `hive shell`" in outcome.reason

@@ -18,10 +18,14 @@ import pytest_asyncio
 
 from harness import child as module
 from harness.child import Child, Line, start_child
+from harness.scope.bounds import Bounds, decode_bounds
+from harness.scope.plan import Needs
 from harness.starter.program import find
 from harness.starter.wire import MARK, Order, Wrong, decode_order, receive_order
-from meta.errors import PermanentError, TransientError
-from meta.process.landlock import HOLDS, READ, WRITE, Grant, abi
+from meta.errors import BadInput, PermanentError, Refused, TransientError
+from meta.process.landlock import HOLDS, abi
+from meta.scope.rules import Rule, Scope
+from meta.wire.pod import Permission
 from tests.harness.starter.in_place_of_systemd import starter
 
 ENV = {"PATH": os.environ["PATH"]}
@@ -190,6 +194,12 @@ async def test_a_starter_that_says_something_else_starts_nothing(
 
 
 ORDER = Order(("a", "ä\udc80"), {"K": "v"}, "/")
+BOUNDS = Bounds(
+    Scope((Rule("/w", Permission.WRITE),), (Rule("/w/x", Permission.READ, recursive=False),)),
+    Needs(("/usr",), ("/home",)),
+    (Rule("/w/y", Permission.WRITE),),
+    soft=True,
+)
 
 
 @pytest.mark.parametrize("program", ["bash", "/bin/bash", "no-such", "/no/such", "/bin", "/etc/passwd"])
@@ -200,28 +210,41 @@ def test_a_program_is_found_as_shutil_finds_it(program: str) -> None:
 
 def test_an_order_is_read_as_it_was_written() -> None:
     assert decode_order(ORDER.encode()) == ORDER
-    kept = ORDER._replace(grants=(Grant("/state", WRITE), Grant("/tmp", READ, optional=True)))
-    assert decode_order(kept.encode()) == kept
-    assert b"grants" not in ORDER.encode()  # a starter of an older hive takes it
+    kept = ORDER._replace(bounds=BOUNDS.encode())
+    order = decode_order(kept.encode())
+    assert (order, decode_bounds(order.bounds or {})) == (kept, BOUNDS)
+    assert b"bounds" not in ORDER.encode()  # a starter of an older hive takes it
 
 
-@pytest.mark.parametrize("grants", ['"all"', '["/"]', '[["/", "all", false]]', '[["/", "read", 1]]', '[["/"]]'])
-def test_an_order_with_what_are_no_grants_starts_nothing(grants: str) -> None:
+@pytest.mark.parametrize("bounds", ['"all"', "[]", "true"])
+def test_an_order_with_what_are_no_bounds_starts_nothing(bounds: str) -> None:
     with pytest.raises(Wrong):
-        decode_order(ORDER.encode().replace(b'{"argv"', b'{"grants": ' + grants.encode() + b', "argv"'))
+        decode_order(ORDER.encode().replace(b'{"argv"', b'{"bounds": ' + bounds.encode() + b', "argv"'))
+
+
+@pytest.mark.parametrize("bounds", [{}, {**BOUNDS.encode(), "scope": {"allow": [], "deny": []}}, {"scope": 5}])
+def test_bounds_that_nobody_understands_are_refused(bounds: dict[str, object]) -> None:
+    with pytest.raises(BadInput):
+        decode_bounds(bounds)
 
 
 @pytest.mark.skipif(abi() < HOLDS, reason="this kernel has no Landlock")
-async def test_it_is_kept_to_the_grants_of_its_order_and_without_any_it_is_free(
+async def test_it_is_kept_to_the_bounds_of_its_order_and_without_any_it_is_free(
     started: Starters, tmp_path: Path
 ) -> None:
     script = f"echo 1 > {tmp_path.resolve()}/made && echo made || echo refused"
-    for grants, expected in (((Grant("/", READ),), "refused"), (None, "made")):
-        child = await start_child(["bash", "-c", script], ENV, Path("/"), grants)
+    for bounds, expected in ((Bounds(Scope((Rule("/", Permission.READ),))), "refused"), (None, "made")):
+        child = await start_child(["bash", "-c", script], ENV, Path("/"), bounds)
         try:
             assert await first(child) == expected
         finally:
             await child.end(((signal.SIGTERM, 0.2),))
+
+
+async def test_bounds_that_cannot_be_held_start_nothing_and_say_why(started: Starters, tmp_path: Path) -> None:
+    gone = Rule(f"{tmp_path.resolve()}/gone", Permission.WRITE)
+    with pytest.raises(Refused, match="there is nothing yet"):
+        await start_child(["bash", "-c", "echo"], ENV, Path("/"), Bounds(Scope((gone,))))
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,13 @@ def test_what_is_missing_is_left_out_only_if_the_grant_says_so(place: Path) -> N
         sh("true", Grant(gone, WRITE))
 
 
+def test_a_folder_in_the_place_of_a_granted_file_is_as_good_as_nothing(place: Path) -> None:
+    folder = str(place / "open")
+    assert sh("echo 1 > file", Grant(folder, WRITE, optional=True, file=True), cwd=place / "open")[0] != 0
+    with pytest.raises(IsADirectoryError, match="open"):
+        sh("true", Grant(folder, WRITE, file=True))
+
+
 @pytest.mark.parametrize("name", ["open", "open/folder"])
 def test_a_symlink_put_in_the_place_of_a_granted_path_grants_nothing(place: Path, name: str) -> None:
     may = Grant(str(place / "open/folder"), WRITE, optional=True)

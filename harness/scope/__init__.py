@@ -1,0 +1,1 @@
+"""What the kernel keeps a CLI to: of a scope, what Landlock and mounts hold."""
