@@ -38,6 +38,7 @@ _EMPTY = {
     "permissions.deny": "no tool is denied",
     "recipients": "the manager only",
     "network.allow": "the hosts of its runtime only",
+    "pods.reports": "none is told to the manager",
 }
 """What it means that a list is empty."""
 _UNITS = {
@@ -48,6 +49,7 @@ _UNITS = {
     "limits.silence_seconds": "s",
     "limits.tool_seconds": "s",
     "limits.max_turns": "rounds",
+    "pods.max": "sub-agents at a time",
     "start.delay": "s",
 }
 
@@ -164,7 +166,7 @@ def _items(key: str, value: str | None) -> list[str] | None:
 
 
 _TEXTS = frozenset({"runtime", "model", "label", "description", "prompt"})
-_LISTS = frozenset({"permissions.allow", "permissions.deny", "recipients", "network.allow"})
+_LISTS = frozenset({"permissions.allow", "permissions.deny", "recipients", "network.allow", "pods.reports"})
 
 
 def _gives_more(key: str, before: str | None, after: str | None) -> bool:
@@ -213,4 +215,5 @@ _RIGHTS: Mapping[str, Callable[[str | None, str | None], bool]] = {
     "budget.turns": _raises,
     "budget.tokens": _raises,
     "budget.dollars": _raises,
+    "pods.max": _raises,
 }

@@ -16,6 +16,7 @@ GUIDE = """#? The keys that there are. Lines that begin with #? as these do are 
 #? limits = { turn_seconds = 3600, max_turns = 100, silence_seconds = 600, tool_seconds = 1800 }
 #? network = { allow = ["crates.io", "@python"], defaults = true }   what it may reach
 #? [scope]                    allow = [{ target = "/state/work", permission = "write" }], deny = [...]: its paths
+#? pods = { max = 4 }         how many sub-agents it may have at a time
 #? [[workspace]]              url = "https://...", branch = "main", path = "tools": cloned at the first start
 #? [mcp_servers.files]        command = ["files-mcp"], env = {}, or url = "https://...", headers = {}
 #? [[script]]                 rules of the runtime "script"

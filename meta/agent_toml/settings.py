@@ -11,6 +11,7 @@
     [permissions]  allow = ["..."], deny = ["..."]
     [budget]  turns, tokens, dollars    # per day
     [scope]  allow = [{ target, permission, recursive }], deny     # paths of the CLI (meta.agent_toml.scope)
+    [pods]  max, reports                # sub-agents, and what of other agents' pods is told to the manager
     [network]  allow = ["..."], defaults = true     # what the agent may reach (meta.agent_toml.network)
     [[workspace]]  url, branch, path    # repos that are cloned at the first start (meta.agent_toml.workspace)
     [mcp_servers.<name>]  command = ["..."], env = { KEY = "..." }, or url = "...", headers = { KEY = "..." }
@@ -112,6 +113,20 @@ class McpServer(Table):
         return self
 
 
+Report = Literal["turn_ended", "errored", "shut_down", "scope_sub_delegated"]
+"""What a pod reports to who is above it (meta.wire.pod.PodEvent)."""
+
+
+class Pods(Table):
+    """Sub-agents. `max`: how many the agent may have at a time.
+
+    `reports`: which reports of agents' own pods the manager gets as messages. Only the manager's are read.
+    """
+
+    max: int = Field(default=0, ge=0, le=16)
+    reports: list[Report] = Field(default_factory=list)
+
+
 class Start(Table):
     """Faults at the start. `exit` ends before hello; `delay` waits seconds before everything else."""
 
@@ -136,6 +151,7 @@ class AgentSettings(Table):
     budget: Budget = Budget()
     limits: TurnLimits = TurnLimits()
     scope: ScopeSettings | None = None
+    pods: Pods = Pods()
     network: Network = Network()
     workspace: Annotated[list[Workspace], Field(max_length=WORKSPACES_LIMIT), AfterValidator(check_workspaces)] = Field(
         default_factory=list
@@ -266,6 +282,7 @@ _TABLES: Mapping[tuple[str, ...], type[BaseModel]] = {
     ("scope",): ScopeSettings,
     ("scope", "allow"): ScopeRule,
     ("scope", "deny"): ScopeRule,
+    ("pods",): Pods,
     ("network",): Network,
     ("workspace",): Workspace,
     ("mcp_servers", "*"): McpServer,

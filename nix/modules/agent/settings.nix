@@ -203,6 +203,15 @@ let
       )) "What the coding agent may read and write.";
       deny = option (atMost 64 scopeRule) [ ] "What of it it may not.";
     }) "The paths of the coding agent; null: what its user may.";
+    pods = {
+      max = option (types.ints.between 0 16) 0 "How many sub-agents the agent may have at a time.";
+      reports = option (types.listOf (types.enum [
+        "turn_ended"
+        "errored"
+        "shut_down"
+        "scope_sub_delegated"
+      ])) [ ] "Of the manager: which reports of agents' pods it gets as messages.";
+    };
     network = {
       allow =
         option (atMost 128 reachable) [ ]

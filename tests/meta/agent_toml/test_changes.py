@@ -43,6 +43,8 @@ def changes(before: str, after: str) -> list[str]:
             f'{MORE}scope.deny: removed write "a/b"',
         ),
         (_SCOPE.format("a", "read"), _SCOPE.format("a", "read") + _DENY, 'scope.deny: added write "a/b"'),
+        ("", "pods = { max = 4 }", f"{MORE}pods.max: 0 sub-agents at a time -> 4 sub-agents at a time"),
+        ("", 'pods = { reports = ["errored"] }', 'pods.reports: added "errored"'),
         ("", 'network.allow = ["a.example"]', 'network.allow: added "a.example"'),
         (
             'network.allow = ["a.example"]',
