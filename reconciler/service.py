@@ -31,6 +31,7 @@ from reconciler.network.way_out import WayOut
 from reconciler.observe.links import Links
 from reconciler.observe.live import Live
 from reconciler.observe.releases import Releases
+from reconciler.pods.shutdowns import Shutdowns
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.discovery import Discovery
 from reconciler.proposals.rebase import Rebase
@@ -104,6 +105,7 @@ class Service:
     links: Links
     live: Live
     releases: Releases
+    shutdowns: Shutdowns
     background: Background
     notifier: Notifier
     disk: DiskGuard

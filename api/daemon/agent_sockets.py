@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from api.http.agent import HttpServer
 from api.lines.agent import agent_server
-from api.lines.link import link_server
+from api.lines.link import Taking, link_server
 from api.lines.server import LineServer
 from api.mcp.app import ENVELOPE, Endpoint
 from api.operations.base import Call
@@ -130,9 +130,10 @@ class AgentSockets:
         admit, limit = admission(owner.peers), self._config.max_line_bytes
         share = self._budget.share(max(AGENT_BYTES, 2 * limit))
         endpoint = Endpoint(Call(service, principal_of(agent)), limit=limit + ENVELOPE, admit=admit, share=share)
+        taking = Taking(service.links, service.releases, service.shutdowns)
         self._servers[agent] = servers = _Servers(
             agent_server(mcp, agent, service, limit=limit, admit=admit, share=share),
-            link_server(harness, agent, service.links, service.releases, admit=admit),
+            link_server(harness, agent, taking, admit=admit),
             HttpServer(http, endpoint),
             endpoint,
             owner,

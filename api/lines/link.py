@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -17,7 +18,20 @@ from api.sockets.listener import Bound
 from meta.errors import HiveError
 from meta.names import AgentName
 from meta.text import one_line
-from meta.wire.link import UP, About, Closed, Done, DownLine, Event, Hello, Release, State, UpLine
+from meta.wire.link import (
+    UP,
+    About,
+    Closed,
+    Done,
+    DownLine,
+    Event,
+    Hello,
+    Pods,
+    Release,
+    ShutdownRequest,
+    State,
+    UpLine,
+)
 from reconciler.observe.live import LiveLine
 
 if TYPE_CHECKING:
@@ -25,6 +39,7 @@ if TYPE_CHECKING:
 
     from reconciler.observe.links import Links
     from reconciler.observe.releases import Releases
+    from reconciler.pods.shutdowns import Shutdowns
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +67,15 @@ def _refuse(name: str) -> None:
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What takes the lines of harnesses."""
+
+    links: Links
+    releases: Releases
+    shutdowns: Shutdowns
+
+
 class Peer:
     """One connected harness (reconciler.ports.LinkPeer)."""
 
@@ -72,8 +96,7 @@ class Peer:
 def link_server(
     bound: Bound,
     agent: AgentName,
-    links: Links,
-    releases: Releases,
+    taking: Taking,
     *,
     admit: Callable[[int | None], bool],
 ) -> LineServer:
@@ -81,13 +104,13 @@ def link_server(
 
     async def session(connection: LineConnection) -> None:
         peer = Peer(connection)
-        links.connected(agent, peer)
+        taking.links.connected(agent, peer)
         silent = asyncio.get_running_loop().call_later(HELLO_SECONDS, connection.abort)
         try:
-            await _receive(connection, agent, peer, links, releases, silent.cancel)
+            await _receive(connection, agent, peer, taking, silent.cancel)
         finally:
             silent.cancel()
-            links.lost(agent, peer)
+            taking.links.lost(agent, peer)
 
     return LineServer(bound, session, limit=LINE_BYTES, admit=admit, fault=fault_line, connections=CONNECTIONS)
 
@@ -96,8 +119,7 @@ async def _receive(
     connection: LineConnection,
     agent: AgentName,
     peer: Peer,
-    links: Links,
-    releases: Releases,
+    taking: Taking,
     on_hello: Callable[[], None],
 ) -> None:
     greeted = warned = False
@@ -113,15 +135,16 @@ async def _receive(
         if isinstance(message, Hello):
             greeted = True
             on_hello()
-            links.hello(agent, peer, message)
+            taking.links.hello(agent, peer, message)
         elif greeted:
-            await _pass_on(agent, peer, links, releases, message)
+            await _pass_on(agent, peer, taking, message)
         else:
             log.warning("%s: its harness did not begin with hello", agent, extra=_limited(agent))
             return
 
 
-async def _pass_on(agent: AgentName, peer: Peer, links: Links, releases: Releases, message: UpLine | LiveLine) -> None:
+async def _pass_on(agent: AgentName, peer: Peer, taking: Taking, message: UpLine | LiveLine) -> None:
+    links = taking.links
     match message:
         case State():
             links.state(agent, peer, message)
@@ -130,7 +153,11 @@ async def _pass_on(agent: AgentName, peer: Peer, links: Links, releases: Release
         case Done():
             links.done(agent, peer, message)
         case Release():
-            releases.take(agent, peer, message)
+            taking.releases.take(agent, peer, message)
+        case Pods():
+            links.pods(agent, peer, message)
+        case ShutdownRequest():
+            taking.shutdowns.take(agent, peer)
         case LiveLine():
             await links.event(agent, peer, message)
         case _:

@@ -30,6 +30,7 @@ from reconciler.observe.live import Live
 from reconciler.observe.releases import Releases
 from reconciler.observe.repos import Repos
 from reconciler.observe.roster import Roster
+from reconciler.observe.sender import Sender
 from reconciler.observe.settings import DeployedSettings
 from reconciler.ports import Sockets
 from reconciler.store.cards import Cards
@@ -98,6 +99,7 @@ class Harnesses:
     holds: Holds
     live: Live
     releases: Releases
+    sender: Sender
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,7 @@ async def _harnesses(
     holds = Holds(lambda agent: meta.known().run_of(agent).paused, changed=lambda agent: links.send_hold(agent))
     sender = Sender()
     links = Links(hints, broker.interrupt, acks=broker.expect_acks, holds=holds, live=live, sender=sender)
-    return Harnesses(links, holds, live, Releases(links, broker.release_turn, sender))
+    return Harnesses(links, holds, live, Releases(links, broker.release_turn, sender), sender)
 
 
 async def _git(here: Surroundings, now: int) -> tuple[MetaRepo, Repos]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypedDict
 
+from meta.model import RunState
+from meta.names import AgentName
 from reconciler.agents.declared.acts import Commands
 from reconciler.agents.declared.follow import Declared
 from reconciler.agents.lifecycle import Lifecycle
@@ -29,6 +31,7 @@ from reconciler.messaging.loose_ends import LooseEnds
 from reconciler.network.answers import Answers
 from reconciler.network.way_out import WayOut
 from reconciler.observe.declared import DeclaredMemory
+from reconciler.pods.shutdowns import Shutdowns
 from reconciler.proposals.branches import Branches
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.deploys import Deploys
@@ -147,6 +150,7 @@ def make_service(
         links=world.links,
         live=harnesses.live,
         releases=harnesses.releases,
+        shutdowns=_shutdowns(world, core.agents, harnesses),
         background=here.background,
         notifier=_notifier(here, world, store, queries["status"]),
         disk=core.disk,
@@ -285,6 +289,13 @@ def _discovery(
     known = KnownTips(store.seen_tips, store.refused_tips)
     offers = Offers(world, stale)
     return Discovery(world, proposals.propose, known, store.settings, branches, loop.look_now, offers=offers)
+
+
+def _shutdowns(world: World, agents: Lifecycle, harnesses: Harnesses) -> Shutdowns:
+    def is_stopped(agent: AgentName) -> bool:
+        return world.observer.known().run_of(agent).state is RunState.STOPPED
+
+    return Shutdowns(world.links, agents.stop, is_stopped, harnesses.sender)
 
 
 def _notifier(here: Surroundings, world: World, store: Store, status: StatusQuery) -> Notifier:

@@ -8,9 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from meta.text import one_line
-from meta.wire.link import About, Hello, State, TurnState
+from meta.wire.link import About, Hello, PodInfo, Pods, State, TurnState
 from reconciler.observe.holds import REASON_LIMIT
 from reconciler.plan.observed import LinkView
+
+POD_STATES = frozenset({"idle", "running", "paused", "starting", "waiting", "unreachable"})
+"""The states of a pod that hive knows. Any other word is shown as `unknown`."""
+_RESULTS = frozenset({"", "finished", "paused", "limit_reached", "error"})
+SCOPE_LIMIT = 300
 
 NEVER = LinkView()
 """The link of an agent that never connected."""
@@ -76,9 +81,37 @@ def described(view: LinkView, about: About) -> LinkView:
     return replace(view, about=about.model_copy(update={**texts, "workspaces": repos}))
 
 
+def with_pods(view: LinkView, pods: Pods) -> LinkView:
+    """Return the view after the harness said which pods the agent has.
+
+    Only what makes a tree is kept: the first pod of a name, and a sub-agent of a pod that comes before it.
+    """
+    kept: dict[str, PodInfo] = {}
+    for pod in pods.pods:
+        if pod.name and pod.name not in kept and (pod.parent in kept if kept else not pod.parent):
+            kept[pod.name] = _pod(pod)
+    return replace(view, pods=tuple(kept.values()))
+
+
+def _pod(pod: PodInfo) -> PodInfo:
+    state = pod.state if pod.state in POD_STATES else "unknown"
+    result = pod.result if pod.result in _RESULTS else "unknown"
+    return pod.model_copy(update={"state": state, "result": result, "scope": one_line(pod.scope, SCOPE_LIMIT)})
+
+
 def _silent(view: LinkView) -> LinkView:
     """Return the view without a turn state: no harness reports one now."""
-    return replace(view, turn=None, state_since=None, until=None, reason="", person=False, context=None, window=None)
+    return replace(
+        view,
+        turn=None,
+        state_since=None,
+        until=None,
+        reason="",
+        person=False,
+        context=None,
+        window=None,
+        pods=(),
+    )
 
 
 def _turn_since(before: LinkView, turn: TurnState, began: float) -> float | None:

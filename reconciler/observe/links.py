@@ -25,6 +25,7 @@ from meta.wire.link import (
     Follow,
     Hello,
     Hold,
+    Pods,
     Probe,
     State,
     TurnState,
@@ -155,6 +156,12 @@ class Links:
         link = self._current(agent, peer)
         if link is not None:
             self._set(agent, link_view.described(link.view, about))
+
+    def pods(self, agent: AgentName, peer: LinkPeer, pods: Pods) -> None:
+        """Record which pods the agent has."""
+        link = self._current(agent, peer)
+        if link is not None:
+            self._set(agent, link_view.with_pods(link.view, pods))
 
     def done(self, agent: AgentName, peer: LinkPeer, done: Done) -> None:
         """Record the answer to a control. One that nobody waits for changes nothing."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from meta.model import Candidate, Deploy, Generation
 from meta.names import AgentName, GenerationId, ProposalId, Sha
-from meta.wire.link import About, TurnState
+from meta.wire.link import About, PodInfo, TurnState
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ class LinkView:
     `state_since`: when the turn state began; `until`: when the harness goes on by itself; `reason`: why it waits.
     `context`: tokens in the conversation's context, of `window`; None: not known.
     `about`: the runtime that it drives; None until it says so. All from `until` on are the agent's own words.
+    `pods`: its own pod, then its sub-agents; none until it says so.
     """
 
     connected: bool = False
@@ -105,6 +106,7 @@ class LinkView:
     context: int | None = None
     window: int | None = None
     about: About | None = None
+    pods: tuple[PodInfo, ...] = ()
 
 
 class Transient:

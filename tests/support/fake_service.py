@@ -36,6 +36,7 @@ from reconciler.observe.live import Live
 from reconciler.observe.releases import Releases
 from reconciler.observe.sender import Sender
 from reconciler.plan.rollout import Rollout
+from reconciler.pods.shutdowns import Shutdowns
 from reconciler.queries.audit import AuditQuery
 from reconciler.queries.digest import DigestQuery
 from reconciler.queries.host import HostView
@@ -116,6 +117,7 @@ class FakeService:
         self.releases = Releases(
             self.links, lambda agent, launch, only: self.broker.release_turn(agent, launch, only), Sender()
         )
+        self.shutdowns = Shutdowns(self.links, lambda agent, by: self.stop(agent, by), lambda _: False, Sender())
         self.names: list[AgentName] = [ALICE, MANAGER]
         self.rows: dict[AgentName, PlanRow] = {}
         self.built: dict[int, tuple[str, ...]] = {}
@@ -222,6 +224,7 @@ class FakeService:
             links=self.links,
             live=self.live,
             releases=self.releases,
+            shutdowns=self.shutdowns,
             background=self.background,
             notifier=part(test="test_notify"),
             host=part(call="host"),

@@ -218,3 +218,14 @@ async def test_a_paused_agent_gets_no_message_even_if_its_harness_does_not_know_
     pods.fake.holds.clear_over_budget(ALICE)
     (message,) = await pods.ask(ALICE, '{"cmd":"recv","wait_seconds":0}')
     assert message["body"] == "hello"
+
+
+async def test_a_pod_that_is_asked_to_end_is_stopped_and_its_pods_are_known(pods: Hive) -> None:
+    tree: Json = {"up": "pods", "pods": [{"name": "alice", "state": "running"}]}
+    _, writer = await link(pods, {"up": "hello", "generation": "g", "nonce": "n"}, tree, {"up": "shutdown"})
+    async with asyncio.timeout(10):
+        await pods.fake.asked.wait()
+    assert pods.fake.calls == [("stop", ALICE, "pod.sock of alice", False)]
+    assert [pod.name for pod in pods.fake.links.view(ALICE).pods] == ["alice"]
+    writer.close()
+    await writer.wait_closed()

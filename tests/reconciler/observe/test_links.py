@@ -9,7 +9,7 @@ import pytest
 
 from meta.errors import DiskFull, TransientError
 from meta.names import AgentName, GenerationId
-from meta.wire.link import Closed, Follow, Hello, Probe, State, TurnState
+from meta.wire.link import Closed, Follow, Hello, PodInfo, Pods, Probe, State, TurnState
 from reconciler.observe.drains import Drains
 from reconciler.observe.links import ASK_AGAIN_SECONDS, Links
 from reconciler.observe.live import Live, LiveLine
@@ -263,3 +263,31 @@ async def test_the_pause_before_events_are_asked_for_again_grows_until_they_are_
         assert await pause(8) == 5
     await links.close()
     await live.close()
+
+
+async def test_the_pods_that_a_harness_names_are_a_tree_in_one_line_each_and_go_with_the_link() -> None:
+    links = Links(lambda _: None)
+    peer = connect(links)
+    told = (
+        PodInfo(name="alice", state="running", scope="a\n\x1b[2Jb", turn=3),
+        PodInfo(name="child", parent="alice", state="<b>"),
+        PodInfo(name="child", parent="alice", state="idle"),
+        PodInfo(name="", parent="alice", state="idle"),
+        PodInfo(name="orphan", parent="nobody", state="idle"),
+        PodInfo(name="self", parent="self", state="idle"),
+        PodInfo(name="second-root", state="idle"),
+        PodInfo(name="grandchild", parent="child", state="waiting", result="???"),
+    )
+    links.pods(ALICE, Peer(), Pods(pods=told))
+    assert links.view(ALICE).pods == ()
+    links.pods(ALICE, peer, Pods(pods=told))
+    assert [(pod.name, pod.parent, pod.state, pod.result) for pod in links.view(ALICE).pods] == [
+        ("alice", "", "running", ""),
+        ("child", "alice", "unknown", ""),
+        ("grandchild", "child", "waiting", "unknown"),
+    ]
+    assert "\n" not in links.view(ALICE).pods[0].scope
+    assert "\x1b" not in links.view(ALICE).pods[0].scope
+    links.lost(ALICE, peer)
+    assert links.view(ALICE).pods == ()
+    await links.close()

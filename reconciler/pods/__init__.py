@@ -1,0 +1,1 @@
+"""The pods of agents: what they ask and report, and the client of their sockets."""
