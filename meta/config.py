@@ -94,6 +94,9 @@ class Config(BaseModel):
         pattern="^(required|unsafe-none)$",
         description="unsafe-none lets agents run without bubblewrap",
     )
+    soft_scopes: bool = Field(
+        False, description="an agent with a scope takes turns also where the kernel cannot hold the scope"
+    )
     agent_programs: str = Field(
         "",
         description="files and folders with programs for local agents, separated by `:`, besides the coding agents on "

@@ -12,7 +12,7 @@ from harness.scope.mounts import Mounts, read_mounts
 from harness.scope.plan import NOTHING, Entries, Needs, plan
 from meta.errors import BadInput, Refused
 from meta.process import landlock
-from meta.process.landlock import HOLDS, Grant, Grants
+from meta.process.landlock import HOLDS, Grant, Grants, held_by
 from meta.scope.paths import is_moved
 from meta.scope.rules import Rule, Scope
 from meta.wire.pod import Permission
@@ -54,14 +54,6 @@ def decode_bounds(value: Mapping[str, Any]) -> Bounds:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"not the bounds of a CLI: {error}", "is it of another version of hive?") from error
-
-
-def held_by(version: int, *, soft: bool = False) -> str:
-    """Return what holds a scope under Landlock of this ABI, in words; 0: there is none."""
-    if version >= HOLDS:
-        return f"Landlock, ABI {version}"
-    lacks = "this kernel has no Landlock" if version == 0 else f"Landlock of ABI {version} does not hold truncate(2)"
-    return f"{'NOT HELD' if soft else 'refused'}: {lacks}"
 
 
 def grants_of(bounds: Bounds, version: int | None = None) -> Grants | None:

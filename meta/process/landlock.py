@@ -73,6 +73,14 @@ def abi() -> int:
     return max(0, int(_LIBC.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION))))
 
 
+def held_by(version: int, *, soft: bool = False) -> str:
+    """Return what holds a scope under Landlock of this ABI, in words; 0: there is none."""
+    if version >= HOLDS:
+        return f"Landlock, ABI {version}"
+    lacks = "this kernel has no Landlock" if version == 0 else f"Landlock of ABI {version} does not hold truncate(2)"
+    return f"{'NOT HELD' if soft else 'refused'}: {lacks}"
+
+
 def restrict_thread(grants: Iterable[Grant]) -> None:
     """Keep the calling thread to the grants, and all that it starts from now on. No privilege comes to it any more.
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from meta.model import ContainerSettings, Generation
 from meta.names import AgentName
+from meta.process import landlock
 from reconciler.plan.observed import Container, Held, Launch
 from reconciler.views import LogPart
 
@@ -35,6 +36,12 @@ class Abilities:
     programs_path: str = ""
     """The PATH on which this daemon looks for them; `programs_named` is its HIVE_AGENT_PROGRAMS."""
     programs_named: str = ""
+
+
+def soft_note(*, soft: bool, version: int | None = None) -> list[str]:
+    """Return a note if the operator allows scopes that this kernel, with Landlock of this version, does not hold."""
+    abi = landlock.abi() if version is None else version
+    return [f"scopes of agents are {landlock.held_by(abi, soft=True)}"] if soft and abi < landlock.HOLDS else []
 
 
 class Backend(Protocol):

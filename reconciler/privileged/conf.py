@@ -25,6 +25,8 @@ from reconciler.privileged.values import UIDS, Bounds, Settings
 OWNER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _COVER = "mode=0755,size=4M,nosuid,nodev"
 PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+")
+LANDLOCK = ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self")
+"""System calls that nspawn's own filter refuses. They only take rights away: a coding agent's scope is held by them."""
 HIDDEN = ("/nix/var/nix/daemon-socket", "/nix/var/nix/db")
 """What NixOS binds into every container and an agent must not reach. The host's nix daemon fetches what a client asks
 for, from the host's network. Who may read its database may lock it, and with it the host's nix."""
@@ -129,6 +131,7 @@ def render(name: AgentName, conf: Conf, places: Places) -> str:
     flags = [f"--private-users={settings.uid_base}:{UIDS}", "--private-users-ownership=auto"]
     flags += [*_store_flags(places.idmapped_store), *(_flag(bind, places) for bind in binds(name, settings.role))]
     flags += [f"--inaccessible={path}" for path in HIDDEN]
+    flags += [f"--system-call-filter={call}" for call in LANDLOCK]
     flags += [f"--load-credential={each.id}:{each.path}" for each in conf.credentials]
     addresses = None if settings.isolated else _addresses(settings.uid_base)
     body = [*variables.written(addresses), "AUTO_START=0"]

@@ -16,6 +16,7 @@ from meta.model import Role
 from meta.names import MANAGER, AgentName
 from meta.process import sandbox, trial
 from meta.process.privilege import Privilege
+from reconciler.backends.base import soft_note
 from reconciler.backends.local import enclosure
 from tests.contract.localhost import ALICE, BOB, LINGER, ROOT, Host
 from tests.support.in_sandbox import PYTHON
@@ -172,6 +173,16 @@ async def test_the_agent_is_told_who_it_is_by_its_environment_and_nothing_of_the
     assert (env["HIVE_CONFIG"], env["HIVE_RUN"], env["HIVE_STATE"]) == ("/config", "/run/hive", "/state")
     assert (env["HIVE_AGENTS"], env["HOME"]) == ("/agents", "/home/agent")
     assert "SECRET_TOKEN" not in env
+
+
+async def test_a_soft_scope_is_allowed_by_the_operator_alone_and_said_in_the_notes(local_host: Host) -> None:
+    local_host.config = local_host.config.model_copy(update={"soft_scopes": True})
+    await local_host.reopen()
+    assert await said(local_host, ALICE, "echo $HIVE_SOFT_SCOPES") == ["true"]
+    assert soft_note(soft=True, version=2) == [
+        "scopes of agents are NOT HELD: Landlock of ABI 2 does not hold truncate(2)"
+    ]
+    assert soft_note(soft=False, version=0) == soft_note(soft=True, version=3) == []
 
 
 async def test_the_agents_path_is_fixed_and_nothing_inside_shows_the_daemons(

@@ -7,7 +7,7 @@ import os
 from meta.config import Config
 from meta.process.agent_programs import agent_programs, describe
 from meta.process.privilege import ROOT_REMEDY
-from reconciler.backends.base import Abilities
+from reconciler.backends.base import Abilities, soft_note
 from reconciler.backends.local.cgroups import Cgroups
 from reconciler.backends.local.enclosure import Host
 
@@ -32,6 +32,7 @@ def abilities(host: Host, config: Config, cgroups: Cgroups) -> Abilities:
         notes.append(f"agents are separated by namespaces only, not by uid: {why}")
     if "not enforced" in cgroups.summary:
         notes.append(f"limits {cgroups.summary}")
+    notes += soft_note(soft=config.soft_scopes)
     found = describe(agent_programs(config))
     path = os.environ.get("PATH", os.defpath)
     return Abilities(isolation, cgroups.summary, uids, tuple(notes), found, path, config.agent_programs)

@@ -14,7 +14,7 @@ uid, in a user namespace. An agent is never the host's root.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,8 +116,9 @@ def enclose(layout: Layout, config: Config, host: Host, subject: Subject, comman
     uid = host.uid(config, subject.settings)
     _refuse_root(host, uid)
     programs = agent_programs.agent_programs(config, (layout.state, layout.runtime))
+    soft = {"HIVE_SOFT_SCOPES": "true"} if config.soft_scopes else {}
     if host.sandbox is not None and subject.settings.isolated:
-        inside = _sandbox(layout, subject, uid, programs)
+        inside = _sandbox(layout, subject, uid, programs, soft)
         argv = sandbox.command(inside, command, host.sandbox)
         # The first process inside is bubblewrap itself, whose environment the agent can read in /proc.
         return Enclosure(tuple(argv), {"PATH": search_path()}, "/", None, sandboxed=True)
@@ -127,7 +128,7 @@ def enclose(layout: Layout, config: Config, host: Host, subject: Subject, comman
             f"{subject.agent} does not start without isolation: {why}",
             f"{host.remedy or _INSTALL}; or set HIVE_ISOLATION=unsafe-none",
         )
-    env = _environment(subject, _outside(layout, subject), search_path(_folders(programs)))
+    env = {**_environment(subject, _outside(layout, subject), search_path(_folders(programs))), **soft}
     if uid is not None:
         for path in (subject.tree, layout.agent_state(subject.agent), layout.sockets(subject.agent)):
             _require_passage(path, uid)
@@ -194,7 +195,9 @@ def _require_passage(path: Path, uid: int) -> None:
             )
 
 
-def _sandbox(layout: Layout, subject: Subject, uid: int | None, programs: Sequence[AgentProgram]) -> sandbox.Sandbox:
+def _sandbox(
+    layout: Layout, subject: Subject, uid: int | None, programs: Sequence[AgentProgram], soft: Mapping[str, str]
+) -> sandbox.Sandbox:
     agent = subject.agent
     read_only = [(path, path) for path in sandbox.python_closure()]
     read_only += [(subject.tree, Path("/config")), *_etc(subject, uid)]
@@ -212,7 +215,7 @@ def _sandbox(layout: Layout, subject: Subject, uid: int | None, programs: Sequen
         read_only=tuple(read_only),
         writable=tuple(writable),
         links=tuple(one.link for one in programs if one.link is not None),
-        env=tuple(_environment(subject, INSIDE, _inside_path(programs)).items()),
+        env=tuple({**_environment(subject, INSIDE, _inside_path(programs)), **soft}.items()),
         uid=uid,
         hostname=agent,
         cwd=Path("/"),  # bubblewrap enters it before it changes the uid, when it may not enter /state

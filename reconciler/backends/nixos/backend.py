@@ -96,7 +96,7 @@ class NixosBackend:
 
     def abilities(self) -> Abilities:
         """Return what is enforced here, in words."""
-        return abilities(ready=self._tracker.ready)
+        return abilities(ready=self._tracker.ready, soft_scopes=self._config.soft_scopes)
 
     def names(self) -> frozenset[AgentName]:
         """Return every container with this hive's marker, even if root has not made it yet."""
@@ -243,6 +243,7 @@ class NixosBackend:
         agent, former_run = records.agent, records.run.get()
         self._settle(agent)
         text = f"HIVE_GENERATION={launch.generation}\nHIVE_BOOT_NONCE={launch.nonce}\n"
+        text += "HIVE_SOFT_SCOPES=true\n" if self._config.soft_scopes else ""
         try:
             with self._runs.starting(records), retry_if_missing(agent):
                 with disk(f"cannot start {agent}"):

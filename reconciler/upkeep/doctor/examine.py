@@ -53,6 +53,7 @@ CHECKS = (
     Check("git", "git is installed and new enough", host.git),
     Check("nix", "nix is installed if the builder needs it", host.nix),
     Check("bubblewrap", "agents can be isolated", host.bubblewrap),
+    Check("scopes", "the kernel can hold the scopes of agents", host.scopes),
     Check("clis", "the coding agents that agents need are installed and start", coding_agents.coding_agents),
     Check("uids", "no agent is the host's root, and each has a uid of its own", host.uids),
     Check("cgroups", "the limits of agents can be enforced", host.cgroups),

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from harness.child import start_child
-from harness.scope.bounds import Bounds, grants_of, held_by, without_mounted
+from harness.scope.bounds import Bounds, grants_of, without_mounted
 from harness.scope.mounts import Mounts, read_mounts
 from harness.scope.needs import needs_of, scope_of
 from harness.scope.plan import Needs
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import Refused
-from meta.process.landlock import CHANGE, HOLDS, abi
+from meta.process.landlock import CHANGE, HOLDS, abi, held_by
 from meta.scope.rules import READ, WRITE, Rule, Scope
 
 needs_landlock = pytest.mark.skipif(abi() < HOLDS, reason="this kernel has no Landlock")

@@ -48,7 +48,8 @@ EXTRA_NSPAWN_FLAGS="--private-users=589824:65536 --private-users-ownership=auto 
 --bind=/var/lib/hive/agents/alice/state:/state --bind=/var/lib/hive/agents/alice/home:/home/agent \
 --bind=/run/hyperhive/agents/alice:/run/hive \
 --bind-ro=/run/hyperhive/egress/alice:/run/egress \
---inaccessible=/nix/var/nix/daemon-socket --inaccessible=/nix/var/nix/db"
+--inaccessible=/nix/var/nix/daemon-socket --inaccessible=/nix/var/nix/db \
+--system-call-filter=landlock_create_ruleset --system-call-filter=landlock_add_rule --system-call-filter=landlock_restrict_self"
 """  # noqa: E501
 
 EXPECTED_LIMITS = f"""\

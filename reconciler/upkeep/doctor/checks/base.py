@@ -16,6 +16,7 @@ from meta.desired.repo import MetaRepo, MetaView
 from meta.errors import HiveError
 from meta.layout import Layout
 from meta.names import AgentName, agent_name
+from meta.process.landlock import abi
 from meta.proposed.push_group import Groups, gid_of
 from reconciler.upkeep.doctor.checks import programs
 from reconciler.upkeep.doctor.checks.clock import jumped, synchronised
@@ -104,6 +105,7 @@ class Host:
     groups: Groups = gid_of
     programs: Callable[[Config, str | None], Mapping[str, programs.Place]] = programs.find
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    landlock: Callable[[], int] = abi
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from meta import own_file
 from meta.errors import Damaged, HiveError
 from meta.nix import find
 from meta.nix.cli import OLDEST
+from meta.process.landlock import HOLDS, held_by
 from meta.process.privilege import ONE_UID_REMEDY, ROOT_REMEDY, privilege
 from meta.process.run import run
 from meta.process.trial import tried, tried_user_namespace
@@ -25,6 +26,7 @@ from reconciler.upkeep.doctor.checks.clock import advice
 SECONDS = 15.0
 OLDEST_GIT, DURABLE_GIT = (2, 28), (2, 36)
 """The first version with --initial-branch, and the first with core.fsync."""
+_NEWER = f"hold them by a kernel with Landlock of ABI {HOLDS} or later (Linux 6.2)"
 INSTANCES, WATCHES = 64, 8192
 """Limits of inotify that suffice for hive, its harnesses and a desktop together."""
 FILES_EACH, FILES_LEAST = 8, 1024
@@ -88,6 +90,17 @@ async def bubblewrap(subject: Subject) -> list[Finding]:
     if privilege(subject.config.uid_start).hands_out_uids and (finding := await _user_namespace(subject)):
         return [finding]
     return ok(f"{host.bwrap} creates namespaces and runs under the filter of system calls")
+
+
+async def scopes(subject: Subject) -> list[Finding]:
+    """Check which Landlock the kernel has, for the scopes of agents."""
+    soft, version = subject.config.soft_scopes, subject.host.landlock()
+    held = held_by(version, soft=soft)
+    if version >= HOLDS:
+        return ok(f"the kernel holds the scopes of agents: {held}")
+    if soft:
+        return [Finding(Verdict.WARN, f"scopes of agents are {held}", f"unset HIVE_SOFT_SCOPES, or {_NEWER}")]
+    return ok(f"an agent with a scope takes no turns here: {held}; {_NEWER}")
 
 
 async def _user_namespace(subject: Subject) -> Finding | None:

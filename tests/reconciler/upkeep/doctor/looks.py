@@ -27,6 +27,7 @@ def whole_host(**changes: Any) -> Host:
         "groups": lambda _: os.getgid(),
         "programs": lambda *_: {},
         "environment": {},
+        "landlock": lambda: 7,
     }
     whole = replace(Host(disk=lambda _: cast(os.statvfs_result, room)), **known)  # type: ignore[arg-type]
     return replace(whole, **changes)

@@ -102,6 +102,14 @@ async def test_a_daemon_says_itself_what_it_enforces(bare: Subject) -> None:
     await only(bare, "cgroups", Verdict.OK, "enforced")
 
 
+async def test_what_holds_the_scopes_of_agents_is_told(bare: Subject) -> None:
+    await only(bare, "scopes", Verdict.OK, "the kernel holds the scopes of agents: Landlock, ABI 7")
+    bare.host = whole_host(landlock=lambda: 2)
+    await only(bare, "scopes", Verdict.OK, "takes no turns here: refused: Landlock of ABI 2 does not hold truncate(2)")
+    bare.config = bare.config.model_copy(update={"soft_scopes": True})
+    assert "HIVE_SOFT_SCOPES" in (await only(bare, "scopes", Verdict.WARN, "scopes of agents are NOT HELD")).remedy
+
+
 async def test_low_limits_of_inotify_and_open_files_are_told(bare: Subject, tmp_path: Path) -> None:
     folder = tmp_path / "sys/fs/inotify"
     folder.mkdir(parents=True)
