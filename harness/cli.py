@@ -22,6 +22,7 @@ _ENVIRONMENT = """environment (set by hive):
   HIVE_AGENT HIVE_ROLE HIVE_GENERATION HIVE_BOOT_NONCE   the agent, its role and what hive launched
   HIVE_CONFIG (/config)     directory with agent.toml
   HIVE_RUN (/run/hive)      directory with mcp.sock, harness.sock and http.sock
+  HIVE_PODS (/run/pods)     directory of the sockets of its pods; without it there are none
   HIVE_EGRESS (/run/egress) directory with egress.sock, the way out of the container
   HIVE_EGRESS_PORT          port of the way out on loopback; 0: any
   HIVE_PORT                 port of hive's tools on loopback, for the CLI

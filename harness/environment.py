@@ -34,7 +34,7 @@ class Environment:
     own: Path | None = None
     cli_files: Path | None = None
     soft_scopes: bool = False
-    pods: Path = Path("/run/hive/pods")
+    pods: Path = Path("/run/pods")
 
     @property
     def link(self) -> Path:
@@ -86,7 +86,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         own=Path(variables["HIVE_OWN"]) if variables.get("HIVE_OWN") else None,
         soft_scopes=variables.get("HIVE_SOFT_SCOPES") == "true",
         cli_files=Path(variables["HIVE_CLI_FILES"]) if variables.get("HIVE_CLI_FILES") else None,
-        pods=Path(variables.get("HIVE_PODS", "/run/hive/pods")),
+        pods=Path(variables.get("HIVE_PODS", "/run/pods")),
     )
 
 

@@ -12,6 +12,7 @@ STATE (owned by the daemon, with the exceptions below)
     push/<n>.git                            where people push; no sandbox sees it
     push/{moving,aside}/                    push repos of an older hive on their way, and those it refused
     agents/<n>/{state,home}                 owned by the agent: /state and its home
+    agents/<n>/pods                         the sockets of its pods, bound into the agent as /run/pods
     generations/<n>/<generation>            builder `plain`
     roots/<n>/<id>.json                     what each id was built into (gc roots)
     previews/<n>/<id>.json                  what each open id would be built into
@@ -168,6 +169,13 @@ class Layout:
     def agent_home(self, agent: AgentName) -> Path:
         """The agent's home (credentials)."""
         return self.agent(agent) / "home"
+
+    def pods(self, agent: AgentName) -> Path:
+        """The directory bound into the container as /run/pods: the agent's harness makes its pods' sockets in it.
+
+        It lies here and not in RUNTIME, because an agent could fill a file system in memory.
+        """
+        return self.agent(agent) / "pods"
 
     # builds
     def generations(self, agent: AgentName) -> Path:

@@ -135,7 +135,7 @@ async def serve_pod(folder: Path, clients: Clients, do: Handler, name: str = SOC
             path.unlink()
     server = await asyncio.start_unix_server(connected, path, limit=LINE_BYTES)
     try:
-        path.chmod(0o660)
+        path.chmod(0o666)  # its folder is closed to all but the harness and hive
         yield path
     finally:
         server.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -163,14 +164,16 @@ class FakeBackend:
             self._end(agent, record, Exit("", 0.0, code=0))
 
     async def destroy(self, agent: AgentName) -> None:
-        """Remove the file."""
+        """Remove the file and the directory of the pods' sockets."""
         await self.stop(agent, 0)
+        shutil.rmtree(self._layout.pods(agent), ignore_errors=True)
         self._path(agent).unlink(missing_ok=True)
 
     async def own_directories(self, agent: AgentName, settings: ContainerSettings) -> None:
         """Make the directories. Their owner does not matter here."""
-        for directory in (self._layout.agent_state(agent), self._layout.agent_home(agent), self._layout.sockets(agent)):
-            directory.mkdir(parents=True, exist_ok=True)
+        layout = self._layout
+        for make in (layout.agent_state, layout.agent_home, layout.pods, layout.sockets):
+            make(agent).mkdir(parents=True, exist_ok=True)
 
     async def own_proposed(self, agent: AgentName, manager: ContainerSettings) -> None:
         """Do nothing: the work tree belongs to hive's user, or root gave it away."""

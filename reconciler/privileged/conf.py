@@ -108,13 +108,15 @@ def directory(name: AgentName, kind: str) -> Bind:
             return Bind(False, ("proposed", name, "config"), f"/agents/{name}/config")
         case "home":
             return Bind(False, ("agents", name, "home"), "/home/agent")
+        case "pods":
+            return Bind(False, ("agents", name, "pods"), "/run/pods")
         case _:
             return Bind(False, ("agents", name, "state"), "/state")
 
 
 def binds(name: AgentName, role: str) -> tuple[Bind, ...]:
     """Return the parts of the host that the container sees. Only directories: a bound socket file would go stale."""
-    own = tuple(directory(name, kind) for kind in ("state", "home", "sockets", "egress"))
+    own = tuple(directory(name, kind) for kind in ("state", "home", "pods", "sockets", "egress"))
     if role != "manager":
         return own
     return (

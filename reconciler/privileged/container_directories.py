@@ -29,6 +29,10 @@ def own(host: Host, request: OwnDirectory) -> None:
     elif bind.runtime:
         # the daemon makes sockets in it, and the setgid bit gives them to the container's group
         last = Ownership(host.uid, base, 0o2750, lambda uid, gid: (uid, gid) == (host.uid, base), daemon)
+    elif request.kind == "pods":
+        # The harness is in the group of the container's root, under each of its uids, and its CLI is not. It makes
+        # the sockets; the daemon owns their directory, so it enters it and nobody inside changes its rights.
+        last = Ownership(host.uid, base, 0o2770, lambda uid, gid: (uid, gid) == (host.uid, base), daemon)
     elif request.kind == "proposed":
         # the manager's harness writes it; the daemon, which is in none of its groups, reads it
         owner = base + values.HARNESS_UID
@@ -91,7 +95,7 @@ def _to_range(host: Host, base: int) -> trees.Owners:
 
 def remove(host: Host, name: AgentName) -> None:
     """Remove what a container that is gone left. Its sockets are the daemon's."""
-    for kind in ("state", "home", "proposed"):
+    for kind in ("state", "home", "pods", "proposed"):
         directories.remove(host.state, conf.directory(name, kind).parts)
     remove_way_out(host, name)
 
@@ -101,12 +105,18 @@ def remove_way_out(host: Host, name: AgentName) -> None:
     directories.remove(host.runtime, conf.directory(name, "egress").parts)
 
 
+def remove_pods(host: Host, name: AgentName) -> None:
+    """Remove the directory of the pods' sockets. What the agent made too deep for it stays until the purge."""
+    with contextlib.suppress(Refused):
+        directories.remove(host.state, conf.directory(name, "pods").parts)
+
+
 def measure(host: Host, run: Run, name: AgentName) -> Mapping[str, object]:
-    """Count what the container holds: its root, its state and its home; the manager's also the proposed trees.
+    """Count what the container holds: its root, state, home and pods; the manager's also the proposed trees.
 
     What is reached through a symlink is not counted: root would count what the daemon may not see.
     """
-    places = [(host.state, conf.directory(name, kind).parts) for kind in ("state", "home")]
+    places = [(host.state, conf.directory(name, kind).parts) for kind in ("state", "home", "pods")]
     places.append((Path(os.path.realpath(host.roots)), (name,)))
     if name == MANAGER:
         places.append((host.state, ("proposed",)))

@@ -4,7 +4,7 @@
     {"verb": "set-system", "name": ..., "system": ...}
     {"verb": "write-settings", "name": ..., "settings": {"role", "uid_base", "limits", "isolated"}}
     {"verb": "start", "name": ...}       {"verb": "stop", "name": ..., "grace": 10}     {"verb": "destroy", "name": ...}
-    {"verb": "own-directory", "name": ..., "kind": "state|home|sockets|egress|proposed", "uid_base": ...}
+    {"verb": "own-directory", "name": ..., "kind": "state|home|pods|sockets|egress|proposed", "uid_base": ...}
     {"verb": "remove-directories", "name": ...}
     {"verb": "measure", "name": ...}
     {"verb": "logs", "name": ..., "lines": 100, "cursor": null}

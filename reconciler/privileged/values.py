@@ -22,7 +22,7 @@ HARNESS_UID = 1000
 The manager's owns the proposed work trees. The agent's module asserts it.
 """
 
-KINDS = ("state", "home", "sockets", "egress", "proposed")
+KINDS = ("state", "home", "pods", "sockets", "egress", "proposed")
 ROLES = ("agent", "manager")
 SINCE_MAX = 2**53
 LINES_MAX = 1000

@@ -162,6 +162,7 @@ class Verbs:
             if ended.code != 0 or files.read(self._host.conf(name)) is not None:
                 raise _failed("nixos-container destroy", ended)
         container_directories.remove_way_out(self._host, name)
+        container_directories.remove_pods(self._host, name)
         files.remove(self._host.creating(name))
         if files.remove(self._host.limits(name)):
             with contextlib.suppress(OSError):  # a drop-in that hive did not write keeps the folder

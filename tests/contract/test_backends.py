@@ -72,6 +72,7 @@ async def test_create_makes_the_agents_own_directories(backend_host: Host) -> No
     assert layout.agent_state(ALICE).is_dir()
     assert layout.agent_home(ALICE).is_dir()
     assert layout.sockets(ALICE).is_dir()
+    assert layout.pods(ALICE).is_dir()
 
 
 async def test_create_again_changes_nothing_even_while_it_runs(backend_host: Host) -> None:

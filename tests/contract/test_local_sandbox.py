@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
 import socket
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,6 +136,71 @@ async def test_the_way_out_belongs_to_hive_and_goes_with_the_container(local_hos
     assert folder.stat().st_ino == before.st_ino
     await local_host.backend.destroy(ALICE)
     assert not folder.exists()
+
+
+SERVE = (
+    "import os, socket; s = socket.socket(socket.AF_UNIX); s.bind(os.environ['HIVE_PODS'] + '/pod.sock'); s.listen(); "
+    "print('listens', flush=True); s.accept()[0].sendall(b'hello'); print('end', flush=True)"
+)
+
+
+async def call(host: Host) -> list[str]:
+    """Call the socket that the agent makes for its pods, from the next daemon. Return what the agent said."""
+    host.script = f'echo $HIVE_PODS; {PYTHON} -c "{SERVE}"; {LINGER}'
+    await host.bring_up(ALICE)
+    await host.until_logged(ALICE, "listens\n")
+    folder = host.layout.pods(ALICE)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    await host.reopen()
+    at = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(f"/proc/self/fd/{at}/pod.sock")
+            assert await asyncio.to_thread(client.recv, 5) == b"hello"
+    finally:
+        os.close(at)
+    return (await host.until_logged(ALICE, "end\n")).splitlines()
+
+
+async def test_a_socket_that_the_agent_makes_for_its_pods_is_called_from_outside(local_host: Host) -> None:
+    assert await call(local_host) == ["/run/pods", "listens", "end"]
+
+
+async def test_without_a_sandbox_it_is_called_too(bare: Host) -> None:
+    bare.config = bare.config.model_copy(update={"isolation": "unsafe-none"})
+    await bare.reopen()
+    assert await call(bare) == [str(bare.layout.pods(ALICE)), "listens", "end"]
+
+
+async def test_the_sockets_of_pods_go_with_the_container_and_no_link_among_them_is_followed(
+    local_host: Host, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/kept").touch()
+    folder = local_host.layout.pods(ALICE)
+    script = (
+        f"ln -s {tmp_path}/outside /run/pods/link; mkdir /run/pods/deep; ln -s {tmp_path}/outside/kept /run/pods/deep"
+    )
+    await said(local_host, ALICE, f"{script}; chmod 0 /run/pods/deep")
+    assert sorted(path.name for path in folder.iterdir()) == ["deep", "link"]
+    await local_host.backend.destroy(ALICE)
+    assert not folder.exists()
+    assert (tmp_path / "outside/kept").exists()
+
+
+async def test_an_agent_of_an_older_hive_goes_on_and_has_the_folder_of_pods_after_its_next_start(
+    local_host: Host,
+) -> None:
+    await said(local_host, ALICE, "echo up")
+    local_host.layout.pods(ALICE).rmdir()
+    await local_host.reopen()
+    assert local_host.backend.observe(ALICE).running
+    await local_host.backend.stop(ALICE, 5)
+    await local_host.bring_up(ALICE)
+    assert local_host.layout.pods(ALICE).is_dir()
+    local_host.layout.pods(ALICE).rmdir()
+    await local_host.backend.destroy(ALICE)
 
 
 async def test_the_hosts_settings_are_read_only_for_an_agent(local_host: Host) -> None:

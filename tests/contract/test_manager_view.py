@@ -49,9 +49,8 @@ async def test_git_works_on_applied_and_meta_and_on_the_proposed_work_trees_from
         await applied.deployed(id, by="t", at=1, meta_commit=commit, unproven=False, seed=True)
         await work_tree.create(layout, ALICE, layout.applied_git(ALICE), UID)
         settings = ContainerSettings(Role.MANAGER, UID)
-        own = (layout.agent_state(MANAGER), layout.agent_home(MANAGER), layout.sockets(MANAGER), layout.egress(MANAGER))
-        for path in own:
-            path.mkdir(parents=True)
+        for own in (layout.agent_state, layout.agent_home, layout.pods, layout.sockets, layout.egress):
+            own(MANAGER).mkdir(parents=True)
         launch = Launch(GenerationId("0" * 20), settings.fingerprint(), "n", 1.0)
         subject = Subject(MANAGER, settings, launch, top / "folder", top / "tree", "script")
         host = await probe(Config())

@@ -19,6 +19,7 @@ def test_the_directories_have_their_places_in_the_container() -> None:
         Path("/state"),
         Path("/agents"),
     )
+    assert inside.pods == Path("/run/pods")
     assert (inside.link, inside.broker) == (Path("/run/hive/harness.sock"), Path("/run/hive/mcp.sock"))
 
 
@@ -31,9 +32,11 @@ def test_what_the_harness_keeps_is_in_the_state_or_in_a_folder_of_its_own() -> N
 
 
 def test_every_directory_can_be_set() -> None:
-    names = {f"HIVE_{name}": f"/x/{name}" for name in ("CONFIG", "RUN", "STATE", "AGENTS")}
+    names = {f"HIVE_{name}": f"/x/{name}" for name in ("CONFIG", "RUN", "PODS", "STATE", "AGENTS")}
     inside = read_environment({"HIVE_AGENT": "alice", **names})
-    assert [inside.config, inside.run, inside.state, inside.agents] == [Path(path) for path in names.values()]
+    assert [inside.config, inside.run, inside.pods, inside.state, inside.agents] == [
+        Path(path) for path in names.values()
+    ]
     assert not inside.manager
 
 

@@ -134,6 +134,7 @@ def test_a_daemon_that_is_not_root_does_it_all_through_the_helper(systemd_host: 
             "sockets": f"0o2750 {USER} 851968",
             "launch.env": f"0o640 {USER} 851968",
             "state": "0o700 851968 851968",
+            "pods": f"0o2770 {USER} 851968",
         },
         "code": 0,
         "left": False,

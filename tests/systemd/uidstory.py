@@ -58,7 +58,7 @@ status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 said["unprivileged"] = [status["CapEff"].strip(), status["NoNewPrivs"].strip()]
 for path in ("/run/hive/mcp.sock", "/run/hive/harness.sock", "/run/hive/http.sock", "/run/hive-starter/starter.sock"):
     attempt(path, connect, path)
-for path in ("/run/hive", "/run/egress", "/run/hive-starter", "/state/.hive"):
+for path in ("/run/hive", "/run/pods", "/run/egress", "/run/hive-starter", "/state/.hive"):
     attempt(f"list {path}", os.listdir, path)
 for path in ("/state/.hive/hyperhive-model", "/state/.hive/hyperhive-events.sqlite"):
     attempt(f"write {path}", write, path)

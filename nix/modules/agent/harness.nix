@@ -1,7 +1,7 @@
 # hive-harness.service, its user, and the places that hive binds into the container.
 #   /state      the agent's files               /run/hive   sockets, and launch.env
 #   /home/agent its home (credentials)          /etc/hive   agent.toml
-#   /run/egress the way out: its socket, if there is one
+#   /run/egress the way out: its socket         /run/pods   the sockets of its pods
 { config, lib, ... }:
 let
   cfg = config.hive.agent;

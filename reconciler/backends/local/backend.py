@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from meta.config import Config
-from meta.errors import TransientError
+from meta.errors import HiveError, TransientError
 from meta.layout import Layout
 from meta.model import ContainerSettings, Generation, Role
 from meta.names import AgentName, GenerationId
@@ -54,6 +54,7 @@ from reconciler.backends.local.watches import Watches
 from reconciler.backends.records import WrittenSettings
 from reconciler.backends.refusals import disk, existing
 from reconciler.common.files import write_json
+from reconciler.common.trees import remove_tree
 from reconciler.plan.observed import Container, Exit, Held, Launch
 from reconciler.views import LogPart
 
@@ -237,7 +238,7 @@ class LocalBackend:
             write_json(records.folder / "settings.json", WrittenSettings.of(settings))
 
     async def own_directories(self, agent: AgentName, settings: ContainerSettings) -> None:
-        """Make /state, home and the sockets' directory, owned by the agent's uid. Follow no symlink.
+        """Make /state, home and the directories of sockets and pods, owned by the agent's uid. Follow no symlink.
 
         The directory of the way out is hive's own: the agent may enter it, and nothing else.
         """
@@ -248,6 +249,7 @@ class LocalBackend:
         for path, mode in (
             (layout.agent_state(agent), 0o700),
             (layout.agent_home(agent), 0o700),
+            (layout.pods(agent), 0o700),
             (layout.sockets(agent), 0o750),
         ):
             directories.own(path, uid, mode)
@@ -334,13 +336,14 @@ class LocalBackend:
         await clear_cgroups(self._cgroups, self._records(agent), KILL_SECONDS)
 
     async def destroy(self, agent: AgentName) -> None:
-        """Stop and remove the backend's directory and the way out. The agent's own directories stay."""
+        """Stop and remove the backend's directory, the way out and the pods' sockets. State and home stay."""
         await self.stop(agent, self._config.stop_grace)
         records = self._records(agent)
         if not records.exists:
             return
         self._existing(agent)
         await asyncio.to_thread(shutil.rmtree, self._layout.egress(agent), ignore_errors=True)
+        await self._remove_pods(agent)
         removed = self._folder / f".gone-{agent}-{secrets.token_hex(4)}"
         with disk(f"cannot remove the container {agent}"):
             records.folder.rename(removed)
@@ -349,6 +352,14 @@ class LocalBackend:
             await asyncio.to_thread(shutil.rmtree, removed)
         self._all_records.pop(agent, None)
         self._lost.pop(agent, None)
+
+    async def _remove_pods(self, agent: AgentName) -> None:
+        """Remove the directory of the pods' sockets. What the agent made to be in the way stays until the purge."""
+        folder = self._layout.pods(agent)
+        try:
+            await remove_tree(folder, inside=folder.parent.parent)
+        except (HiveError, RecursionError) as error:
+            log.warning("%s: %s is not removed: %s", agent, folder, error)
 
     async def own_proposed(self, agent: AgentName, manager: ContainerSettings) -> None:
         """Do nothing: the work tree belongs to hive's user, or root gave it away."""

@@ -2,7 +2,8 @@
 
     with bubblewrap       own mount, pid, network, ipc and uts namespace; only the agent's own directories:
                           generation -> /config (ro), state -> /state, home -> /home/agent, sockets -> /run/hive (ro),
-                          the way out -> /run/egress (ro); and the host's coding agents (meta.process.agent_programs);
+                          the way out -> /run/egress (ro), the pods' sockets -> /run/pods;
+                          and the host's coding agents (meta.process.agent_programs);
                           the manager also: proposed -> /agents, applied -> /applied (ro), meta -> /meta (ro)
     without               the host's paths by HIVE_* variables; only if that was explicitly allowed
 
@@ -34,6 +35,7 @@ from reconciler.plan.observed import Launch
 INSIDE = {
     "HIVE_CONFIG": "/config",
     "HIVE_RUN": "/run/hive",
+    "HIVE_PODS": "/run/pods",
     "HIVE_EGRESS": "/run/egress",
     "HIVE_EGRESS_PORT": str(PORT),
     "HIVE_STATE": "/state",
@@ -175,6 +177,7 @@ def _outside(layout: Layout, subject: Subject) -> dict[str, str]:
     return {
         "HIVE_CONFIG": str(subject.tree),
         "HIVE_RUN": str(layout.sockets(subject.agent)),
+        "HIVE_PODS": str(layout.pods(subject.agent)),
         "HIVE_EGRESS": str(layout.egress(subject.agent)),
         "HIVE_STATE": str(layout.agent_state(subject.agent)),
         "HIVE_AGENTS": str(layout.state / "proposed"),
@@ -207,6 +210,7 @@ def _sandbox(
     writable = [
         (layout.agent_state(agent), Path("/state")),
         (layout.agent_home(agent), Path("/home/agent")),
+        (layout.pods(agent), Path("/run/pods")),
     ]
     if subject.settings.role is Role.MANAGER:
         writable += [(layout.state / "proposed", Path("/agents"))]

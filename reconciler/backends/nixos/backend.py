@@ -211,10 +211,10 @@ class NixosBackend:
                 await self._helper.write_settings(agent, plain_settings(settings))
 
     async def own_directories(self, agent: AgentName, settings: ContainerSettings) -> None:
-        """Have root make /state, home and the directories of the sockets and of the way out. The daemon makes the
-        manager's shared ones.
+        """Have root make /state, home and the directories of the sockets, the pods and the way out. The daemon makes
+        the manager's shared ones.
         """
-        for kind in ("state", "home", "sockets", "egress"):
+        for kind in ("state", "home", "pods", "sockets", "egress"):
             await self._helper.own_directory(agent, kind, settings.uid_base)
         if settings.role is Role.MANAGER:
             with disk("cannot make the manager's directories"):

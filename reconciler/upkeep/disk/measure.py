@@ -49,7 +49,7 @@ class Measured:
 
 def places(layout: Layout, agent: AgentName) -> tuple[Path, ...]:
     """Return the directories on the state's file system that the agent can write."""
-    own = (layout.agent_state(agent), layout.agent_home(agent), layout.sockets(agent))
+    own = (layout.agent_state(agent), layout.agent_home(agent), layout.pods(agent), layout.sockets(agent))
     return (*own, layout.state / "proposed") if agent == MANAGER else own
 
 

@@ -174,7 +174,7 @@ async def test_the_socket_of_a_harness_that_was_killed_is_replaced_and_another_f
     async with serve_pod(folder, Clients(), Fake().do) as path, pod_client(path) as client:
         await client.send("pause", id=1)
         assert await client.next()
-        assert path.stat().st_mode & 0o777 == 0o660
+        assert path.stat().st_mode & 0o777 == 0o666
     (folder / "pod.sock").write_text("not hive's")
     with pytest.raises(OSError, match="in use"):
         async with serve_pod(folder, Clients(), Fake().do):

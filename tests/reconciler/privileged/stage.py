@@ -122,7 +122,8 @@ class Stage:
 
     def directories(self, *parts: str) -> None:
         """The directories that a container binds."""
-        own = ("state/agents/alice/state", "state/agents/alice/home", "runtime/agents/alice", "runtime/egress/alice")
+        own = (*(f"state/agents/alice/{name}" for name in ("state", "home", "pods")), "runtime/agents/alice")
+        own = (*own, "runtime/egress/alice")
         for part in parts or own:
             (self.root / part).mkdir(parents=True, exist_ok=True)
 

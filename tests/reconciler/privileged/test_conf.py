@@ -46,7 +46,7 @@ EXTRA_NSPAWN_FLAGS="--private-users=589824:65536 --private-users-ownership=auto 
 --tmpfs=/nix/var/nix/profiles:mode=0755,size=4M,nosuid,nodev \
 --tmpfs=/nix/var/nix/gcroots:mode=0755,size=4M,nosuid,nodev \
 --bind=/var/lib/hive/agents/alice/state:/state --bind=/var/lib/hive/agents/alice/home:/home/agent \
---bind=/run/hyperhive/agents/alice:/run/hive \
+--bind=/var/lib/hive/agents/alice/pods:/run/pods --bind=/run/hyperhive/agents/alice:/run/hive \
 --bind-ro=/run/hyperhive/egress/alice:/run/egress \
 --inaccessible=/nix/var/nix/daemon-socket --inaccessible=/nix/var/nix/db \
 --system-call-filter=landlock_create_ruleset --system-call-filter=landlock_add_rule --system-call-filter=landlock_restrict_self"
@@ -112,6 +112,7 @@ def test_the_directories_are_those_of_the_layout(name: AgentName) -> None:
     expected = {
         "state": layout.agent_state(name),
         "home": layout.agent_home(name),
+        "pods": layout.pods(name),
         "sockets": layout.sockets(name),
         "egress": layout.egress(name),
         "proposed": layout.proposed_config(name),
@@ -119,7 +120,8 @@ def test_the_directories_are_those_of_the_layout(name: AgentName) -> None:
     for kind, path in expected.items():
         bind = directory(name, kind)
         assert Path("/r" if bind.runtime else "/s").joinpath(*bind.parts) == path
-    assert [bind.inside for bind in binds(name, "agent")] == ["/state", "/home/agent", "/run/hive", "/run/egress"]
+    inside = ["/state", "/home/agent", "/run/pods", "/run/hive", "/run/egress"]
+    assert [bind.inside for bind in binds(name, "agent")] == inside
 
 
 def test_what_was_written_is_read_back() -> None:

@@ -51,6 +51,8 @@ def test_each_kind_gets_its_owner(stage: Stage, verbs: Verbs) -> None:
             own(verbs, kind)
         assert whose(stage.root / "state/agents/alice/state") == (UID, UID, 0o700)
         assert whose(stage.root / "state/agents/alice/home") == (UID, UID, 0o700)
+        # the harness is in the group of the container's root, whatever its uid; the CLI is not
+        assert whose(stage.root / "state/agents/alice/pods") == (DAEMON, UID, 0o2770)
         assert whose(stage.root / "state/proposed/alice/config") == (UID + values.HARNESS_UID, UID, 0o755)
         assert whose(stage.root / "runtime/agents/alice") == (DAEMON, UID, 0o2750)
         assert whose(stage.root / "state/agents/alice") == (DAEMON, DAEMON, 0o711)
@@ -110,6 +112,34 @@ def test_the_way_out_goes_with_the_container_though_the_daemon_may_not_enter_it(
     (stage.root / "runtime/egress/alice/egress.sock").touch()
     with_egress.perform(request_)
     assert not (stage.root / "runtime/egress/alice").exists()
+
+
+@pytest.mark.parametrize("request_", [Destroy(ALICE), RemoveDirectories(ALICE)])
+def test_the_sockets_of_pods_go_with_the_container_and_no_link_among_them_is_followed(
+    stage: Stage, verbs: Verbs, request_: Destroy | RemoveDirectories
+) -> None:
+    own(verbs, "pods")
+    pods, outside = stage.root / "state/agents/alice/pods", stage.root / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    (pods / "pod.sock").symlink_to(outside / "kept")
+    (pods / "deep").mkdir()
+    (pods / "deep/link").symlink_to(outside)
+    verbs.perform(request_)
+    assert not pods.exists()
+    assert (outside / "kept").exists()
+
+
+def test_a_destroy_does_not_fail_for_what_an_agent_put_among_the_sockets_of_its_pods(
+    stage: Stage, verbs: Verbs
+) -> None:
+    own(verbs, "pods")
+    pods = stage.root / "state/agents/alice/pods"
+    pods.joinpath(*"x" * 120).mkdir(parents=True)
+    verbs.perform(Destroy(ALICE))
+    assert pods.exists()
+    with pytest.raises(Refused, match="deeper than"):
+        verbs.perform(RemoveDirectories(ALICE))
 
 
 def test_what_the_container_made_of_it_is_left_alone(stage: Stage, verbs: Verbs) -> None:

@@ -84,7 +84,7 @@ def test_it_loads_only_the_standard_library_and_metas_names_and_errors() -> None
 async def lead_a_life(stage: Stage, path: Path) -> None:
     """Everything that the daemon does with a container."""
     client = Client(path)
-    for kind in ("state", "home", "sockets", "egress"):
+    for kind in ("state", "home", "pods", "sockets", "egress"):
         if os.getuid() == 0:
             await client.own_directory(ALICE, kind, UID)
     stage.directories()

@@ -121,8 +121,8 @@ def test_start_binds_no_symlink(stage: Stage, part: str) -> None:
 def test_the_manager_starts_with_its_views(stage: Stage) -> None:
     stage.verbs.perform(Create(MANAGER, UID, stage.system))
     stage.verbs.perform(WriteSettings(MANAGER, Settings("manager", UID)))
-    own = ("state/agents/manager/state", "state/agents/manager/home", "runtime/manager", "runtime/egress/manager")
-    stage.directories(*own, "state/proposed", "state/applied")
+    own = (f"state/agents/manager/{name}" for name in ("state", "home", "pods"))
+    stage.directories(*own, "runtime/manager", "runtime/egress/manager", "state/proposed", "state/applied")
     with pytest.raises(Refused, match="meta is missing"):
         stage.verbs.perform(Start(MANAGER))
     stage.directories("state/meta")

@@ -57,6 +57,7 @@ async def main(system: Path) -> dict[str, object]:
                 ("sockets", layout.sockets(CAROL)),
                 ("launch.env", layout.sockets(CAROL) / "launch.env"),
                 ("state", layout.agent_state(CAROL)),
+                ("pods", layout.pods(CAROL)),
             )
         }
         await backend.stop(CAROL, 5)

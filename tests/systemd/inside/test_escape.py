@@ -53,6 +53,7 @@ async def test_of_hives_directories_a_container_has_those_that_are_meant_for_it_
         own = {
             "/state": f"{layout.agent_state(container.agent)} rw",
             "/home/agent": f"{layout.agent_home(container.agent)} rw",
+            "/run/pods": f"{layout.pods(container.agent)} rw",
             "/run/hive": f"/{layout.sockets(container.agent).relative_to(run)} rw",
             "/run/egress": f"/{layout.egress(container.agent).relative_to(run)} ro",
         }

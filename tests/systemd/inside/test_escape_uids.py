@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness import owners
-from tests.systemd.inside.attempts import inside, succeeded
+from tests.systemd.inside.attempts import inside, outside, succeeded
 from tests.systemd.inside.conftest import UID_BASES, NixosHost
 from tests.systemd.inside.entered import HARNESS_APART, enter
 from tests.systemd.inside.surroundings import ALICE, BOB, listening
@@ -41,6 +41,22 @@ attempt("home", write, "/home/agent/.login")
 attempt("remove", os.unlink, "/state/notes.md")
 """
 
+SERVE = """
+def serve():
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("/run/pods/pod.sock")
+    os.chmod("/run/pods/pod.sock", 0o666)
+attempt("make", serve)
+attempt("open up", os.chmod, "/run/pods", 0o777)
+attempt("hand over", os.chown, "/run/pods", os.getuid(), -1)
+attempt("list", os.listdir, "/run/pods")
+attempt("remove", os.unlink, "/run/pods/pod.sock")
+"""
+CALL = """
+with socket.socket(socket.AF_UNIX) as client:
+    attempt("call", client.connect, words[0])
+"""
+
 
 async def test_a_coding_agents_user_reaches_no_socket_and_nothing_that_its_harness_keeps(nixos_host: NixosHost) -> None:
     nixos_host.files["owners.py"] = Path(owners.__file__).read_text(encoding="utf-8")
@@ -55,3 +71,17 @@ async def test_a_coding_agents_user_reaches_no_socket_and_nothing_that_its_harne
     assert set(inside(alice, "cli", CHANGE).values()) <= {"EACCES", "EPERM"}
     assert succeeded(inside(alice, "harness", CHANGE))[:2] == ["read", "write"]
     assert succeeded(inside(alice, "cli", OWN)) == ["notes", "work", "home", "remove"]
+
+
+async def test_only_the_harness_makes_sockets_of_pods_and_only_hive_calls_them(nixos_host: NixosHost) -> None:
+    alice = await enter(nixos_host, ALICE)
+    path = str(nixos_host.layout.pods(ALICE) / "pod.sock")
+    for user in ("agent", "harness"):  # a harness has the one uid or the other
+        made = inside(alice, user, SERVE)
+        assert succeeded(made) == ["make", "list", "remove"], made
+    assert succeeded(inside(alice, "harness", SERVE.partition('attempt("open up')[0])) == ["make"]
+    # nobody listens any more: who is refused there may connect
+    assert outside(CALL, path)["call"] == "ECONNREFUSED"
+    assert inside(alice, "harness", CALL, "/run/pods/pod.sock")["call"] == "ECONNREFUSED"
+    assert inside(alice, "cli", CALL, "/run/pods/pod.sock")["call"] == "EACCES"
+    assert set(inside(alice, "cli", SERVE).values()) <= {"EACCES", "EPERM"}
