@@ -16,7 +16,7 @@ from meta.wire.pod import ScopeRule
 
 PATH_LIMIT = 4095
 """Bytes of a path: the kernel's own limit without the NUL."""
-RULES_LIMIT = 500
+RULES_LIMIT = 100
 """Rules of a scope that somebody sends, allow and deny together."""
 
 _SHOWN = 200

@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from harness.events.database import Unavailable
+from harness.events.database import set_aside as rename_damaged
 from harness.subagents.leases.table import TABLE_LIMIT, Allocation, State, Table
 from meta.errors import BadInput
 from meta.process.disk import FULL
@@ -34,7 +35,10 @@ _SCHEMA = """CREATE TABLE leases (
     pod TEXT PRIMARY KEY, parent TEXT, origin TEXT, state TEXT NOT NULL, adopted INTEGER NOT NULL, pid INTEGER NOT NULL,
     start_time INTEGER NOT NULL, boot_id TEXT NOT NULL, socket TEXT NOT NULL, scope TEXT NOT NULL
 ) STRICT"""
-_PRAGMAS = ("PRAGMA journal_mode = WAL", "PRAGMA trusted_schema = OFF")
+_PRAGMAS = (
+    "PRAGMA journal_mode = PERSIST",  # not WAL, which reads nothing on a full disk; a journal that stays needs no space
+    "PRAGMA trusted_schema = OFF",
+)
 _INSERT = "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH})
 _UNREADABLE = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO})
@@ -73,6 +77,14 @@ def change(path: Path, decide: Callable[[Table], Table]) -> Table:
     finally:
         with contextlib.suppress(sqlite3.Error):
             connection.close()  # rolls back what is not committed
+
+
+def set_aside(path: Path, seconds: int) -> Path:
+    """Rename a damaged file as `harness.events.database.set_aside` does, and remove the journal that belongs to it."""
+    aside = rename_damaged(path, seconds)
+    with _translated():
+        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+    return aside
 
 
 def is_full(error: BaseException) -> bool:

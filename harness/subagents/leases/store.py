@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from harness.events.database import Unavailable, set_aside
+from harness.events.database import Unavailable
 from harness.subagents.leases import database, table
 from harness.subagents.leases.table import Alive, Table
 from meta.errors import DiskFull, TransientError
@@ -60,8 +60,12 @@ class LeaseStore:
         self.lost = 0
 
     def read(self) -> Table:
-        """Return the table as it is."""
+        """Return the table as it is, with what belongs to the dead."""
         return self.change(lambda now: now)
+
+    def living(self) -> Table:
+        """Return the table as the next change finds it, without the dead. It writes nothing, so a full disk is fine."""
+        return table.reclaim(self.read(), self._alive)[0]
 
     def change(self, decide: Callable[[Table], Table]) -> Table:
         """Replace the table by what `decide` makes of it, and return that. Nobody changes it in between."""
@@ -111,14 +115,14 @@ class LeaseStore:
         return dead
 
     def effective_scope(self, pod: str) -> Scope:
-        """See `table.effective_scope`."""
-        return table.effective_scope(self._change_living(lambda now: now), pod)
+        """Return what a pod may do now, in the table without the dead. See `table.effective_scope`."""
+        return table.effective_scope(self.living(), pod)
 
     def _change_living(self, decide: Callable[[Table], Table]) -> Table:
         return self.change(lambda now: decide(table.reclaim(now, self._alive)[0]))
 
     def _set_aside(self, error: Unavailable) -> None:
-        aside = set_aside(self._path, int(self._clock()))
+        aside = database.set_aside(self._path, int(self._clock()))
         self.lost += 1
         log.warning("the table of scopes %s is damaged (%s); it is now %s", self._path, error, aside.name)
 
@@ -169,7 +173,7 @@ class LeaseStore:
             self._lock_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 if not stat.S_ISREG(self._lock_path.lstat().st_mode):
-                    set_aside(self._lock_path, int(self._clock()))
+                    database.set_aside(self._lock_path, int(self._clock()))
             return os.open(self._lock_path, _OPEN, 0o600)
         except (OSError, Unavailable) as error:
             raise self._unusable(error) from error

@@ -27,6 +27,8 @@ SOCKET_LIMIT = 107
 """Bytes of the path of a unix socket, without the NUL."""
 TABLE_LIMIT = 100
 """Pods of one container, at most."""
+RULES_LIMIT = 500
+"""Rules of one delegated scope, with the denies that it inherits."""
 
 _NAME = re.compile(rf"[a-z](?:[a-z0-9-]{{0,{NAME_LIMIT - 2}}}[a-z0-9])?")
 _SHOWN = 60
@@ -197,6 +199,11 @@ def reserve(
     if above.state is not State.HELD or not above.adopted:
         raise Conflict(f"the pod {spawner} does not hold its scope yet", "spawn when it has begun its first turn")
     scope = above.scope.take(allow, deny)
+    if len(scope.allow) + len(scope.deny) > RULES_LIMIT:
+        raise Refused(
+            f"the scope has {len(scope.allow) + len(scope.deny)} rules with the denies that it inherits",
+            f"the limit is {RULES_LIMIT}; delegate fewer paths at once",
+        )
     _check_free(table, scope, spared={spawner})
     return _add(table, Allocation(pod, above.owner, socket, scope, spawner, State.RESERVED, adopted=False))
 

@@ -122,6 +122,8 @@ class TestRelations:
         one, other = Scope((Rule("/a", WRITE),), (Rule("/a/b", WRITE),)), Scope((Rule("/a/b", WRITE),))
         assert common_write(one, other) is None
         assert common_write(Scope((Rule("/a", WRITE, recursive=False),)), Scope((Rule("/", WRITE),))) == "/a"
+        deep = Scope((Rule("/a", WRITE),), (Rule("/a", WRITE, recursive=False),))
+        assert common_write(deep, Scope((Rule("/a", WRITE),))) == "/a/*/*"
 
 
 class TestDelegation:

@@ -92,10 +92,11 @@ class TestProcesses:
         if stage == "reserved":
             with pytest.raises(NotFound):
                 leases.adopt("kid", child.identity)
+        before = leases.read()
         left = {"reserved": [], "adopted": ["kid"], "held": ["kid"], "delegated": ["deep"]}[stage]
-        assert leases.effective_scope("top").permission("/w/b") is WRITE
-        leases.reclaim()
-        now = leases.read()
+        now = leases.living()
+        assert set(leases.reclaim()) == set(names(before)) - set(names(now))
+        assert leases.read() == now
         assert names(now) == ["top", *left]
         assert all(now.get(pod).parent == "top" for pod in left)
         holder = left[0] if stage in ("held", "delegated") else "top"
@@ -194,6 +195,23 @@ class TestFile:
         with leases._locked():
             leases._lock_path.unlink()
             assert LeaseStore(path).read() == Table()
+
+    def test_a_lock_file_that_was_removed_between_open_and_lock_is_not_taken_for_the_lock(
+        self, leases: LeaseStore, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store, "LOCK_SECONDS", 0.05)
+        opened: list[int] = []
+
+        def open_lock() -> int:
+            opened.append(LeaseStore._open_lock(leases))
+            if len(opened) == 1:
+                leases._lock_path.unlink()
+            return opened[-1]
+
+        monkeypatch.setattr(leases, "_open_lock", open_lock)
+        with leases._locked(), pytest.raises(TransientError, match="another program has locked"):
+            LeaseStore(path).read()
+        assert len(opened) == 2
 
     @pytest.mark.parametrize("kind", no_file.KINDS)
     def test_what_is_no_lock_file_is_set_aside(self, leases: LeaseStore, path: Path, kind: str) -> None:

@@ -128,6 +128,11 @@ class TestDelegate:
         with pytest.raises(Refused, match="there are 100 pods"):
             top(Scope((Rule("/y", WRITE),)), "b", table=top(table=table))
 
+    def test_a_delegated_scope_has_a_bound_with_what_it_inherits(self) -> None:
+        denies = tuple(Rule(f"/w/{number}", READ) for number in range(leases.RULES_LIMIT))
+        with pytest.raises(Refused, match="501 rules"):
+            leases.reserve(top(Scope((W,), denies)), "kid", "alice", "/run/kid", [W])
+
 
 class TestRegister:
     def test_a_pod_that_lives_keeps_its_name_and_its_scope(self) -> None:
