@@ -74,7 +74,8 @@ async def test_a_coding_agents_user_reaches_no_socket_and_nothing_that_its_harne
 
 
 async def test_only_the_harness_makes_sockets_of_pods_and_only_hive_calls_them(nixos_host: NixosHost) -> None:
-    alice = await enter(nixos_host, ALICE)
+    nixos_host.files["owners.py"] = Path(owners.__file__).read_text(encoding="utf-8")
+    alice = await enter(nixos_host, ALICE, [DIVIDE])
     path = str(nixos_host.layout.pods(ALICE) / "pod.sock")
     for user in ("agent", "harness"):  # a harness has the one uid or the other
         made = inside(alice, user, SERVE)
