@@ -54,7 +54,7 @@ from reconciler.backends.local.watches import Watches
 from reconciler.backends.records import WrittenSettings
 from reconciler.backends.refusals import disk, existing
 from reconciler.common.files import write_json
-from reconciler.common.trees import remove_tree
+from reconciler.common.trees import remove_tree, remove_whole
 from reconciler.plan.observed import Container, Exit, Held, Launch
 from reconciler.views import LogPart
 
@@ -349,7 +349,7 @@ class LocalBackend:
             records.folder.rename(removed)
             sync_folder(self._folder)
             operation("moved")
-            await asyncio.to_thread(shutil.rmtree, removed)
+            await asyncio.to_thread(remove_whole, removed)
         self._all_records.pop(agent, None)
         self._lost.pop(agent, None)
 

@@ -30,6 +30,7 @@ from meta.process.agent_programs import AgentProgram
 from meta.process.privilege import ROOT_REMEDY, privilege
 from meta.process.trial import tried
 from meta.text import command_line
+from reconciler.backends.local.scope_binds import scope_binds
 from reconciler.plan.observed import Launch
 
 INSIDE = {
@@ -212,6 +213,9 @@ def _sandbox(
         (layout.agent_home(agent), Path("/home/agent")),
         (layout.pods(agent), Path("/run/pods")),
     ]
+    scoped = scope_binds(subject.tree, subject.folder, tuple(writable))
+    read_only += scoped.read_only
+    writable += scoped.writable
     if subject.settings.role is Role.MANAGER:
         writable += [(layout.state / "proposed", Path("/agents"))]
         read_only += [(layout.state / "applied", Path("/applied")), (layout.meta, Path("/meta"))]
