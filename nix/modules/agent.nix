@@ -11,6 +11,7 @@ in
     ./agent/credentials.nix
     ./agent/harness.nix
     ./agent/nix.nix
+    ./agent/scope.nix
     ./agent/starter.nix
   ];
 

@@ -126,6 +126,25 @@ in
         }
       ]
     );
+    scoped = view (
+      system "alice" [
+        agent
+        {
+          hive.agent.settings.runtime = "claude";
+          hive.agent.settings.scope = {
+            allow = [ { target = "/state"; permission = "write"; } ];
+            deny = [
+              { target = "/state/work/a/b"; permission = "write"; }
+              { target = "/state/work/a/b/c/d"; permission = "read"; }
+              { target = "/state/secret"; permission = "read"; }
+              { target = "/state/near"; permission = "read"; recursive = false; }
+              { target = "/state/with space"; permission = "read"; }
+              { target = "relative"; permission = "read"; }
+            ];
+          };
+        }
+      ]
+    );
     leading = view (system "manager" [ manager { hive.agent.settings.runtime = "claude"; } ]);
     own = view (
       system "alice" [

@@ -105,6 +105,18 @@ def test_what_the_harness_keeps_and_what_it_writes_for_the_cli_have_places_of_th
     assert values(coding["starter"]["unit"], "LoadCredential") == values(coding["unit"], "LoadCredential")
 
 
+def test_what_a_scope_denies_is_a_mount_of_the_coding_agents_unit_alone(found: Any) -> None:
+    scoped, coding = found["systems"]["scoped"], found["systems"]["coding"]
+    keys = ("BindReadOnlyPaths", "InaccessiblePaths", "BindPaths")
+    assert [values(scoped["starter"]["unit"], key) for key in keys] == [
+        ["-/state/work/a/b"],
+        ["-/state/work/a/b/c/d", "-/state/secret"],
+        ["-/state/work", "-/state/work/a"],
+    ]
+    for unit in (scoped["unit"], coding["starter"]["unit"]):
+        assert not any(values(unit, key) for key in keys)
+
+
 def test_hive_and_the_harness_read_what_the_coding_agent_writes_for_them(found: Any) -> None:
     umasks = {name: values(found["systems"][name]["starter"]["unit"], "UMask") for name in ("coding", "leading")}
     assert umasks == {"coding": ["0027"], "leading": ["0022"]}
