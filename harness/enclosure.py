@@ -20,6 +20,7 @@ from harness.runtimes.base import Enclosure
 from harness.runtimes.start_files import SHARED
 from harness.scope.bounds import Bounds
 from harness.scope.needs import needs_of, scope_of
+from harness.subagents.tools import SubAgents
 from harness.way_out.way_out import WayOut
 from meta.agent_toml.settings import AgentSettings
 from meta.network.variables import BUNDLE, OTHER_BUNDLES, ca_variables, proxy_variables
@@ -37,10 +38,14 @@ async def enclosed(
     settings: AgentSettings,
     variables: Mapping[str, str],
     delegated: Callable[[], tuple[Rule, ...]] = tuple,
+    *,
+    pods: SubAgents | None = None,
+    has_hive: bool = True,
 ) -> AsyncIterator[tuple[Enclosure, WayOut]]:
     """Open both relays inside the block; yield the enclosure and the way out. `variables` is the harness's environment.
 
-    `delegated` returns what sub-agents may write at this moment. OSError if a folder cannot be made.
+    `delegated` returns what sub-agents may write at this moment. `pods` does what the tools for sub-agents ask for,
+    None: the CLI gets none. Without `has_hive` it gets none of hive's tools. OSError if a folder cannot be made.
     """
     home = Path(variables.get("HOME", "/home/agent"))
     work = environment.state / WORK
@@ -52,7 +57,7 @@ async def enclosed(
             Path(files).chmod(SHARED)
         misses = Misses()
         async with (
-            mcp_relay(environment.tools, port=environment.port) as mcp,
+            mcp_relay(environment.tools if has_hive else None, pods=pods, port=environment.port) as mcp,
             egress_relay(environment.egress, port=environment.egress_port, misses=misses) as url,
         ):
             way_out = WayOut(environment.egress, url, settings.runtime, environment.kept, misses)

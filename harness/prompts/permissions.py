@@ -18,10 +18,10 @@ from typing import Any
 from meta.agent_toml.settings import AgentSettings, Permissions
 
 CLAUDE_SETTINGS = "claude-settings.json"
-HIVE_TOOLS = "mcp__hive"
-"""The rule of claude for all tools of the MCP server `hive`."""
+HIVE_TOOLS = ("mcp__hive", "mcp__pods")
+"""The rules of claude for all tools of the MCP servers `hive` and `pods`."""
 
-_HIVE_NAME = re.compile(r"mcp__hive__\w+|mcp_hive_\w+|hive_\w+|mcp\.hive\.\w+|hive[./:]\w+")
+_HIVE_NAME = re.compile(r"mcp(?:__(?:hive|pods)__|_(?:hive|pods)_|\.(?:hive|pods)\.)\w+|(?:hive|pods)[_./:]\w+")
 """The names of hive's tools in the runtimes that were seen."""
 
 
@@ -30,7 +30,7 @@ def claude_settings(settings: AgentSettings) -> dict[str, Any]:
     text = resources.files("harness.prompts").joinpath(CLAUDE_SETTINGS).read_text(encoding="utf-8")
     base: dict[str, Any] = json.loads(text)
     given, rules = settings.permissions, base["permissions"]
-    allow = [*rules["allow"], *given.allow, HIVE_TOOLS] if given.allow else rules["allow"]
+    allow = [*rules["allow"], *given.allow, *HIVE_TOOLS] if given.allow else rules["allow"]
     mode = "dontAsk" if given.allow else "bypassPermissions"
     return base | {"permissions": {"defaultMode": mode, "allow": allow, "deny": [*rules["deny"], *given.deny]}}
 

@@ -17,7 +17,7 @@ from harness.runtimes.listings import Listings
 from harness.scope.bounds import Bounds
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import TransientError
-from meta.names import AgentName, Sha
+from meta.names import HIVE, PODS, AgentName, Sha
 from meta.wire.agent import MessageResponse
 from meta.wire.live import AnyItem
 
@@ -178,14 +178,21 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class McpEndpoint:
-    """hive's tools for the CLI: an http MCP server on loopback, and the token that it wants as Bearer.
+    """The tools for the CLI: http MCP servers on loopback, and the token that they want as Bearer.
 
-    `listings`: whether the CLI got them. None: that is not known.
+    `url` is that of hive's tools, `pods` that of those for sub-agents; empty: it has none. `listings`: whether the CLI
+    got hive's. None: that is not known, or there are none.
     """
 
     url: str
     token: str = field(repr=False)
     listings: Listings | None = field(default=None, repr=False, compare=False)
+    pods: str = ""
+
+    @property
+    def servers(self) -> Mapping[str, str]:
+        """Return the URL of each server by its name."""
+        return {name: url for name, url in ((HIVE, self.url), (PODS, self.pods)) if url}
 
 
 @dataclass(frozen=True, slots=True)

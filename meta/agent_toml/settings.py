@@ -49,7 +49,7 @@ from meta.agent_toml.values import (
 )
 from meta.agent_toml.workspace import WORKSPACES_LIMIT, Workspace, check_workspaces
 from meta.errors import BadInput
-from meta.names import ALL, HIVE, OPERATOR, agent_name
+from meta.names import ALL, HIVE, OPERATOR, PODS, agent_name
 from meta.text import one_line
 
 MAX_RULES = 64
@@ -175,10 +175,10 @@ class AgentSettings(Table):
     @classmethod
     def _servers(cls, servers: dict[str, McpServer]) -> dict[str, McpServer]:
         for name in servers:
-            if not _SERVER_NAME.fullmatch(name) or name.lower().startswith(HIVE):  # hive's tools begin with it
+            if not _SERVER_NAME.fullmatch(name) or name.lower().startswith((HIVE, PODS)):  # hive's tools begin with it
                 raise ValueError(
                     f"{name[:VALUE_LIMIT]!r} is not a name for a server: letters, digits, _ and -, at most 64, and it "
-                    "does not begin with 'hive'"
+                    "does not begin with 'hive' or 'pods'"
                 )
         if len(servers) > ENTRIES_LIMIT:
             raise ValueError(f"has {len(servers)} servers, the limit is {ENTRIES_LIMIT}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.pod.table import METHODS, TABLE, PodState, Row
+from harness.subagents.tools import TOOLS
 from meta.wire.pod import ErrorCode, RunResult, Source
 
 PAGE = Path(__file__).parents[2] / "docs/reference/pods.md"
@@ -26,3 +27,9 @@ def test_the_page_names_every_code_result_and_source() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for word in (*ErrorCode, *RunResult, *Source):
         assert f"`{word}`" in text
+
+
+def test_the_table_of_tools_has_each_with_its_arguments() -> None:
+    part = PAGE.read_text(encoding="utf-8").partition("<!-- tools")[2].partition("<!-- end -->")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in part.splitlines() if line.startswith("| `")]
+    assert rows == [[f"`{tool.name}`", ", ".join(f"`{name}`" for name in tool.properties)] for tool in TOOLS.values()]

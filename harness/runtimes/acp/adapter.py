@@ -41,7 +41,7 @@ class AcpRuntime:
     def __init__(self, spec: RuntimeSpec, preset: Preset) -> None:
         self.name = preset.name
         self.capabilities = preset.capabilities
-        self._spec = replace(spec, prompt=f"{spec.prompt}\n\n{preset.hint}") if preset.hint and spec.prompt else spec
+        self._spec = replace(spec, prompt="\n\n".join((spec.prompt, *_hints(spec, preset)))) if spec.prompt else spec
         self._preset = preset
         self._process: Process | None = None
         self._session: str | None = None
@@ -280,3 +280,9 @@ class AcpRuntime:
             self._preset, answer.result(), reader, agent=self._spec.agent, session=session, cost_before=cost
         )
         return replace(outcome, model=outcome.model or self._model or "")  # some never say which they used
+
+
+def _hints(spec: RuntimeSpec, preset: Preset) -> list[str]:
+    """Return what the model of this agent must know of the tools that it has."""
+    pods = preset.pods_hint if spec.enclosure.mcp is not None and spec.enclosure.mcp.pods else ""
+    return [hint for hint in (preset.hint, pods) if hint]

@@ -144,11 +144,10 @@ def _place(env: dict[str, str], placed: Placed, values: Mapping[str, str]) -> No
 
 
 def _hand_over(place: Handed, words: Sequence[str], env: dict[str, str], session: Json) -> None:
-    own = [place.own] if place.own else []
     rest = {} if place.rest is None else {"*": place.rest}
-    value: object = [*words, *own]
+    value: object = [*words, *place.own]
     if place.each is not None:
-        value = {**rest, **dict.fromkeys(words, place.each), **dict.fromkeys(own, "allow")}
+        value = {**rest, **dict.fromkeys(words, place.each), **dict.fromkeys(place.own, "allow")}
     if place.where == "session":
         _put(session, place.path, value)
     else:

@@ -11,7 +11,7 @@ from harness.prompts.permissions import is_hives, is_permitted
 from harness.runtimes.acp.rules import look_up
 from harness.runtimes.acp.table import Preset
 from meta.agent_toml.settings import Permissions
-from meta.names import HIVE
+from meta.names import HIVE, PODS
 
 Json = dict[str, Any]
 
@@ -42,7 +42,7 @@ def decide(params: Json, permissions: Permissions, preset: Preset, *, cancelled:
     title = next((name for name in (*_texts(call, "title"), *given, *written) if name), "a tool")[:200]
     if cancelled:
         return Decision({"outcome": {"outcome": "cancelled"}}, False, f"{title}: cancelled")
-    hives = any(map(is_hives, own)) or (preset.server != () and look_up(call, preset.server) == HIVE)
+    hives = any(map(is_hives, own)) or (preset.server != () and look_up(call, preset.server) in (HIVE, PODS))
     allowed = hives or is_permitted(permissions, *given, written=written)
     option = _option(params.get("options"), _ALLOW if allowed else _REJECT)
     if option is None:

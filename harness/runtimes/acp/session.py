@@ -18,7 +18,7 @@ from harness.runtimes.acp.table import Preset
 from harness.runtimes.base import Ending, RuntimeSpec, Sink
 from harness.runtimes.servers import usable_servers
 from meta.errors import PermanentError
-from meta.names import HIVE, AgentName
+from meta.names import AgentName
 from meta.text import one_line
 
 START_SECONDS = 120.0
@@ -118,7 +118,7 @@ def servers(spec: RuntimeSpec, capabilities: Json, sink: Sink) -> list[Json]:
     found: list[Json] = []
     mcp = spec.enclosure.mcp
     if mcp is not None:
-        found.append(_http(HIVE, mcp.url, {"Authorization": f"Bearer {mcp.token}"}))
+        found += [_http(name, url, {"Authorization": f"Bearer {mcp.token}"}) for name, url in mcp.servers.items()]
     for name, server in usable_servers(spec.settings, spec.enclosure, sink).items():
         if server.url is not None:
             found.append(_http(name, server.url, server.headers))

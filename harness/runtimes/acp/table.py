@@ -38,8 +38,8 @@ class Handed:
 
     "variable": a list, or with `each` a table of rules, at `path` and each path of `also` in the JSON of `variable`.
     "session": a list at `path` in the parameters of the session.
-    `rest` is the rule for all other tools, before the others. `own` is the rule's name for hive's tools; in a table it
-    stands last, and allows them.
+    `rest` is the rule for all other tools, before the others. `own` are the rules for hive's tools; in a table
+    they stand last, and allow them.
     """
 
     where: Literal["variable", "session"]
@@ -47,7 +47,7 @@ class Handed:
     variable: str = ""
     each: str | None = None
     rest: str | None = None
-    own: str | None = None
+    own: tuple[str, ...] = ()
     also: tuple[tuple[str, ...], ...] = ()
 
 
@@ -99,6 +99,8 @@ class Preset:
     """"append": `systemPrompt` of the session. "file": it is told of a file. "prefix": before the first prompt."""
     hint: str = ""
     """Stands after hive's prompt: what the model of this agent must know of hive's tools."""
+    pods_hint: str = ""
+    """The same of the tools for sub-agents, if it has them."""
     replay: Literal["before", "after"] = "before"
     """session/load sends the history before its answer, or after it."""
     load_next_minute: bool = False
@@ -188,6 +190,7 @@ _CODEX = Preset(
         'call them within `exec`, as in `text(await tools.mcp__hive__send({to: "operator", body: "..."}))`. '
         "`ALL_TOOLS` has their arguments."
     ),
+    pods_hint="The names of the tools for sub-agents begin with `mcp__pods__`, and they are called in the same way.",
     text_has_id=True,
     server=("rawInput", "server"),
     notices=(("_meta", "codex", "error", "message"), ("_meta", "jetbrains", "air", "sessionFailure", "title")),
@@ -238,7 +241,7 @@ _OPENCODE_RULES = Handed(
     "variable",
     ("permission",),
     "OPENCODE_CONFIG_CONTENT",
-    own="hive_*",
+    own=("hive_*", "pods_*"),
     # the rules of an agent of opencode come after the common ones
     also=tuple(("agent", name, "permission") for name in ("build", "plan", "general", "explore")),
 )
@@ -294,7 +297,7 @@ _CLAUDE_ACP = Preset(
     mode="bypassPermissions",
     system_prompt="append",
     asking_mode="default",
-    allow=Handed("session", ("_meta", "claudeCode", "options", "allowedTools"), own="mcp__hive"),
+    allow=Handed("session", ("_meta", "claudeCode", "options", "allowedTools"), own=("mcp__hive", "mcp__pods")),
     deny=Handed("session", ("_meta", "claudeCode", "options", "disallowedTools")),
     tools=TOOLS["claude-acp"],
     text_has_id=True,

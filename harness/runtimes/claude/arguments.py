@@ -18,9 +18,6 @@ PROGRAM = "claude"
 DEFAULT_MODEL = "haiku"
 """The model if neither the operator nor agent.toml names one, as in the seed."""
 
-HIVE = "hive"
-"""hive's own tools among the MCP servers."""
-
 LONG = 86_400_000
 """Milliseconds of a call of hive's tools, some of which wait for people: a day."""
 
@@ -118,7 +115,7 @@ def _model(api: ModelApi) -> dict[str, str]:
 
 
 def _servers(spec: RuntimeSpec, servers: Mapping[str, McpServer]) -> dict[str, Any]:
-    """Return the MCP servers: hive's own, whose tools the model sees at once, and those of agent.toml."""
+    """Return the MCP servers: those of hive, whose tools the model sees at once, and those of agent.toml."""
     found: dict[str, Any] = {}
     for name, server in servers.items():
         if server.command:
@@ -126,9 +123,10 @@ def _servers(spec: RuntimeSpec, servers: Mapping[str, McpServer]) -> dict[str, A
             found[name] = {"type": "stdio", "command": program, "args": arguments, "env": server.env}
         else:
             found[name] = {"type": "http", "url": server.url, "headers": server.headers}
-    if (hive := spec.enclosure.mcp) is not None:
-        headers = {"Authorization": f"Bearer {hive.token}"}
-        found[HIVE] = {"type": "http", "url": hive.url, "headers": headers, "alwaysLoad": True, "timeout": LONG}
+    if (own := spec.enclosure.mcp) is not None:
+        headers = {"Authorization": f"Bearer {own.token}"}
+        for name, url in own.servers.items():
+            found[name] = {"type": "http", "url": url, "headers": headers, "alwaysLoad": True, "timeout": LONG}
     return found
 
 

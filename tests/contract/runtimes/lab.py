@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.asides import Aside
 from harness.runtimes.base import Ending, Runtime, Tokens, TurnOutcome, TurnRequest
@@ -41,7 +41,7 @@ class Call:
     """The model calls a tool of hive."""
 
     tool: str
-    arguments: dict[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     use: Use = Use()
 
 

@@ -133,7 +133,7 @@ def test_claude_may_use_all_tools_but_those_that_are_denied() -> None:
 
 def test_with_a_list_claude_may_use_what_is_on_it_and_hives_tools() -> None:
     permissions = claude_settings(parse_settings(b'permissions.allow = ["Read"]'))["permissions"]
-    assert (permissions["defaultMode"], permissions["allow"]) == ("dontAsk", ["Read", "mcp__hive"])
+    assert (permissions["defaultMode"], permissions["allow"]) == ("dontAsk", ["Read", "mcp__hive", "mcp__pods"])
 
 
 def test_every_setting_of_claude_is_documented_with_its_reason() -> None:

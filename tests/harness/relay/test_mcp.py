@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.relay import mcp
-from harness.relay.mcp import HEAD_BYTES, mcp_relay
+from harness.relay.mcp import mcp_relay
+from harness.relay.peer import HEAD_BYTES
 from harness.runtimes.base import McpEndpoint
 
 DEADLINE = 20.0

@@ -131,6 +131,7 @@ def test_whom_an_agent_may_write_to_is_a_list_of_names() -> None:
         ('mcp_servers.x = { command = ["a"], env.A = 1 }', "mcp_servers.x.env.A: must be text, not 1"),
         ('mcp_servers."a b".command = ["a"]', "mcp_servers: 'a b' is not a name for a server"),
         ('mcp_servers.hive.command = ["a"]', "mcp_servers: 'hive' is not a name for a server"),
+        ('mcp_servers.Pods_2.command = ["a"]', "mcp_servers: 'Pods_2' is not a name for a server"),
         ('runtime = "acp"', 'command: is missing; runtime = "acp" has no CLI of its own'),
         ('command = ["x"]', 'command: runtime = "script" starts no CLI'),
         ('runtime = "claude"\ncommand = []', "command: must not be empty"),

@@ -34,6 +34,9 @@ async def test_what_a_model_must_know_of_hives_tools_stands_after_the_prompt(sta
     assert prompts[0] == "You are alice."
     assert prompts[1].startswith("You are alice.\n\n")
     assert "tools.mcp__hive__send(" in prompts[1]
+    assert "mcp__pods__" not in prompts[1]
+    mcp = McpEndpoint("http://127.0.0.1:1/mcp", "t0k", pods="http://127.0.0.1:1/pods")
+    assert "mcp__pods__" in stage.runtime("codex", "good", prompt="You are alice.", mcp=mcp)._spec.prompt
 
 
 async def test_a_new_conversation_begins_in_the_same_process(stage: Stage) -> None:
@@ -96,6 +99,15 @@ def test_the_servers_are_those_of_hive_and_of_the_file(stage: Stage) -> None:
     assert hive["headers"] == [{"name": "Authorization", "value": "Bearer t0k"}]
     assert files == {"name": "files", "command": "srv", "args": ["-x"], "env": [{"name": "A", "value": "b"}]}
     assert web == {"type": "http", "name": "web", "url": "https://w/mcp", "headers": [{"name": "K", "value": "v"}]}
+
+
+def test_the_tools_for_sub_agents_are_a_second_server_or_the_only_one(stage: Stage) -> None:
+    for url, names in (("http://127.0.0.1:1/mcp", ["hive", "pods"]), ("", ["pods"])):
+        spec = stage.spec("codex", mcp=McpEndpoint(url, "t0k", pods="http://127.0.0.1:1/pods"))
+        found = servers(spec, HTTP, stage.seen)
+        assert [each["name"] for each in found] == names
+        assert found[-1]["url"] == "http://127.0.0.1:1/pods"
+        assert found[-1]["headers"] == [{"name": "Authorization", "value": "Bearer t0k"}]
 
 
 def test_a_server_that_the_agent_cannot_use_is_noted(stage: Stage) -> None:

@@ -57,7 +57,7 @@ def test_opencode_gets_its_prompt_as_a_file_and_keeps_the_configuration_of_agent
     [(path, text)] = how.files.items()
     assert (config["model"], config["instructions"], text) == ("p/m", [str(path)], "You are alice.")
     assert config["provider"]["p"]["options"] == {"apiKey": "k", "baseURL": f"{URL}/v1"}
-    assert config["permission"] == {"edit": "ask", "bash": "deny", "hive_*": "allow"}
+    assert config["permission"] == {"edit": "ask", "bash": "deny", "hive_*": "allow", "pods_*": "allow"}
 
 
 def test_the_adapter_of_claude_gets_its_rules_with_the_session(stage: Stage) -> None:
@@ -71,11 +71,12 @@ def test_what_is_allowed_is_given_to_the_agent_with_hives_tools_and_the_rest_ref
     opencode = json.loads(launch(stage, "opencode", "p/m", permissions=rules).env["OPENCODE_CONFIG_CONTENT"])
     # the last rule that fits counts
     allowed = [(name, "allow") for name in ("read", "grep", "glob", "list", "lsp")]
-    order = [("*", "deny"), *allowed, ("bash", "deny"), ("hive_*", "allow")]
+    order = [("*", "deny"), *allowed, ("bash", "deny"), ("hive_*", "allow"), ("pods_*", "allow")]
     assert list(opencode["permission"].items()) == order
     assert list(opencode["agent"]["build"]["permission"].items()) == order
     claude = launch(stage, "claude-acp", permissions=rules).session["_meta"]["claudeCode"]["options"]
-    assert claude == {"allowedTools": ["Read", "Glob", "Grep", "mcp__hive"], "disallowedTools": ["Bash"]}
+    own = ["mcp__hive", "mcp__pods"]
+    assert claude == {"allowedTools": ["Read", "Glob", "Grep", *own], "disallowedTools": ["Bash"]}
 
 
 def test_codex_does_not_ask_its_model_for_a_next_message_that_nobody_wants(stage: Stage) -> None:
@@ -116,7 +117,7 @@ def test_a_denial_wins_over_a_wider_allowance_with_opencode(stage: Stage) -> Non
     rules = {"allow": ["bash", "b*"], "deny": ["Bash"]}
     config = json.loads(launch(stage, "opencode", "p/m", permissions=rules).env["OPENCODE_CONFIG_CONTENT"])
     for table in (config["permission"], config["agent"]["build"]["permission"]):
-        assert list(table.items())[-2:] == [("bash", "deny"), ("hive_*", "allow")]
+        assert list(table.items())[-3:-1] == [("bash", "deny"), ("hive_*", "allow")]
 
 
 def test_with_rules_opencode_does_not_read_the_configuration_of_its_working_directory(stage: Stage) -> None:

@@ -30,6 +30,9 @@ def allowed(name: str, call: dict[str, Any], rules: Permissions = STRICT) -> boo
         ),
         ("gemini", {"toolCallId": "mcp_hive_send__fc-1", "title": "send (hive MCP Server)", "kind": "other"}),
         ("claude-acp", {"name": "mcp__hive__send", "title": "mcp__hive__send", "kind": "other"}),
+        ("codex", {"title": "x", "kind": "execute", "rawInput": {"server": "pods", "tool": "list_pods"}}),
+        ("gemini", {"toolCallId": "mcp_pods_list_pods__fc-1", "title": "x", "kind": "other"}),
+        ("claude-acp", {"name": "mcp__pods__list_pods", "title": "x", "kind": "other"}),
     ],
 )
 def test_hives_own_tools_may_always_run(name: str, call: dict[str, Any]) -> None:
@@ -43,6 +46,7 @@ def test_hives_own_tools_may_always_run(name: str, call: dict[str, Any]) -> None
         {"title": "mcp.hive.send", "kind": "execute", "rawInput": {"command": "mcp.hive.send"}},
         {"title": "hive/notes", "kind": "edit"},
         {"title": "mcp__hive__send", "kind": "execute", "toolCallId": "call_1"},
+        {"title": "mcp__pods__stop_pod", "kind": "execute", "toolCallId": "call_1"},
         {"title": "x", "kind": "other", "rawInput": {"server": "web", "arguments": {"server": "hive"}}},
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,16 @@ def test_hives_tools_are_loaded_at_once_and_may_take_a_day() -> None:
         "alwaysLoad": True,
         "timeout": 86_400_000,
     }
+
+
+def test_the_tools_for_sub_agents_are_a_second_server_or_the_only_one() -> None:
+    of = spec()
+    both = McpEndpoint("http://127.0.0.1:9/mcp", "t0k", pods="http://127.0.0.1:9/pods")
+    for endpoint, names in ((both, ["hive", "pods"]), (replace(both, url=""), ["pods"])):
+        servers = file(start(replace(of, enclosure=replace(of.enclosure, mcp=endpoint))), "mcp")["mcpServers"]
+        assert list(servers) == names
+        assert servers["pods"]["url"] == "http://127.0.0.1:9/pods"
+        assert servers["pods"]["headers"] == {"Authorization": "Bearer t0k"}
 
 
 def test_the_token_is_in_a_file_and_neither_on_the_command_line_nor_in_the_environment() -> None:
