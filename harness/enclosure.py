@@ -18,7 +18,7 @@ from harness.relay.egress import Misses, egress_relay
 from harness.relay.mcp import mcp_relay
 from harness.runtimes.base import Enclosure
 from harness.runtimes.start_files import SHARED
-from harness.scope.bounds import Bounds
+from harness.scope.bounds import EVERYTHING, Bounds
 from harness.scope.needs import needs_of, scope_of
 from harness.subagents.tools import SubAgents
 from harness.way_out.way_out import WayOut
@@ -65,16 +65,25 @@ async def enclosed(
             env = {**_fixed(environment), **_authorities(), **passed, **settings.env, **proxy}
             secrets = Path(variables["CREDENTIALS_DIRECTORY"]) if variables.get("CREDENTIALS_DIRECTORY") else None
             bare = Enclosure(home, work, Path(files), env, mcp, way_out.access, secrets)
-            bounds = _bounds(environment, settings, bare)
-            yield replace(bare, bounds=lambda: bounds and replace(bounds, delegated=delegated())), way_out
+            yield replace(bare, bounds=_bounds(environment, settings, bare, delegated)), way_out
 
 
-def _bounds(environment: Environment, settings: AgentSettings, enclosure: Enclosure) -> Bounds | None:
-    """Return what the scope of agent.toml keeps the CLI to; None without one."""
-    if settings.scope is None:
-        return None
+def _bounds(
+    environment: Environment,
+    settings: AgentSettings,
+    enclosure: Enclosure,
+    delegated: Callable[[], tuple[Rule, ...]],
+) -> Callable[[], Bounds | None]:
+    """Return what says to what the CLI is kept: without a scope, to all but what sub-agents may write."""
+    scope = EVERYTHING if settings.scope is None else scope_of(settings.scope, environment.config)
     needs = needs_of(settings, enclosure.env, enclosure.home, (enclosure.files, environment.config))
-    return Bounds(scope_of(settings.scope, environment.config), needs, soft=environment.soft_scopes)
+    whole = Bounds(scope, needs, soft=environment.soft_scopes)
+
+    def bounds() -> Bounds | None:
+        lent = delegated()
+        return None if settings.scope is None and not lent else replace(whole, delegated=lent)
+
+    return bounds
 
 
 def _fixed(environment: Environment) -> dict[str, str]:

@@ -13,6 +13,7 @@ from harness.own_command import own_command
 from meta.agent_toml.no_effect import describe_no_effect
 from meta.agent_toml.settings import SETTINGS_FILE, check_patterns, flatten, parse_settings
 from meta.errors import BadInput, HiveError
+from meta.process.landlock import abi, held_by
 
 MOST = 1024 * 1024
 """Bytes of a file that are read. hive takes fewer."""
@@ -29,7 +30,8 @@ def check(path: Path) -> list[str]:
         ) from error
     settings = parse_settings(data, str(file))
     check_patterns(settings, str(file))
-    return [f"{file}: hive takes it", *describe_no_effect(flatten(settings))]
+    held = [] if settings.scope is None else [f"scope: in this container: {held_by(abi())}"]
+    return [f"{file}: hive takes it", *held, *describe_no_effect(flatten(settings))]
 
 
 def _read(file: Path) -> bytes:

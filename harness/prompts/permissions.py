@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from importlib import resources
 from typing import Any
@@ -32,7 +32,16 @@ def claude_settings(settings: AgentSettings) -> dict[str, Any]:
     given, rules = settings.permissions, base["permissions"]
     allow = [*rules["allow"], *given.allow, *HIVE_TOOLS] if given.allow else rules["allow"]
     mode = "dontAsk" if given.allow else "bypassPermissions"
-    return base | {"permissions": {"defaultMode": mode, "allow": allow, "deny": [*rules["deny"], *given.deny]}}
+    deny = [*rules["deny"], *given.deny, *_of_scope(settings)]
+    return base | {"permissions": {"defaultMode": mode, "allow": allow, "deny": deny}}
+
+
+def _of_scope(settings: AgentSettings) -> Iterator[str]:
+    """Yield claude's rules for what the scope denies. The kernel holds it: they only make a better message of it."""
+    for rule in settings.scope.deny if settings.scope else ():
+        if rule.recursive and re.fullmatch(r"(/[\w.@+=-]+)+", rule.target):  # no character has a meaning in a pattern
+            for tool in ("Edit", "Read") if rule.permission == "read" else ("Edit",):
+                yield f"{tool}(/{rule.target}/**)"
 
 
 def is_hives(name: str) -> bool:

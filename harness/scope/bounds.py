@@ -19,6 +19,9 @@ from meta.wire.pod import Permission
 
 Json = dict[str, Any]
 
+EVERYTHING = Scope((Rule("/", Permission.WRITE),))
+"""What an agent without a scope has."""
+
 _DEVICES = "/dev"
 _SHOWN = 200
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ import pytest
 from harness.enclosure import enclosed
 from harness.environment import Environment, read_environment
 from harness.runtimes.start_files import write_private
+from harness.scope.bounds import EVERYTHING, decode_bounds, grants_of
+from harness.scope.plan import NOTHING
 from meta.agent_toml.settings import AgentSettings
+from meta.process import landlock
+from meta.process.landlock import HOLDS
+from meta.scope.rules import READ, WRITE, Rule
 
 
 def environment(tmp_path: Path, **more: str) -> tuple[Environment, dict[str, str]]:
@@ -110,3 +116,33 @@ async def unused_tcp_port_() -> int:
     server.close()
     await server.wait_closed()
     return port
+
+
+async def test_without_a_scope_a_cli_is_kept_to_all_but_what_is_lent_and_else_to_nothing(tmp_path: Path) -> None:
+    where, variables = environment(tmp_path)
+    lent: list[Rule] = []
+    async with enclosed(where, of({}), variables, lambda: tuple(lent)) as (enclosure, _):
+        assert enclosure.bounds() is None
+        lent.append(Rule(str(where.state / "work"), WRITE))
+        bounds = enclosure.bounds()
+        assert bounds is not None
+        assert (bounds.scope, bounds.delegated) == (EVERYTHING, tuple(lent))
+        grants = grants_of(replace(bounds, needs=NOTHING), HOLDS) or ()  # which has the /tmp of this test
+        granted = [grant.path for grant in grants if grant.right == landlock.WRITE]
+        assert len(granted) > 3
+        assert not any((where.state / "work").is_relative_to(path) for path in granted)
+
+
+async def test_the_scope_of_agent_toml_and_what_its_cli_needs_are_its_bounds(tmp_path: Path) -> None:
+    where, variables = environment(tmp_path, HIVE_SOFT_SCOPES="true")
+    for folder in (where.config, tmp_path / "home"):
+        folder.mkdir()
+    table = {"runtime": "claude", "scope": {"allow": [{"target": "docs", "permission": "read"}]}}
+    async with enclosed(where, AgentSettings.model_validate(table), variables) as (enclosure, _):
+        bounds = enclosure.bounds()
+        assert bounds is not None
+        assert bounds.scope.allow == (Rule(str(where.config / "docs"), READ),)
+        assert {str(where.config), str(enclosure.files), "/usr"} <= set(bounds.needs.read)
+        assert {str(tmp_path / "home"), "/tmp"} <= set(bounds.needs.write)
+        assert bounds.soft
+        assert decode_bounds(bounds.encode()) == bounds == enclosure.bounds()

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.prompts import check
+from harness.prompts.permissions import claude_settings
+from meta.agent_toml.settings import AgentSettings
+from meta.process.landlock import abi, held_by
 from meta.process.run import run
 
 
@@ -19,6 +22,25 @@ def test_what_hive_takes_is_said_with_what_has_no_effect(tmp_path: Path, capsys:
         f"{tmp_path}/agent.toml: hive takes it",
         "NO EFFECT: limits.max_turns: runtime codex: it does not count rounds",
     ]
+
+
+def test_what_holds_a_scope_in_this_container_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('runtime = "claude"\n[scope]\nallow = [{ target = "/state", permission = "write" }]\n')
+    assert check.check(file) == [f"{file}: hive takes it", f"scope: in this container: {held_by(abi())}"]
+
+
+def test_claude_gets_what_the_scope_denies_as_rules_for_a_better_message() -> None:
+    deny = [
+        {"target": "/state/a", "permission": "write"},
+        {"target": "/state/b-1", "permission": "read"},
+        {"target": "/state/*", "permission": "read"},
+        {"target": "/state/c", "permission": "read", "recursive": False},
+    ]
+    table = {"runtime": "claude", "scope": {"allow": [{"target": "/state", "permission": "write"}], "deny": deny}}
+    plain = claude_settings(AgentSettings())["permissions"]["deny"]
+    found = claude_settings(AgentSettings.model_validate(table))["permissions"]["deny"]
+    assert found[len(plain) :] == ["Edit(//state/a/**)", "Edit(//state/b-1/**)", "Read(//state/b-1/**)"]
 
 
 @pytest.mark.parametrize(
