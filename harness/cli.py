@@ -1,6 +1,8 @@
 """`hive-harness serve`: the program in every container. `cli` is its part under the CLI's uid, `owners` that of root.
 `check` is for agents.
 
+`serve` of an agent that may have sub-agents is two processes: a keeper, and the harness as its child (harness.keeper).
+
 Exit codes: 0 after SIGTERM, 2 for wrong usage, 78 for wrong settings (EX_CONFIG). A fault in `[start]` may set another
 one.
 """
@@ -14,6 +16,7 @@ import signal
 import sys
 from types import FrameType
 
+from harness.keeper.wanted import VARIABLE, wanted
 from harness.starter.wire import Json, Order
 
 CONFIG_EXIT = 78
@@ -45,7 +48,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("serve", help="serve until SIGTERM")
+    commands.add_parser("serve", help="serve until SIGTERM; with `[pods] max` under a keeper, which ends with it")
     commands.add_parser("cli", help="start one CLI for the harness; systemd runs this, under the CLI's uid")
     owners = commands.add_parser("owners", help="set the owners in the agent's state; root runs this before `serve`")
     owners.add_argument("words", nargs=4, metavar=("STATE", "HARNESS", "CLI", "GROUP"))
@@ -101,6 +104,15 @@ def _plan(bounds: Json) -> Json:
 
 def _serve() -> int:
     signal.signal(signal.SIGTERM, _exit)
+    if VARIABLE in os.environ:
+        from harness.keeper.client import join_keeper
+
+        join_keeper(main=True)
+    elif wanted(os.environ):
+        from harness.keeper.program import main as keep
+        from harness.keeper.program import own_words
+
+        return keep(own_words(), os.environ)
     # hive waits for the hello: do not search for plugins of pydantic, do not collect garbage during the imports
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.disable()

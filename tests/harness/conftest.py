@@ -322,6 +322,8 @@ class Harness:
         self.state = self.run
         self.around: tuple[str, ...] = ()
         """The words before the program, such as those of bubblewrap."""
+        self.program: tuple[str, ...] = (str(Path(sys.executable).parent / "hive-harness"), "serve")
+        self.stdin: int | None = None
         self.process: Process | None = None
         self.log = ""
 
@@ -333,8 +335,7 @@ class Harness:
         """Start the real program."""
         self.process = await asyncio.create_subprocess_exec(
             *self.around,
-            str(Path(sys.executable).parent / "hive-harness"),
-            "serve",
+            *self.program,
             env={
                 "PATH": os.environ["PATH"],
                 "HIVE_AGENT": "manager" if self.role == "manager" else "alice",
@@ -346,6 +347,7 @@ class Harness:
                 "HIVE_STATE": str(self.state),
                 "HIVE_AGENTS": str(self.agents),
             },
+            stdin=self.stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

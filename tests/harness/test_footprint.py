@@ -28,7 +28,7 @@ BEFORE_THE_HELLO = {
         ".serve",
         ".state_file",
     ),
-    *(".stop", ".starter", ".starter.wire"),
+    *(".stop", ".starter", ".starter.wire", ".keeper", ".keeper.wanted"),
     *(".events", ".events.bus", ".events.database", ".events.encoding", ".events.feed", ".events.store"),
     *(".runtimes", ".runtimes.json_line"),
 }
