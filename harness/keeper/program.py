@@ -89,7 +89,6 @@ class Keeper:
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        close_to_ptrace()
         try:
             become_subreaper()
         except OSError as error:
@@ -201,16 +200,12 @@ class Keeper:
         self._end(KILL_SECONDS, spare=False)
 
 
-def close_to_ptrace() -> None:
-    """Keep a CLI of the same uid from this process's memory and descriptors."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_DUMPABLE, 0, 0, 0, 0)
-
-
 def main(argv: Sequence[str], variables: Mapping[str, str]) -> int:
     """Keep the harness that `argv` starts; return its exit code. If a signal ended it, end by the same one."""
     code = Keeper(argv, variables).run()
     if code < 0:
+        with contextlib.suppress(OSError, AttributeError):  # a dump of the keeper helps nobody
+            ctypes.CDLL(None).prctl(_DUMPABLE, 0, 0, 0, 0)
         with contextlib.suppress(OSError, ValueError):  # KILL has no other disposition
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)

@@ -27,9 +27,13 @@ def _most(data: bytes) -> int:
     """Return `[pods] max`, 0 if it is not there or no number."""
     import tomllib
 
+    from meta.agent_toml.shape import check_shape
+    from meta.errors import BadInput
+
     try:
+        check_shape(data, "agent.toml")
         pods = tomllib.loads(data.decode("utf-8")).get("pods")
-    except (ValueError, RecursionError):
+    except (BadInput, ValueError, RecursionError):
         return 0
     most = pods.get("max") if isinstance(pods, dict) else None
     return most if type(most) is int else 0

@@ -79,6 +79,7 @@ in
         LogRateLimitBurst = 2000;
         Restart = "no";
         TimeoutStopSec = 30;
+        # with sub-agents the main process is a keeper, which passes the TERM on; what it leaves is killed
         KillMode = "mixed";
         NoNewPrivileges = true;
         # hive is not root and reads the proposed work trees that the script of a manager writes

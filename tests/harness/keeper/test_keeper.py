@@ -115,8 +115,13 @@ async def kept() -> AsyncIterator[Kept]:
     await kept.close()
 
 
+def children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
 def child(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii"))
+    (only,) = children(pid)
+    return only
 
 
 async def test_a_sub_agent_lives_through_a_crash_of_the_harness_and_leftovers_of_its_cli_do_not(kept: Kept) -> None:
@@ -219,6 +224,25 @@ async def test_hive_sees_the_same_boot_after_a_crash(harness: Harness, hive: Fak
     assert await harness.end() == 0
     await kept.gone(pod)
     await kept.close()
+
+
+@pytest.mark.parametrize("most", [0, 2])
+async def test_the_real_harness_has_a_keeper_if_it_may_have_sub_agents(
+    harness: Harness, hive: FakeHive, most: int
+) -> None:
+    harness.configure(f"[pods]\nmax = {most}\n")
+    process = await harness.start()
+    await hive.until(lambda: hive.calls)
+    below = children(process.pid)
+    assert len(below) == (1 if most else 0)
+    assert await harness.end() == 0
+    assert harness.log.count("asked to end") == 1
+
+
+async def test_wrong_settings_below_a_keeper_end_as_they_do_without(harness: Harness) -> None:
+    harness.configure('runtime = "cladue"\n[pods]\nmax = 2\n')
+    await harness.start()
+    assert await harness.ended() == 78
 
 
 @pytest.mark.parametrize(
