@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -50,8 +51,12 @@ def planned(bounds: Json, plan: Plan) -> Grants | None:
 
 def _answer(bounds: Json, plan: Plan, writer: int) -> NoReturn:
     try:
+        answer = encode(plan(bounds))  # before the pipe is closed, or this process would be ended too early to log
         with open(writer, "wb") as file:
-            file.write(encode(plan(bounds)))
+            file.write(answer)
+    except BaseException:  # noqa: BLE001 - the log has it, and the harness gets that there is no answer
+        sys.excepthook(*sys.exc_info())
+        sys.stderr.flush()
     finally:
         os._exit(0)
 

@@ -20,6 +20,7 @@ from harness import child as module
 from harness.child import Child, Line, start_child
 from harness.scope.bounds import Bounds, decode_bounds
 from harness.scope.plan import Needs
+from harness.starter.planned import CannotHold, planned
 from harness.starter.program import find
 from harness.starter.wire import MARK, Order, Wrong, decode_order, receive_order
 from meta.errors import BadInput, PermanentError, Refused, TransientError
@@ -271,3 +272,14 @@ def test_an_order_without_its_descriptors_or_its_end_is_refused_and_nothing_stay
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(Wrong, match="too late"):
         receive_order(theirs, seconds=0)
+
+
+def test_bounds_that_cannot_be_worked_out_start_nothing_and_the_log_says_why(capfd: pytest.CaptureFixture[str]) -> None:
+    def fails(_: dict[str, object]) -> dict[str, object]:
+        raise ValueError("of a test")
+
+    with pytest.raises(CannotHold) as raised:
+        planned({}, fails)
+    assert "could not be worked out" in raised.value.report["refused"]
+    assert "ValueError: of a test" in capfd.readouterr().err
+    assert planned({}, lambda _: {"grants": None}) is None
