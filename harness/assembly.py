@@ -7,44 +7,66 @@ import os
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from harness.child import STARTER, Child, start_child, start_login_watch
 from harness.compaction import NOTES_FILE, Compactor
 from harness.controls import Controls, LoginControl, NoLogin
 from harness.conversation import Agent, Conversation, News
 from harness.descendants import orphans
-from harness.enclosure import enclosed
+from harness.enclosure import NO_POD, Pod, enclosed
 from harness.environment import Environment
 from harness.event_sink import EventSink
 from harness.events.bus import Bus
 from harness.events.store import EventStore
 from harness.gate import Gate
-from harness.in_flight import InFlight
+from harness.in_flight import InFlight, Messages, Returns
 from harness.inbox import Inbox
 from harness.link import Link
 from harness.login.make import make_login
 from harness.login.process import Start
-from harness.loop import LoginMark, Loop, NoLoginMark, OpenWay, Outside, WayOut
+from harness.loop import LoginMark, Loop, NoLoginMark, Nothing, OpenWay, Outside, WayOut
 from harness.model import MODEL_FILE, Model
-from harness.pod.open import OpenPod, open_pod
+from harness.pods import OwnPods, hive_above, open_pods
 from harness.program import PROBLEM_SECONDS, Program
-from harness.prompts.render import Places, render_prompt
+from harness.prompts.render import Places, render_pod_prompt, render_prompt
 from harness.relay.egress import egress_relay
 from harness.runtimes.base import Enclosure, Runtime, RuntimeSpec
 from harness.runtimes.missing import MissingRuntime
 from harness.runtimes.registry import make_runtime
 from harness.runtimes.script import ScriptRuntime
 from harness.session import Session
-from harness.tools import HiveTools
+from harness.tools import HiveTools, Sends
 from harness.turn import close
+from harness.way_out.way_out import WayOut as WayOutOfAgent
 from harness.workspace.workspaces import Workspaces
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import HiveError, TransientError
-from meta.wire.link import Control
+from meta.wire.link import About, Control, UpLine
 from meta.wire.live import Note, StateChange
+
+
+class Uplink(Returns, Protocol):
+    """What is said to hive (harness.link)."""
+
+    def send(self, line: UpLine) -> None:
+        """Write a line without waiting."""
+
+    def about(self, about: About) -> None:
+        """Report the runtime."""
+
+    def handle(self, kind: type[Control], handler: Callable[[Control], None]) -> None:
+        """Pass lines of this kind to `handler`."""
+
+
+class AnyInbox(Messages, Sends, Protocol):
+    """Where messages come from and go to (harness.inbox)."""
+
+    def close(self) -> None:
+        """Close what is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +95,49 @@ async def take_turns(
 ) -> None:
     """Take turns until cancelled. What cannot be made now is made again later."""
     report_states(gate, bus)
-    async with open_pod(environment, settings, gate, link, bus, store) as own:
-        sink = own.watch(bus)
-        while True:
-            async with AsyncExitStack() as stack:
-                inbox = Inbox(environment.broker, manager=environment.manager)
-                stack.callback(inbox.close)
-                parts = await make_parts(environment, settings, inbox, sink, stack)
-                if parts.lasting:
+    above = hive_above(environment, settings, link)
+    async with open_pods(environment, settings, gate, bus, store, above) as own:
+        await drive(
+            environment, settings, gate, link, bus, own, lambda: Inbox(environment.broker, manager=environment.manager)
+        )
+
+
+async def drive(
+    environment: Environment,
+    settings: AgentSettings,
+    gate: Gate,
+    link: Uplink,
+    bus: Bus,
+    own: OwnPods,
+    make_inbox: Callable[[], AnyInbox],
+    guard: Callable[[WayOut], WayOut] = lambda way_out: way_out,
+) -> None:
+    """Take turns with the own pod until cancelled. What cannot be made now is made again later.
+
+    `guard` returns the way out with what else a turn waits for.
+    """
+    sink = own.pod.watch(bus)
+    while True:
+        async with AsyncExitStack() as stack:
+            inbox = make_inbox()
+            stack.callback(inbox.close)
+            parts = await make_parts(environment, settings, inbox, sink, stack, own)
+            parts = replace(parts, way_out=guard(parts.way_out))
+            if parts.lasting:
+                await run(environment, settings, gate, link, inbox, parts, own)
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBLEM_SECONDS):
                     await run(environment, settings, gate, link, inbox, parts, own)
-                    return
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(PROBLEM_SECONDS):
-                        await run(environment, settings, gate, link, inbox, parts, own)
 
 
 async def make_parts(
-    environment: Environment, settings: AgentSettings, inbox: Inbox, bus: EventSink, stack: AsyncExitStack
+    environment: Environment,
+    settings: AgentSettings,
+    inbox: AnyInbox,
+    bus: EventSink,
+    stack: AsyncExitStack,
+    own: OwnPods | None = None,
 ) -> Parts:
     """Return the parts around a CLI or around rules. What they need is closed with `stack`.
 
@@ -101,9 +149,8 @@ async def make_parts(
         return Parts(bus, ScriptRuntime(settings, environment, tools), NoLoginMark(), NoLogin())
     orphans.adopt_everything()
     try:
-        places = Places(environment.state, environment.agents)
-        prompt = render_prompt(environment.agent, settings, manager=environment.manager, places=places)
-        enclosure, way_out = await stack.enter_async_context(enclosed(environment, settings, os.environ))
+        prompt = _prompt(environment, settings, own)
+        enclosure, way_out = await stack.enter_async_context(_enclosed(environment, settings, own))
         if note := other_port(environment.egress_port, enclosure.env.get("https_proxy", "")):
             bus.emit(Note(text=note))
         spec = RuntimeSpec(environment.agent, environment.manager, settings, enclosure, prompt)
@@ -116,10 +163,7 @@ async def make_parts(
     watch = start_login_watch if os.environ.get(STARTER) else None
     login = make_login(settings, enclosure.home, enclosure.env, start_within(enclosure), watch)
     stack.push_async_callback(login.driver.close)
-    env = {**enclosure.env, "HOME": str(enclosure.home)}
-    workspaces = Workspaces(
-        settings.workspace, enclosure.work, lambda: {**env, **enclosure.access().env}, way_out.look, bus
-    )
+    workspaces = _workspaces(settings, enclosure, way_out, bus)
     return Parts(
         bus,
         runtime,
@@ -130,6 +174,26 @@ async def make_parts(
         workspaces=workspaces,
         news=(way_out, workspaces),
     )
+
+
+def _workspaces(settings: AgentSettings, enclosure: Enclosure, way_out: WayOutOfAgent, bus: EventSink) -> Workspaces:
+    env = {**enclosure.env, "HOME": str(enclosure.home)}
+    return Workspaces(settings.workspace, enclosure.work, lambda: {**env, **enclosure.access().env}, way_out.look, bus)
+
+
+def _enclosed(
+    environment: Environment, settings: AgentSettings, own: OwnPods | None
+) -> AbstractAsyncContextManager[tuple[Enclosure, WayOutOfAgent]]:
+    pod = NO_POD if own is None else Pod(own.scope, own.delegated, own.tools, has_hive=not environment.pod)
+    return enclosed(environment, settings, os.environ, pod)
+
+
+def _prompt(environment: Environment, settings: AgentSettings, own: OwnPods | None) -> str:
+    if environment.pod and own is not None:
+        scope, work = own.pod.driven.scope, environment.cwd or environment.state
+        return render_pod_prompt(environment.pod, environment.agent, settings, scope=scope, work=work)
+    places = Places(environment.state, environment.agents)
+    return render_prompt(environment.agent, settings, manager=environment.manager, places=places)
 
 
 def start_within(enclosure: Enclosure) -> Start:
@@ -145,10 +209,10 @@ async def run(
     environment: Environment,
     settings: AgentSettings,
     gate: Gate,
-    link: Link,
-    inbox: Inbox,
+    link: Uplink,
+    inbox: AnyInbox,
     parts: Parts,
-    own: OpenPod,
+    own: OwnPods,
 ) -> None:
     """Take turns with these parts until cancelled. End the runtime's process then."""
     bus, runtime = parts.bus, parts.runtime
@@ -159,14 +223,14 @@ async def run(
         runtime, model, link.about, lambda: parts.way_out.key, lambda: workspaces.states if workspaces else ()
     )
     compactor = Compactor(runtime, bus, settings.limits, environment.state / NOTES_FILE)
-    own.driven.runtime = runtime
-    own.driven.model = lambda: model.name or runtime.default_model
-    news = (*parts.news, own.requests)
-    agent = Agent(environment.generation, settings, news, lambda: parts.way_out.key, own.pod)
-    in_flight = InFlight(inbox, link, own.requests)
+    own.pod.driven.runtime = runtime
+    own.pod.driven.model = lambda: model.name or runtime.default_model
+    news = (*parts.news, own.pod.requests)
+    agent = Agent(environment.generation, settings, news, lambda: parts.way_out.key, own.pod.pod)
+    in_flight = InFlight(inbox, link, own.pod.requests)
     conversation = Conversation(agent, runtime, in_flight, gate, bus, session, model, compactor)
-    outside = Outside(parts.credentials, parts.clock, parts.random, parts.way_out)
-    loop = Loop(in_flight, own.requests, gate, conversation, program, bus, outside)
+    outside = Outside(parts.credentials, parts.clock, parts.random, parts.way_out, own.agents or Nothing())
+    loop = Loop(in_flight, own.pod.requests, gate, conversation, program, bus, outside)
     controls = Controls(loop, gate, conversation, model, program, bus, link.send, parts.login)
     link.handle(Control, controls.handle)
     background = [asyncio.create_task(parts.watch(loop.set_login))] if parts.watch else []

@@ -49,6 +49,7 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="serve until SIGTERM; with `[pods] max` under a keeper, which ends with it")
+    commands.add_parser("pod", help="serve a sub-agent; the harness of an agent starts this")
     commands.add_parser("cli", help="start one CLI for the harness; systemd runs this, under the CLI's uid")
     owners = commands.add_parser("owners", help="set the owners in the agent's state; root runs this before `serve`")
     owners.add_argument("words", nargs=4, metavar=("STATE", "HARNESS", "CLI", "GROUP"))
@@ -59,7 +60,10 @@ def main() -> int:
     workspace = commands.add_parser("workspace", help="print what is in the agent's repos, for `hive workspace`")
     workspace.add_argument("--diff", action="store_true", help="the uncommitted changes too")
     workspace.add_argument("paths", nargs="*", metavar="PATH", help="below the folder of work")
-    arguments = parser.parse_args()
+    return _run(parser.parse_args())
+
+
+def _run(arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "cli":
             from harness.starter.program import main as start_cli
@@ -81,6 +85,8 @@ def main() -> int:
             from harness.workspace.show import main as show_workspaces
 
             return show_workspaces(arguments.paths, diff=arguments.diff)
+        case "pod":
+            return _serve(sub=True)
         case _:
             return _serve()
 
@@ -102,12 +108,14 @@ def _plan(bounds: Json) -> Json:
     return {"grants": None if grants is None else [list(grant) for grant in grants]}
 
 
-def _serve() -> int:
+def _serve(*, sub: bool = False) -> int:
     signal.signal(signal.SIGTERM, _exit)
     if VARIABLE in os.environ:
         from harness.keeper.client import join_keeper
 
-        join_keeper(main=True)
+        join_keeper(main=not sub)
+    elif sub:
+        pass
     elif wanted(os.environ):
         from harness.keeper.program import main as keep
         from harness.keeper.program import own_words
@@ -132,6 +140,8 @@ def _serve() -> int:
     gc.enable()
     try:
         environment = read_environment(os.environ)
+        if sub:
+            from harness.subagent import serve_subagent as serve
         return asyncio.run(serve(environment, read_settings(environment)))
     except HiveError as error:
         logging.getLogger(__name__).error("%s; %s", error.summary, error.hint)

@@ -17,6 +17,8 @@ class Environment:
     `port` is the port of hive's tools on loopback, `egress_port` that of the way out; 0: any. If the CLI has another
     uid than the harness, `own` is the folder of what the harness keeps, within `state`, and `cli_files` that of the
     files that it writes for the CLI. `soft_scopes`: a CLI starts although the kernel cannot hold its scope.
+    `pods` is the folder of the pods' sockets. A sub-agent has its name in `pod`, and in `cwd` the folder in which its
+    CLI runs.
     """
 
     agent: AgentName
@@ -35,6 +37,8 @@ class Environment:
     cli_files: Path | None = None
     soft_scopes: bool = False
     pods: Path = Path("/run/pods")
+    cwd: Path | None = None
+    pod: str = ""
 
     @property
     def link(self) -> Path:
@@ -87,6 +91,8 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         soft_scopes=variables.get("HIVE_SOFT_SCOPES") == "true",
         cli_files=Path(variables["HIVE_CLI_FILES"]) if variables.get("HIVE_CLI_FILES") else None,
         pods=Path(variables.get("HIVE_PODS", "/run/pods")),
+        pod=variables.get("HIVE_POD", ""),
+        cwd=Path(variables["HIVE_POD_CWD"]) if variables.get("HIVE_POD_CWD") else None,
     )
 
 

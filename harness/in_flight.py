@@ -9,7 +9,6 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
-from harness.inbox import Inbox
 from harness.pod.requests import Requests
 from harness.retry import Action
 from meta.errors import HiveError
@@ -29,10 +28,36 @@ class Returns(Protocol):
         """Give back the messages of this turn, or those with these ids. Return False if hive does not know that."""
 
 
+class Messages(Protocol):
+    """Where messages of hive come from (harness.inbox)."""
+
+    @property
+    def uncertain(self) -> bool:
+        """Return True if a message may be in flight that was not received."""
+
+    async def recv(self) -> MessageResponse | None:
+        """Return a message, or None if none came for a while. Raise HiveError."""
+
+    async def look(self) -> MessageResponse | None:
+        """Return one more message, which is in flight then. Raise HiveError."""
+
+    async def unread(self) -> int | None:
+        """Return how many messages wait; None if nobody says so soon."""
+
+    async def ack(self) -> None:
+        """Acknowledge everything in flight. Raise HiveError."""
+
+    async def give_back(self) -> None:
+        """Requeue what is in flight, as a failed turn. Raise HiveError."""
+
+    def released(self) -> None:
+        """Record that hive took back everything in flight."""
+
+
 class InFlight:
     """The messages in flight. `turn` is always the number of the latest turn."""
 
-    def __init__(self, inbox: Inbox, returns: Returns, requests: Requests) -> None:
+    def __init__(self, inbox: Messages, returns: Returns, requests: Requests) -> None:
         self._inbox = inbox
         self._returns = returns
         self._requests = requests

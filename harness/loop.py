@@ -108,6 +108,26 @@ class NoLoginMark:
         return None
 
 
+class Between(Protocol):
+    """Work that is due between two turns, when nothing of the agent's CLI runs."""
+
+    @property
+    def due(self) -> bool:
+        """Return True if there is some."""
+
+    async def settle(self) -> None:
+        """Do it. Raise HiveError; it is due again then."""
+
+
+class Nothing:
+    """No work between turns."""
+
+    due = False
+
+    async def settle(self) -> None:
+        """Do nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """What the loop needs from outside."""
@@ -116,6 +136,7 @@ class Outside:
     clock: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     way_out: WayOut = field(default_factory=OpenWay)
+    between: Between = field(default_factory=Nothing)
 
 
 class Loop:
@@ -219,6 +240,8 @@ class Loop:
         changed = self._gate.changed
         if self._gate.draining:
             await self._rest(changed)
+        elif self._outside.between.due:
+            await self._settle_between()
         elif not self._checked:
             await self._check(changed)
         elif self._gate.held:
@@ -275,6 +298,13 @@ class Loop:
         while self._gate.draining:
             self._gate.rest()  # again after each change: a compaction or a second drain may have begun meanwhile
             await self._gate.changed.wait()
+
+    async def _settle_between(self) -> None:
+        """End the CLI with all that it started, and do what is due: what it may do can be less from then on."""
+        async with self._between:
+            await self._conversation.suspend()
+            self._quiet = True
+            await self._outside.between.settle()
 
     async def _silence(self) -> None:
         """End the CLI's process until the next turn. It may call no model now, and could begin turns of its own."""

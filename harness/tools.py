@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from harness.environment import Environment
-from harness.inbox import Inbox
 from meta.agent_toml.settings import AgentSettings
 from meta.errors import Refused
 from meta.names import MANAGER, AgentName, Sha
 from meta.wire.agent import Answer, Ask, Remind
 from meta.wire.common import InSeconds
 
+if TYPE_CHECKING:
+    from harness.inbox import Request, Response
+
+
+class Sends(Protocol):
+    """Sends requests to hive (harness.inbox)."""
+
+    async def send(self, to: str, body: str) -> None:
+        """Send a message. Raise Refused."""
+
+    async def call(self, request: Request) -> Response:
+        """Return the answer to a request. Raise Refused."""
+
 
 class HiveTools:
     """The tools over the socket of the inbox (implements runtimes.base.Tools)."""
 
-    def __init__(self, inbox: Inbox, settings: AgentSettings, environment: Environment) -> None:
+    def __init__(self, inbox: Sends, settings: AgentSettings, environment: Environment) -> None:
         self._inbox = inbox
         self._settings = settings
         self._environment = environment

@@ -138,7 +138,7 @@ def _who(sender: str) -> str:
         case "reminder":
             return "a reminder that you set"
         case "pod.sock":
-            return "a client of your pod, as the operator's programs are"
+            return "who drives your pod: the operator's programs, or the pod above you"
         case _ if sender.startswith(("wake:", f"{OPERATOR}:")):
             return f"{name} (a program in your own container; nobody vouches for it)"
         case _:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.asides import Aside
 from harness.environment import Environment
@@ -15,7 +16,6 @@ from harness.events.bus import Bus
 from harness.events.database import Row
 from harness.events.store import EventStore
 from harness.gate import Gate
-from harness.link import Link
 from harness.pod.history import history_items
 from harness.pod.pod import Outside, Pod
 from harness.pod.requests import Requests
@@ -26,7 +26,7 @@ from harness.runtimes.base import Runtime
 from meta.agent_toml.settings import AgentSettings
 from meta.text import one_line
 from meta.wire import pod
-from meta.wire.link import PodInfo, PodReport, Pods, ShutdownRequest
+from meta.wire.link import PodInfo
 from meta.wire.live import AnyItem, LiveEvent, Note
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,20 @@ class Driven:
 
 
 @dataclass(frozen=True, slots=True)
+class Role:
+    """Whose pod it is: its name, its socket's, and what it says to who is above it.
+
+    `shut_down` asks for its end, `report` passes on what a parent is told, `tell` what hive shows of it.
+    """
+
+    name: str
+    socket: str
+    shut_down: Callable[[], None]
+    report: Callable[[pod.PodEvent], None]
+    tell: Callable[[PodInfo], None]
+
+
+@dataclass(frozen=True, slots=True)
 class OpenPod:
     """The pod while it is served."""
 
@@ -96,29 +110,29 @@ class OpenPod:
 
 @contextlib.asynccontextmanager
 async def open_pod(
-    environment: Environment, settings: AgentSettings, gate: Gate, link: Link, bus: Bus, store: EventStore
+    environment: Environment, settings: AgentSettings, gate: Gate, bus: Bus, store: EventStore, role: Role
 ) -> AsyncIterator[OpenPod]:
     """Serve the pod in the block. Without its folder there are no clients, and turns go on as before."""
     clients, driven = Clients(), Driven()
     translator = Translator(clients.emit)
     requests = Requests(environment.kept)
-    name = str(environment.agent)
+    name = role.name
     outside = Outside(
         name=name,
         history=lambda: asyncio.to_thread(_history, store),
         greeting=lambda: _greeting(name, environment, settings, driven),
         inject=driven.inject,
-        shut_down=lambda: link.send(ShutdownRequest()),
+        shut_down=role.shut_down,
         record=lambda text: bus.emit(Note(text=text)),
-        report=lambda event: link.send(PodReport(event=event.model_dump(mode="json"))),
+        report=role.report,
         take_event=lambda event: driven.take_event(event),
         instructions=lambda: instructions_problem(environment.state / WORK, settings.runtime),
     )
     own = Pod(gate, requests, translator, outside)
-    tell = _teller(own, name, translator, driven, link)
+    tell = _teller(own, role, translator, driven)
     gate.listen(tell)
     tell()
-    async with _served(environment, clients, own.do):
+    async with _served(environment.pods, role.socket, clients, own.do):
         try:
             yield OpenPod(own, requests, driven, translator)
         finally:
@@ -127,22 +141,22 @@ async def open_pod(
 
 
 @contextlib.asynccontextmanager
-async def _served(environment: Environment, clients: Clients, do: Handler) -> AsyncIterator[None]:
+async def _served(folder: Path, name: str, clients: Clients, do: Handler) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
-        if environment.pods.is_dir():
+        if folder.is_dir():
             try:
-                await stack.enter_async_context(serve_pod(environment.pods, clients, do))
+                await stack.enter_async_context(serve_pod(folder, clients, do, name))
             except OSError as error:
                 log.warning("the pod has no socket: %s", error)
         yield
 
 
-def _teller(own: Pod, name: str, translator: Translator, driven: Driven, link: Link) -> Callable[[], None]:
-    """Return what tells hive of the pod."""
+def _teller(own: Pod, role: Role, translator: Translator, driven: Driven) -> Callable[[], None]:
+    """Return what tells who is above of the pod."""
 
     def tell() -> None:
-        info = PodInfo(name=name, state=own.state.value, scope=one_line(driven.scope, 500), turn=translator.turn)
-        link.pods(Pods(pods=(info,)))
+        info = PodInfo(name=role.name, state=own.state.value, scope=one_line(driven.scope, 500), turn=translator.turn)
+        role.tell(info)
 
     return tell
 

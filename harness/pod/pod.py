@@ -128,6 +128,11 @@ class Pod:
             return Refusal(pod.ErrorCode.PROVIDER_ERROR, one_line(f"no turn can begin: {wait.reason}"))
         return None
 
+    def take_news(self, text: str) -> None:
+        """Take what the harness itself has to say to the model, as of a sub-agent: a run begins for it if none is."""
+        self._outside.record(f"notification: {one_line(text, 2_000)}")
+        self._requests.notify(text, wake=self.state is not PodState.PAUSED)
+
     async def _notify(self, text: str, act: Act) -> None:
         """Let a text reach the model. It is in the log before."""
         self._outside.record(f"notification: {one_line(text, 2_000)}")

@@ -126,6 +126,7 @@ class Requests:
             return None
         if self._run is not None:
             self._current = self._run
+            self._save()  # it has begun: if it comes again, it says so
         else:
             self._taken = len(self._notices)
             body = told(*self._notices)
@@ -211,7 +212,7 @@ class Requests:
             return
         value = {
             "next": self._next,
-            "run": None if self._run is None else {"id": self._run.id, "input": self._run.body},
+            "run": None if self._run is None else _saved(self._run, begun=self._run is self._current),
             "texts": list(self._notices),
             "paused": self.paused,
             "paused_id": self._paused_id,
@@ -243,6 +244,16 @@ class Requests:
         self._paused_id, self._given_up = (_number(value.get(key)) for key in ("paused_id", "given_up"))
 
 
+def write_first_run(folder: Path, input: str) -> str | None:
+    """Let a pod that is still to start begin with this run. Return None, or why the file cannot be written."""
+    run = MessageResponse(sender=SENDER, body=input[:INPUT_LIMIT], id=-1)
+    return state_file.write(folder / FILE, json.dumps({"run": _saved(run, begun=False)}))
+
+
+def _saved(run: MessageResponse, *, begun: bool) -> dict[str, object]:
+    return {"id": run.id, "input": run.body, "again": run.redelivered or begun}
+
+
 def told(*texts: str) -> str:
     """Return texts of clients as the model gets them."""
     return "\n\n".join([_HEAD, *texts])
@@ -252,7 +263,8 @@ def _run(value: Any) -> MessageResponse | None:
     id, input = (value.get("id"), value.get("input")) if isinstance(value, dict) else (None, None)
     if type(id) is not int or not -(2**62) < id < 0 or not isinstance(input, str):
         return None
-    return MessageResponse(sender=SENDER, body=input[:INPUT_LIMIT], id=id, redelivered=True)
+    again = value.get("again") is not False
+    return MessageResponse(sender=SENDER, body=input[:INPUT_LIMIT], id=id, redelivered=again)
 
 
 def _number(value: object) -> int | None:

@@ -68,6 +68,24 @@ def render_prompt(agent: AgentName, settings: AgentSettings, *, manager: bool, p
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
+POD = "pod.md"
+POD_NAMES = ("self", "pod", "scope", "work", "turn_minutes", "tool_minutes")
+"""Placeholders of the prompt of a sub-agent."""
+
+
+def render_pod_prompt(pod: str, agent: AgentName, settings: AgentSettings, *, scope: str, work: Path) -> str:
+    """Return the system prompt of the agent's sub-agent `pod`. `scope` is its summary (meta.scope.words)."""
+    values = {
+        "self": str(agent),
+        "pod": pod,
+        "scope": scope,
+        "work": str(work),
+        "turn_minutes": _minutes(settings.limits.turn_seconds),
+        "tool_minutes": _minutes(settings.limits.tool_seconds),
+    }
+    return _fill(POD, _read(POD), POD_NAMES, values).strip() + "\n"
+
+
 def _fill(where: str, text: str, names: tuple[str, ...] | None, values: Mapping[str, str]) -> str:
     try:
         return fill_prompt(check_prompt(text) if names is None else check_prompt(text, names), values)

@@ -16,6 +16,10 @@ PIPES = (subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
 """The `streams` of a program that the caller writes to and reads from."""
 
 
+NOTHING = subprocess.DEVNULL
+"""A stream of a program that reads nothing there, or whose output is dropped."""
+
+
 def spawn(
     argv: Sequence[str],
     env: Mapping[str, str],

@@ -22,7 +22,8 @@ from harness.hold import PauseMemory
 from harness.inbox import Inbox
 from harness.link import Link
 from harness.loop import LoginMark, NoLoginMark, OpenWay, WayOut
-from harness.pod.open import OpenPod, open_pod
+from harness.pod.open import OpenPod
+from harness.pods import OwnPods, hive_above, open_pods
 from harness.runtimes.base import Runtime
 from meta.agent_toml.settings import AgentSettings, parse_settings
 from meta.names import AgentName
@@ -50,6 +51,7 @@ class Inside:
     news: Sequence[News] = ()
     set_login: Callable[[str | None], None] = lambda _: None
     pod: OpenPod = field(init=False)
+    own: OwnPods = field(init=False)
 
     async def _watch(self, report: Callable[[str | None], None]) -> None:
         self.set_login = report
@@ -77,9 +79,12 @@ class Inside:
         link, inbox = Link(environment, gate, bus), Inbox(environment.broker, manager=False)
         clock = self.clock or time.time
         stack = contextlib.AsyncExitStack()
-        self.pod = pod = await stack.enter_async_context(open_pod(environment, self.settings, gate, link, bus, store))
+        own = await stack.enter_async_context(
+            open_pods(environment, self.settings, gate, bus, store, hive_above(environment, self.settings, link))
+        )
+        self.own, self.pod = own, own.pod
         parts = Parts(
-            pod.watch(self.events),
+            self.pod.watch(self.events),
             self.real or self.runtime,
             self.credentials,
             NoLogin(),
@@ -92,7 +97,7 @@ class Inside:
         linked = asyncio.create_task(link.run())
         await link.acknowledged.wait()
         report_states(gate, self.events)
-        turns = asyncio.create_task(run(environment, self.settings, gate, link, inbox, parts, pod))
+        turns = asyncio.create_task(run(environment, self.settings, gate, link, inbox, parts, own))
         try:
             yield gate
         finally:

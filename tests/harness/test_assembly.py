@@ -38,7 +38,7 @@ async def test_an_agent_whose_folders_cannot_be_made_is_parked_until_they_can(
 
     @asynccontextmanager
     async def enclosed(
-        _: Environment, __: AgentSettings, ___: Mapping[str, str]
+        _: Environment, __: AgentSettings, ___: Mapping[str, str], *_kept_to: object
     ) -> AsyncIterator[tuple[Enclosure, WayOut]]:
         if full:
             raise OSError(28, "No space left on device")

@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.enclosure import enclosed
+from harness.enclosure import Pod, enclosed
 from harness.environment import Environment, read_environment
+from harness.events.bus import Bus
+from harness.events.store import EventStore
+from harness.gate import Gate
+from harness.link import Link
+from harness.pods import hive_above
 from harness.runtimes.start_files import write_private
 from harness.scope.bounds import EVERYTHING, decode_bounds, grants_of
 from harness.scope.plan import NOTHING
@@ -121,7 +126,8 @@ async def unused_tcp_port_() -> int:
 async def test_without_a_scope_a_cli_is_kept_to_all_but_what_is_lent_and_else_to_nothing(tmp_path: Path) -> None:
     where, variables = environment(tmp_path)
     lent: list[Rule] = []
-    async with enclosed(where, of({}), variables, lambda: tuple(lent)) as (enclosure, _):
+    pod = Pod(lambda: EVERYTHING if lent else None, lambda: tuple(lent))
+    async with enclosed(where, of({}), variables, pod) as (enclosure, _):
         assert enclosure.bounds() is None
         lent.append(Rule(str(where.state / "work"), WRITE))
         bounds = enclosure.bounds()
@@ -138,7 +144,11 @@ async def test_the_scope_of_agent_toml_and_what_its_cli_needs_are_its_bounds(tmp
     for folder in (where.config, tmp_path / "home"):
         folder.mkdir()
     table = {"runtime": "claude", "scope": {"allow": [{"target": "docs", "permission": "read"}]}}
-    async with enclosed(where, AgentSettings.model_validate(table), variables) as (enclosure, _):
+    settings = AgentSettings.model_validate(table)
+    store = EventStore(tmp_path / "events.sqlite")
+    above = hive_above(where, settings, Link(where, Gate(), Bus(store)))
+    store.close()
+    async with enclosed(where, settings, variables, Pod(lambda: above.scope)) as (enclosure, _):
         bounds = enclosure.bounds()
         assert bounds is not None
         assert bounds.scope.allow == (Rule(str(where.config / "docs"), READ),)

@@ -11,8 +11,9 @@ import errno
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -125,7 +126,7 @@ def _read(connection: sqlite3.Connection) -> Table:
     try:
         if len(rows) > TABLE_LIMIT:
             raise Unavailable("it has too many rows", damaged=True)
-        return Table(tuple(_allocation(*row) for row in rows))
+        return Table(tuple(map(_allocation, rows)))
     except (BadInput, ValueError, TypeError) as error:
         raise Unavailable(f"a row cannot be read: {error}", damaged=True) from error
 
@@ -138,18 +139,8 @@ def _row(each: Allocation) -> tuple[str | int | None, ...]:
     return (each.pod, each.parent, each.origin, each.state, each.adopted, *owner, each.socket, rules.model_dump_json())
 
 
-def _allocation(
-    pod: str,
-    parent: str | None,
-    origin: str | None,
-    state: str,
-    adopted: int,
-    pid: int,
-    start_time: int,
-    boot_id: str,
-    socket: str,
-    scope: str,
-) -> Allocation:
+def _allocation(row: Sequence[Any]) -> Allocation:
+    pod, parent, origin, state, adopted, pid, start_time, boot_id, socket, scope = row
     rules = _RULES.validate_json(scope)
     return Allocation(
         pod,

@@ -16,7 +16,10 @@ def test_a_run_that_was_accepted_outlives_a_restart(tmp_path: Path) -> None:
     again = Requests(tmp_path)
     message = again.take()
     assert message is not None
-    assert (message.body, message.redelivered, again.run_waits) == ("work", True, False)
+    assert (message.body, message.redelivered, again.run_waits) == ("work", False, False)
+    begun = Requests(tmp_path).take()
+    assert begun is not None
+    assert begun.redelivered  # it may be handled in part
     again.settle(message, None)
     assert not (tmp_path / FILE).exists()
     assert Requests(tmp_path).take() is None
