@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from meta.names import MANAGER, OPERATOR, SYSTEM
+from meta.names import HIVE, MANAGER, OPERATOR, SYSTEM
 from meta.text import one_line, scrub
 from meta.wire.agent import MessageResponse
 
@@ -133,7 +133,7 @@ def _who(sender: str) -> str:
             return "the operator"
         case _ if sender == MANAGER:
             return "the manager"
-        case _ if sender == SYSTEM:
+        case _ if sender in (SYSTEM, HIVE):
             return "hive itself"
         case "reminder":
             return "a reminder that you set"

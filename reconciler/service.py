@@ -31,6 +31,7 @@ from reconciler.network.way_out import WayOut
 from reconciler.observe.links import Links
 from reconciler.observe.live import Live
 from reconciler.observe.releases import Releases
+from reconciler.pods.reports import PodReports
 from reconciler.pods.shutdowns import Shutdowns
 from reconciler.proposals.commands import Proposals
 from reconciler.proposals.discovery import Discovery
@@ -106,6 +107,7 @@ class Service:
     live: Live
     releases: Releases
     shutdowns: Shutdowns
+    pod_reports: PodReports
     background: Background
     notifier: Notifier
     disk: DiskGuard

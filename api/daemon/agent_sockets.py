@@ -130,7 +130,7 @@ class AgentSockets:
         admit, limit = admission(owner.peers), self._config.max_line_bytes
         share = self._budget.share(max(AGENT_BYTES, 2 * limit))
         endpoint = Endpoint(Call(service, principal_of(agent)), limit=limit + ENVELOPE, admit=admit, share=share)
-        taking = Taking(service.links, service.releases, service.shutdowns)
+        taking = Taking(service.links, service.releases, service.shutdowns, service.pod_reports)
         self._servers[agent] = servers = _Servers(
             agent_server(mcp, agent, service, limit=limit, admit=admit, share=share),
             link_server(harness, agent, taking, admit=admit),

@@ -26,6 +26,7 @@ from meta.wire.link import (
     DownLine,
     Event,
     Hello,
+    PodReport,
     Pods,
     Release,
     ShutdownRequest,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from reconciler.observe.links import Links
     from reconciler.observe.releases import Releases
+    from reconciler.pods.reports import PodReports
     from reconciler.pods.shutdowns import Shutdowns
 
 log = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ class Taking:
     links: Links
     releases: Releases
     shutdowns: Shutdowns
+    reports: PodReports
 
 
 class Peer:
@@ -156,6 +159,8 @@ async def _pass_on(agent: AgentName, peer: Peer, taking: Taking, message: UpLine
             taking.releases.take(agent, peer, message)
         case Pods():
             links.pods(agent, peer, message)
+        case PodReport():
+            taking.reports.take(agent, peer, message)
         case ShutdownRequest():
             taking.shutdowns.take(agent, peer)
         case LiveLine():

@@ -32,6 +32,7 @@ from reconciler.observe.repos import Repos
 from reconciler.observe.roster import Roster
 from reconciler.observe.sender import Sender
 from reconciler.observe.settings import DeployedSettings
+from reconciler.pods.reports import PodReports
 from reconciler.ports import Sockets
 from reconciler.store.cards import Cards
 from reconciler.store.record import Record
@@ -100,6 +101,7 @@ class Harnesses:
     live: Live
     releases: Releases
     sender: Sender
+    reports: PodReports
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ from reconciler.observe.repos import Repos
 from reconciler.observe.roster import Roster
 from reconciler.observe.sender import Sender
 from reconciler.observe.settings import DeployedSettings
+from reconciler.pods.reports import PodReports
 from reconciler.service import Service
 from reconciler.store.cards import Cards
 from reconciler.store.database import Database
@@ -99,7 +100,7 @@ async def build(here: Surroundings, closing: AsyncExitStack) -> Parts:
     async def record(agent: AgentName, log: str, id: int, ts: int, usage: Mapping[str, Any]) -> None:
         await spending.records.take(agent, log, id, ts, usage)  # it needs the links, which need the live events
 
-    harnesses = await _harnesses(here, meta, store.broker, hints, record, closing)
+    harnesses = await _harnesses(here, meta, store, database, hints, record, closing)
     links, turn_limit = harnesses.links, store.settings.turn_limit
     backend = make_backend(choice, layout, config, owner=here.owner, links=links, background=here.background)
     spending = await _spending(here, database, store, roster, meta, backend.observe, harnesses.holds)
@@ -164,6 +165,7 @@ def _world(
             store.reminders.forget,
             store.requests.forget,
             harnesses.live.forget,
+            harnesses.reports.forget,
             spending.way_out.forget,
         ),
         on_purge=(spending.records.forget,),
@@ -176,15 +178,27 @@ def _world(
 
 
 async def _harnesses(
-    here: Surroundings, meta: MetaRepo, broker: Broker, hints: Hints, record: OnUsage, closing: AsyncExitStack
+    here: Surroundings,
+    meta: MetaRepo,
+    store: Store,
+    database: Database,
+    hints: Hints,
+    record: OnUsage,
+    closing: AsyncExitStack,
 ) -> Harnesses:
     """Make what talks with the harnesses. `record` takes what a turn cost."""
     live = Live(await asyncio.to_thread(LiveStore, here.layout.live), record)
     closing.push_async_callback(live.close)
     holds = Holds(lambda agent: meta.known().run_of(agent).paused, changed=lambda agent: links.send_hold(agent))
-    sender = Sender()
+    sender, broker = Sender(), store.broker
     links = Links(hints, broker.interrupt, acks=broker.expect_acks, holds=holds, live=live, sender=sender)
-    return Harnesses(links, holds, live, Releases(links, broker.release_turn, sender), sender)
+
+    async def wanted() -> frozenset[str]:
+        settings = await store.settings.of(MANAGER)
+        return frozenset(settings.pods.reports) if settings is not None else frozenset()
+
+    reports = PodReports(links, database, wanted, broker.wake_receivers, sender)
+    return Harnesses(links, holds, live, Releases(links, broker.release_turn, sender), sender, reports)
 
 
 async def _git(here: Surroundings, now: int) -> tuple[MetaRepo, Repos]:

@@ -150,6 +150,7 @@ def make_service(
         links=world.links,
         live=harnesses.live,
         releases=harnesses.releases,
+        pod_reports=harnesses.reports,
         shutdowns=_shutdowns(world, core.agents, harnesses),
         background=here.background,
         notifier=_notifier(here, world, store, queries["status"]),

@@ -36,6 +36,7 @@ from reconciler.observe.live import Live
 from reconciler.observe.releases import Releases
 from reconciler.observe.sender import Sender
 from reconciler.plan.rollout import Rollout
+from reconciler.pods.reports import PodReports
 from reconciler.pods.shutdowns import Shutdowns
 from reconciler.queries.audit import AuditQuery
 from reconciler.queries.digest import DigestQuery
@@ -147,6 +148,11 @@ class FakeService:
 
         self.database = database
         database.on_change(self.changes.note)
+
+        async def wanted() -> frozenset[str]:
+            return frozenset({"turn_ended"})
+
+        self.pod_reports = PodReports(self.links, database, wanted, self.broker.wake_receivers, Sender())
         self.questions = Questions(
             database,
             check=check,
@@ -225,6 +231,7 @@ class FakeService:
             live=self.live,
             releases=self.releases,
             shutdowns=self.shutdowns,
+            pod_reports=self.pod_reports,
             background=self.background,
             notifier=part(test="test_notify"),
             host=part(call="host"),

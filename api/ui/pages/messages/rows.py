@@ -8,7 +8,7 @@ from itertools import groupby
 
 from api.words.messages import readable
 from api.words.texts import title
-from meta.names import OPERATOR, SYSTEM
+from meta.names import HIVE, OPERATOR, SYSTEM
 from reconciler.messaging.broker import MessageRow
 from reconciler.store.messages.text import BROADCAST_MARK
 
@@ -61,7 +61,7 @@ def whole(row: MessageRow) -> str:
 
 def answers_to(sender: str) -> str | None:
     """Return to whom an answer to `sender` goes; None if nobody reads one."""
-    return None if sender in (SYSTEM, OPERATOR) or ":" in sender else sender
+    return None if sender in (SYSTEM, OPERATOR, HIVE) or ":" in sender else sender
 
 
 def _same(row: MessageRow) -> object:
