@@ -31,6 +31,7 @@ from reconciler.network.way_out import WayOut
 from reconciler.observe.links import Links
 from reconciler.observe.live import Live
 from reconciler.observe.releases import Releases
+from reconciler.pods.client import PodClient
 from reconciler.pods.reports import PodReports
 from reconciler.pods.shutdowns import Shutdowns
 from reconciler.proposals.commands import Proposals
@@ -108,6 +109,7 @@ class Service:
     releases: Releases
     shutdowns: Shutdowns
     pod_reports: PodReports
+    pods: PodClient
     background: Background
     notifier: Notifier
     disk: DiskGuard

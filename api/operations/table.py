@@ -18,6 +18,7 @@ from api.operations.loose_ends import LOOSE_ENDS
 from api.operations.messages import MESSAGES
 from api.operations.network import NETWORK
 from api.operations.passkeys import PASSKEYS
+from api.operations.pods import PODS
 from api.operations.proposals import PROPOSALS
 from api.operations.questions import QUESTIONS
 from api.operations.reminders import REMINDERS
@@ -36,6 +37,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
     *LIFECYCLE,
     *DOWN,
     *TURNS,
+    *PODS,
     *SETTINGS,
     *MESSAGES,
     *DEAD_LETTERS,

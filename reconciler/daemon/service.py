@@ -31,6 +31,7 @@ from reconciler.messaging.loose_ends import LooseEnds
 from reconciler.network.answers import Answers
 from reconciler.network.way_out import WayOut
 from reconciler.observe.declared import DeclaredMemory
+from reconciler.pods.client import PodClient
 from reconciler.pods.shutdowns import Shutdowns
 from reconciler.proposals.branches import Branches
 from reconciler.proposals.commands import Proposals
@@ -151,6 +152,7 @@ def make_service(
         live=harnesses.live,
         releases=harnesses.releases,
         pod_reports=harnesses.reports,
+        pods=PodClient(here.layout.pods),
         shutdowns=_shutdowns(world, core.agents, harnesses),
         background=here.background,
         notifier=_notifier(here, world, store, queries["status"]),

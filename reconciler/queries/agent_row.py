@@ -12,7 +12,7 @@ from reconciler.plan.context import Decision
 from reconciler.plan.observed import AgentObserved, LinkView
 from reconciler.plan.plan import open_ids
 from reconciler.plan.turn import turn_began
-from reconciler.views import AgentStatus, WorkspaceView
+from reconciler.views import AgentStatus, PodView, WorkspaceView
 
 IDS_MOST = 5
 """Stale ids that a row names."""
@@ -90,6 +90,14 @@ def _with_turn(row: AgentStatus, link: LinkView) -> AgentStatus:
         turn_until=link.until,
         turn_reason=link.reason,
         turn_person=link.person,
+        pods=pod_views(link),
+    )
+
+
+def pod_views(link: LinkView) -> tuple[PodView, ...]:
+    """Return the pods of an agent as its harness reports them."""
+    return tuple(
+        PodView(pod.name, pod.parent, pod.state, pod.scope, pod.turn, pod.result, pod.ended) for pod in link.pods
     )
 
 

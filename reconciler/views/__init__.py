@@ -6,7 +6,7 @@ from reconciler.views.agents import AgentOutcome, LoginResult, PlanRow, Remains,
 from reconciler.views.diffs import BuildLog, Change, Diff, SettingsText
 from reconciler.views.proposals import Card, RefusedTip, WaitingTips
 from reconciler.views.records import AgentDigest, Digest, Event, LogPart, LogRow
-from reconciler.views.status import AgentStatus, ModelStatus, Status, WorkspaceView
+from reconciler.views.status import AgentStatus, ModelStatus, PodView, Status, WorkspaceView
 from reconciler.views.usage import AgentUsage, BudgetUse, ModelUsage, TurnUsage, UsageReport
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "ModelStatus",
     "ModelUsage",
     "PlanRow",
+    "PodView",
     "RefusedTip",
     "Remains",
     "SettingsText",

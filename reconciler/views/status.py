@@ -36,6 +36,23 @@ class WorkspaceView:
 
 
 @dataclass(frozen=True, slots=True)
+class PodView:
+    """One pod of an agent, all in the agent's own words: its own, with `parent` "", or a sub-agent.
+
+    `state` is idle, running, paused, starting, waiting, unreachable or unknown; `scope` what it may write; `turn`
+    counts its turns, `result` is how the last run ended (finished, paused, limit_reached, error), `ended` when.
+    """
+
+    name: str
+    parent: str
+    state: str
+    scope: str = ""
+    turn: int = 0
+    result: str = ""
+    ended: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AgentStatus:
     """One row of `hive status`."""
 
@@ -100,6 +117,8 @@ class AgentStatus:
     """The kind of the key outside of the container by which the CLI reaches its model; "" if it has a login."""
     workspaces: tuple[WorkspaceView, ...] = ()
     """The repos that the agent begins with, in its own words."""
+    pods: tuple[PodView, ...] = ()
+    """Its own pod, and below it its sub-agents, in its own words; none until its harness says so."""
     declared: str = ""
     """How the host's configuration stands to git, if it declares the agent: `agrees`, `git moved`, `conflict`, ..."""
     grants: tuple[NetworkGrant, ...] = ()

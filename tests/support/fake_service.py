@@ -36,6 +36,7 @@ from reconciler.observe.live import Live
 from reconciler.observe.releases import Releases
 from reconciler.observe.sender import Sender
 from reconciler.plan.rollout import Rollout
+from reconciler.pods.client import PodClient
 from reconciler.pods.reports import PodReports
 from reconciler.pods.shutdowns import Shutdowns
 from reconciler.queries.audit import AuditQuery
@@ -232,6 +233,7 @@ class FakeService:
             releases=self.releases,
             shutdowns=self.shutdowns,
             pod_reports=self.pod_reports,
+            pods=PodClient(self.layout.pods),
             background=self.background,
             notifier=part(test="test_notify"),
             host=part(call="host"),

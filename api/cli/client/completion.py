@@ -30,6 +30,16 @@ def agents(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
     return _matching([(row["agent"], row["phase"]) for row in rows if row["phase"] != "absent"], incomplete)
 
 
+def pods(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
+    """Complete names of agents, and of the sub-agents of each that has some: AGENT/POD; show their states."""
+    shown: list[tuple[str, str]] = []
+    for agent in _agents(ctx):
+        shown.append((agent["agent"], agent["phase"]))
+        children = [pod for pod in agent.get("pods", ()) if pod["parent"]][:MAX_IDS]
+        shown += [(f"{agent['agent']}/{pod['name']}", _plain(pod["state"])) for pod in children]
+    return _matching(shown, incomplete)
+
+
 def runtimes(ctx: typer.Context, args: list[str], incomplete: str) -> Completions:
     """Complete the runtimes with which an agent can begin."""
     return _matching([(name, "") for name in SEEDED], incomplete)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from api.cli.render import console, tables
+from api.words import pods as words
 from api.words import texts, times
 from api.words.users import with_names
 from meta.text import quoted
@@ -139,6 +140,17 @@ def details(agent: Row) -> Iterator[str]:
         if each["state"] != "ready":
             said = f", it says: {quoted(each['text'])}" if each["text"] else ""
             yield f"workspace {quoted(each['path'])}: {quoted(each['state'])}{said}"
+    yield from pod_lines(agent)
+
+
+def pod_lines(agent: Row) -> Iterator[str]:
+    """Yield a line for each pod, if they tell more than the agent's row."""
+    pods = agent.get("pods") or ()  # an older daemon does not have them
+    if not words.says_something(pods):
+        return
+    for depth, pod in words.tree(pods):
+        parts = (words.state(pod), words.last_turn(pod), pod["scope"] and f"may write {quoted(pod['scope'])}")
+        yield f"{'  ' * depth}pod {pod['name']}: {', '.join(filter(None, parts))}"
 
 
 def turn(agent: Row) -> str | None:

@@ -38,6 +38,7 @@ BY_NAME = {operation.name: operation for operation in OPERATIONS}
 UNIONS = {Surface.HOST: HostRequest, Surface.MANAGER: ManagerRequest, Surface.AGENT: AgentRequest}
 LINES = tuple(UNIONS)
 RAW = {
+    "pod_events",  # a stream
     "dashboard_link",
     "events",
     "live",
@@ -102,6 +103,9 @@ EXAMPLES: dict[str, Json] = {
     "turn_cancel": {"agent": "alice"},
     "turn_compact": {"agent": "alice"},
     "turn_new_session": {"agent": "alice"},
+    "pods": {"agent": "alice"},
+    "pod_history": {"agent": "alice", "pod": "alice"},
+    "pod_do": {"agent": "alice", "pod": "alice", "method": "shutdown"},
     "model": {"agent": "alice"},
     "set_model": {"agent": "alice", "name": "opus"},
     "network": {"agent": "alice"},
