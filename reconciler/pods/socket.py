@@ -12,8 +12,9 @@ from pathlib import Path
 from meta.errors import BadInput, Conflict, NotFound, Refused
 from meta.names import AgentName
 
+SOCKET = "pod.sock"
+"""The socket of the agent's own pod. That of a sub-agent has its name in place of OWN, which none has."""
 OWN = "pod"
-"""The name of the socket of the agent's own pod. No sub-agent has it."""
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -35,7 +36,7 @@ def reached(folder: Path, agent: AgentName, pod: str) -> Iterator[str]:
     The agent can replace what is in `folder` at any time, by a symlink as well. So the socket itself is held open, and
     the path names what is held. Raise NotFound, Conflict (it is no socket), Refused (no permission).
     """
-    file = f"{OWN if pod == agent else pod_name(pod)}.sock"
+    file = SOCKET if pod == agent else f"{pod_name(pod)}{Path(SOCKET).suffix}"
     if pod != agent and pod == OWN:
         raise NotFound(f"{agent} has no sub-agent {pod}", f"`hive pod list {agent}` has its pods")
     try:
