@@ -68,6 +68,15 @@ NowOption = Annotated[bool, typer.Option("--now", help="do not wait until the ag
 AgentArgument = Annotated[
     str, typer.Argument(metavar="AGENT", help="the agent's name", autocompletion=completion.agents, show_default=False)
 ]
+PodArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="AGENT[/POD]",
+        help="an agent, or one of its sub-agents",
+        autocompletion=completion.pods,
+        show_default=False,
+    ),
+]
 MaybeAgentArgument = Annotated[
     str | None,
     typer.Argument(metavar="AGENT", help="one agent", autocompletion=completion.agents, show_default="all of them"),
@@ -140,6 +149,15 @@ def find(
     before = context.find_root().params if context is not None else {}
     state, runtime = state or _text(before.get("state")), runtime or _text(before.get("runtime"))
     return paths.find(state, runtime, serving=serving)
+
+
+def parts_of(pod: str) -> tuple[str, str]:
+    """Return the agent and the sub-agent of AGENT or AGENT/POD; "" is the agent's own pod. Raise BadInput."""
+    agent, slash, child = pod.partition("/")
+    agent_name(agent)
+    if slash and (not child or not all(char.isascii() and (char.isalnum() or char in "._-") for char in child)):
+        raise BadInput(f"{pod!r} is no pod", "write AGENT or AGENT/POD, as `hive pod list AGENT` shows them")
+    return agent, "" if child == agent else child
 
 
 def count_of(number: int, most: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from meta.text import one_line
+from meta.text import one_line, quoted
 
 Row = Mapping[str, Any]
 DEEPEST = 8
@@ -55,6 +55,12 @@ def last_turn(pod: Row) -> str:
     if not pod["turn"]:
         return ""
     return f"turn {pod['turn']} {RESULTS[pod['result']]}" if pod["result"] in RESULTS else f"turn {pod['turn']}"
+
+
+def row(depth: int, pod: Row) -> str:
+    """Return a pod as one line of a tree."""
+    parts = (state(pod), last_turn(pod), pod["scope"] and f"may write {quoted(pod['scope'])}")
+    return f"{'  ' * depth}{pod['name']}: {', '.join(filter(None, parts))}"
 
 
 def event_lines(event: object) -> Iterator[str]:

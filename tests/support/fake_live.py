@@ -26,6 +26,7 @@ class FakeDaemon:
         self.answers: dict[str, tuple[int, object]] = {}
         self.resumed: list[str] = []
         self.streams: dict[str, list[socket.socket]] = {"live": [], "hive": []}
+        self.of_child: socket.socket | None = None
         self._open: list[socket.socket] = []
         self._changed = threading.Condition()
         self._listener: socket.socket | None = None
@@ -67,6 +68,13 @@ class FakeDaemon:
             for each in self.streams["hive"]:
                 each.sendall(_block(kind, "x-9", {"kind": kind, "agent": "alice", "data": data}))
 
+    def tell_of_child(self, event: str, value: object) -> None:
+        """Send an event of the stream of alice's sub-agent, once somebody watches it."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.of_child, 20.0)
+            assert self.of_child is not None
+            self.of_child.sendall(f"event: {event}\ndata: {json.dumps(value)}\n\n".encode())
+
     def send_raw(self, data: bytes) -> None:
         with self._changed:
             for each in self.streams["live"]:
@@ -98,6 +106,11 @@ class FakeDaemon:
             body += sock.recv(65536)
         if method == "GET" and path.startswith("/api/agents/alice/live"):
             self._stream_live(sock, fields.get("last-event-id", ""))
+        elif method == "GET" and path == "/api/agents/alice/pods/child/events":
+            with self._changed:
+                sock.sendall(_HEAD + b'event: ready\ndata: {"agent":"alice"}\n\n')
+                self.of_child = sock
+                self._changed.notify_all()
         elif method == "GET" and path.startswith("/api/events"):
             with self._changed:
                 sock.sendall(_HEAD + _block("ready", "x-8", {"after": "x-8"}))

@@ -60,20 +60,31 @@ class Ended:
     error: HiveError
 
 
-Received = LiveCame | HiveCame | Missing | Lost | Back | Ended
+@dataclass(frozen=True, slots=True)
+class PodCame:
+    """An event of the pod protocol: its JSON object."""
+
+    event: dict[str, Any]
+
+
+Received = LiveCame | PodCame | HiveCame | Missing | Lost | Back | Ended
 Put = Callable[[Received], None]
 
 
 class Feed:
     """The feed of one agent, from when `open` returns until `close`. `put` is called by its threads.
 
-    `newest`: how many of the newest live events come first.
+    `newest`: how many of the newest live events come first. With `pod` it has the events of that sub-agent instead.
     """
 
-    def __init__(self, client: Client, agent: str, newest: int, put: Put) -> None:
+    def __init__(self, client: Client, agent: str, newest: int, put: Put, pod: str = "") -> None:
+        self._closing = threading.Event()
+        if pod:
+            path = f"/api/agents/{agent}/pods/{pod}/events"
+            self._readers = [_Reader(client, path, {}, pod_event, put, self._closing, reports=True)]
+            return
         live: Query = {"newest": newest}
         hive: Query = {"agent": agent}
-        self._closing = threading.Event()
         known = Known()
         self._readers = [
             _Reader(client, f"/api/agents/{agent}/live", live, known.of, put, self._closing, reports=True),
@@ -116,6 +127,13 @@ class Known:
 def hive_event(event: Event) -> Received | None:
     """Return what a server-sent event of hive's own stream means."""
     return None if event.kind in ("ready", "resync", "snapshot") else HiveCame(event.kind, event.data)
+
+
+def pod_event(event: Event) -> Received | None:
+    """Return what a server-sent event of a pod means. A pod that ended is over: nothing resumes it."""
+    if event.kind == "end":
+        return Ended(HiveError(str(event.data.get("reason", "the pod has ended"))))
+    return PodCame(event.data) if event.kind == "pod" else None
 
 
 class _Reader:

@@ -16,12 +16,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from api.cli.attach.editor import Editor, Entered, Left
-from api.cli.attach.feed import Back, Ended, Feed, HiveCame, LiveCame, Lost, Missing, Received
+from api.cli.attach.feed import Back, Ended, Feed, HiveCame, LiveCame, Lost, Missing, PodCame, Received
+from api.cli.attach.pod_view import PodView
 from api.cli.attach.screen import Plain, Screen, keys
 from api.cli.attach.view import Line, Style, View
 from api.cli.client.http import Client
 from api.cli.render import turns
-from api.words import orders
+from api.words import orders, pods
 from api.words.events import sentence
 from meta.errors import HiveError
 
@@ -54,16 +55,19 @@ class Answered:
 
 
 class Session:
-    """One attach to an agent. `since`: live events before this Unix time are not shown."""
+    """One attach to an agent, or to its sub-agent `pod`. `since`: live events before this time are not shown."""
 
-    def __init__(self, client: Client, agent: str, newest: int, since: float = 0.0) -> None:
+    def __init__(self, client: Client, agent: str, newest: int, since: float = 0.0, pod: str = "") -> None:
         self._client = client
         self._agent = agent
+        self._pod = pod
+        self._pods = f"/api/agents/{agent}/pods"
+        self._pod_view = PodView()
         self._since = since
         self._view = View()
         self._queue: queue.Queue[Received | Answered] = queue.Queue(QUEUE)
         self._reads, self._wakes = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._feed = Feed(client, agent, newest, self._put)
+        self._feed = Feed(client, agent, newest, self._put, pod)
         self._sends: queue.SimpleQueue[Callable[[], Answered]] = queue.SimpleQueue()
         self._editor = Editor()
         self._ended: HiveError | None = None
@@ -103,12 +107,13 @@ class Session:
                 lines = self._take()
                 if keyboard in ready and not self._type(os.read(keyboard, CHUNK), lines):
                     break
-                screen.show(lines, self._view.live, self._prompt)
+                screen.show(lines, self._view.live or self._pod_view.live, self._prompt)
             screen.show(self._view.break_off(), "", "")
 
     @property
     def _prompt(self) -> str:
-        return f"{self._agent}{f' {self._view.state}' if self._view.state else ''}> "
+        name = f"{self._agent}/{self._pod}" if self._pod else self._agent
+        return f"{name}{f' {self._view.state}' if self._view.state else ''}> "
 
     # what comes
     def _put(self, received: Received | Answered) -> None:
@@ -136,6 +141,8 @@ class Session:
         match received:
             case LiveCame(event=event, at=at):
                 return self._view.show_object(event) if at >= self._since else []
+            case PodCame(event=event):
+                return self._pod_view.show(event)
             case HiveCame(kind=kind, data=data):
                 return [Line(f"-- hive: {sentence(kind, data)}", Style.HIVE)] if kind in SHOWN else []
             case Missing():
@@ -159,7 +166,7 @@ class Session:
         for typed in self._editor.feed(data):
             if isinstance(typed, Left):
                 return False
-            order = orders.order_of(typed.text) if isinstance(typed, Entered) else None
+            order = orders.order_of(typed.text, pod=bool(self._pod)) if isinstance(typed, Entered) else None
             if isinstance(order, orders.Detach):
                 return False
             if order is not None:
@@ -173,6 +180,12 @@ class Session:
                 return [Line(f"> {part}", Style.TURN) for part in body.split("\n")]
             case orders.Explain(lines=explained):
                 return [Line(f"   {each}", Style.HIVE) for each in explained]
+            case orders.Notify(text=note):
+                self._ask(lambda: self._do_pod("notify", note))
+            case orders.ShowPods():
+                self._ask(self._tree)
+            case orders.Do(verb=verb) if self._pod:
+                self._ask(lambda: self._do_pod(verb))
             case orders.Do(verb=verb):
                 self._ask(lambda: turns.sentence(self._client.post(f"/api/agents/{self._agent}/turn/{verb}")))
             case orders.SetModel(name=name):
@@ -188,6 +201,8 @@ class Session:
 
     def _send(self, body: str, text: str) -> Answered:
         try:
+            if self._pod:
+                return Answered((Line(f"   {self._do_pod('run', body)}", Style.TOOL),))
             sent = self._client.post("/api/messages", {"to": self._agent, "body": body})
         except HiveError as error:
             return Answered(_error(error), text)
@@ -204,6 +219,15 @@ class Session:
             self._put(answer)
 
         threading.Thread(target=ask, daemon=True).start()
+
+    def _do_pod(self, method: str, text: str = "") -> str:
+        path = f"{self._pods}/{self._pod or self._agent}/{method}"
+        self._client.post(path, {"text": text} if text else {})
+        return f"{method}: accepted"
+
+    def _tree(self) -> str:
+        rows = pods.tree(self._client.rows(self._pods))
+        return "\n   ".join(pods.row(depth, pod) for depth, pod in rows) or "its harness tells of no pods"
 
     def _model(self) -> str:
         row = self._client.row(f"/api/agents/{self._agent}/model")

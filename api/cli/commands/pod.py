@@ -5,24 +5,13 @@ from typing import Annotated
 
 import typer
 
-from api.cli.client import completion
 from api.cli.client.http import Client
-from api.cli.command import RUN, AgentArgument, JsonOption, command
+from api.cli.command import RUN, AgentArgument, JsonOption, PodArgument, command, parts_of
 from api.cli.render import console
 from api.words import pods as words
 from api.words import times
-from meta.errors import BadInput, TransientError
-from meta.names import agent_name
+from meta.errors import TransientError
 
-PodArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="AGENT[/POD]",
-        help="an agent, or one of its sub-agents",
-        autocompletion=completion.pods,
-        show_default=False,
-    ),
-]
 HEADINGS = ("POD", "PARENT", "STATE", "LAST TURN", "ENDED", "MAY WRITE")
 DONE = {
     "run": "begins a run",
@@ -152,12 +141,8 @@ def events(client: Client, pod: PodArgument, json: JsonOption = False) -> None:
 
 def path(pod: str) -> str:
     """Return the path of a pod that is written AGENT or AGENT/POD. Raise BadInput."""
-    agent, slash, child = pod.partition("/")
-    agent_name(agent)
-    name = child if slash else agent
-    if not name or not all(char.isascii() and (char.isalnum() or char in "._-") for char in name):
-        raise BadInput(f"{pod!r} is no pod", "write AGENT or AGENT/POD, as `hive pod list AGENT` shows them")
-    return f"/api/agents/{agent}/pods/{name}"
+    agent, child = parts_of(pod)
+    return f"/api/agents/{agent}/pods/{child or agent}"
 
 
 def do(client: Client, pod: str, method: str, json: bool, text: str = "") -> None:

@@ -149,8 +149,7 @@ def pod_lines(agent: Row) -> Iterator[str]:
     if not words.says_something(pods):
         return
     for depth, pod in words.tree(pods):
-        parts = (words.state(pod), words.last_turn(pod), pod["scope"] and f"may write {quoted(pod['scope'])}")
-        yield f"{'  ' * depth}pod {pod['name']}: {', '.join(filter(None, parts))}"
+        yield f"pod {words.row(depth, pod)}"
 
 
 def turn(agent: Row) -> str | None:

@@ -135,4 +135,4 @@ async def test_status_shows_the_pods_only_if_they_say_something(hive: Hive) -> N
     assert list(pod_lines({})) == []
     assert list(pod_lines({"pods": [{**rows[0], "state": "paused"}]})) == ["pod alice: paused"]
     rows.append({**rows[0], "name": "child", "parent": "alice", "state": "idle", "turn": 4, "result": "error"})
-    assert list(pod_lines({"pods": rows}))[1] == "  pod child: idle, turn 4 failed"
+    assert list(pod_lines({"pods": rows}))[1] == "pod   child: idle, turn 4 failed"

@@ -83,13 +83,13 @@ def piped(daemon: FakeDaemon) -> Iterator[tuple[subprocess.Popen[bytes], Output]
 class Terminal(Output):
     """`hive attach` on a terminal of its own."""
 
-    def __init__(self, daemon: FakeDaemon) -> None:
+    def __init__(self, daemon: FakeDaemon, *more: str) -> None:
         self.master, self.slave = pty.openpty()
         termios.tcsetwinsize(self.slave, (24, 60))
         self.before = termios.tcgetattr(self.slave)
         super().__init__(self.master)
         self.process = subprocess.Popen(
-            COMMAND,
+            more or COMMAND,
             env=environment(daemon, TERM="xterm", NO_COLOR="1"),
             stdin=self.slave,
             stdout=self.slave,
@@ -235,3 +235,33 @@ def test_hostile_text_never_reaches_the_terminal_as_it_is(daemon: FakeDaemon, te
     assert "\x1b" not in own
     assert "\u202e" not in own
     assert "\x9b" not in own
+
+
+def test_a_sub_agent_is_watched_and_controlled_by_the_pod_protocol(daemon: FakeDaemon) -> None:
+    terminal = Terminal(daemon, *COMMAND[:-1], "alice/child")
+    try:
+        terminal.until("alice/child> ")
+        path = "/api/agents/alice/pods/child"
+        daemon.answers |= {f"{path}/{verb}": (200, {"accepted": verb}) for verb in ("run", "notify", "pause")}
+        daemon.answers["/api/agents/alice/pods"] = (200, [])
+        daemon.tell_of_child("pod", {"event": "text_delta", "data": {"text": "wri\x1b[2J"}})
+        terminal.until(r"wri\\u001b\[2J")
+        daemon.tell_of_child("pod", {"event": "text_done", "data": {"text": "written\x1b[2J"}})
+        terminal.until(r"written\\u001b\[2J")
+        for typed in (b"go on\r", b"/notify main  moved\r", b"/pause\r"):
+            terminal.type(typed)
+            terminal.until("accepted")
+        assert [daemon.posts.get(timeout=10) for _ in range(3)] == [
+            (f"{path}/run", {"text": "go on"}),
+            (f"{path}/notify", {"text": "main  moved"}),
+            (f"{path}/pause", {}),
+        ]
+        terminal.type(b"/pods\r")
+        terminal.until("tells of no pods")
+        terminal.type(b"/compact\r")
+        terminal.until("this is no order")
+        daemon.tell_of_child("end", {"reason": "the pod has ended"})
+        terminal.until("the pod has ended")
+        assert terminal.process.wait(10) != 0
+    finally:
+        terminal.close()
