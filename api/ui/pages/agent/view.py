@@ -14,6 +14,7 @@ from api.ui.pages.agent.figures import TURNS_READ, charts, ends_of
 from api.ui.pages.agent.follower import Followers
 from api.ui.pages.agent.fragments import FRAGMENTS
 from api.ui.pages.agent.head import HEAD, Head, read_head
+from api.ui.pages.agent.pods import POD_ACTION, rows_of
 from api.ui.pages.agent.say import SAY
 from api.ui.pages.agent.stream import TRANSCRIPT, live_stream
 from meta.errors import HiveError
@@ -36,6 +37,7 @@ async def view(moment: Moment, asked: Named) -> Shown:
         "refused": refused.values(),
         "conditions": [each for each in head.row.conditions if each not in refused],
         "agent": asked.agent,
+        "pods": rows_of(head.row),
         "scene": scene,
         "cache": follower.cache,
         "charts": charts(report.turns, moment.at, limit),
@@ -86,4 +88,4 @@ PAGE = Page(
     ),
     stream=live_stream,
 )
-AGENT = Room(pages=(PAGE,), actions=(*TURN_ACTIONS, SAY), fragments=FRAGMENTS)
+AGENT = Room(pages=(PAGE,), actions=(*TURN_ACTIONS, POD_ACTION, SAY), fragments=FRAGMENTS)
