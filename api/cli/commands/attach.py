@@ -11,6 +11,7 @@ from api.cli.command import PodArgument, command, count_of, parts_of
 from api.cli.commands.messages import TALK
 from api.cli.render import console
 from api.words.times import since_of
+from meta.text import command_line
 
 MOST = 2000
 """The events that hive keeps of one agent at least."""
@@ -51,4 +52,4 @@ def attach(
 
     with contextlib.suppress(KeyboardInterrupt):
         Session(client, agent, newest, begin, child).run(typing=has_keyboard())
-    console.progress(f"detached; {pod} goes on, `hive attach {pod}` shows it again")
+    console.progress(f"detached; {pod} goes on, `{command_line('hive', 'attach', pod)}` shows it again")

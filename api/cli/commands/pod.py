@@ -121,6 +121,7 @@ def history(client: Client, pod: PodArgument, json: JsonOption = False) -> None:
 
 def events(client: Client, pod: PodArgument, json: JsonOption = False) -> None:
     """Follow the events of a pod until it ends. With --json each line is one event of the pod protocol."""
+    agent, _ = parts_of(pod)
     with closing(client.stream(f"{path(pod)}/events")) as stream:
         while True:
             event = stream.next(60.0)
@@ -129,7 +130,7 @@ def events(client: Client, pod: PodArgument, json: JsonOption = False) -> None:
             if event.kind == "end":
                 reason = str(event.data.get("reason", "it has ended"))
                 if event.data.get("error"):
-                    raise TransientError(reason, f"`hive pod list {pod.partition('/')[0]}` has the pods")
+                    raise TransientError(reason, f"`hive pod list {agent}` has the pods")
                 console.progress(reason)
                 return
             if json:
