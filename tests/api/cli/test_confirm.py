@@ -43,6 +43,7 @@ REVERSIBLE = {
     "network_revoke": "`hive network allow` undoes it",
     "revoke_dashboard_session": "`hive dashboard` logs the browser in again",
     "revoke_dashboard_sessions": "`hive dashboard` logs each browser in again",
+    "pod_do": "one run, or one sub-agent, that was named; an agent itself is only stopped",
     "turn_cancel": "the turn of one agent that was named; `hive send` asks for it again",
     "turn_new_session": "of one agent that was named; its notes and the files of the conversation stay",
 }

@@ -6,6 +6,7 @@ from api.cli.commands.man import Leaf
 
 VALUES = {
     "AGENT": "alice",
+    "AGENT[/POD]": "alice",
     "NAME": "alice",
     "TO": "alice",
     "ID": "1",

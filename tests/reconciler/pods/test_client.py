@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from harness.pod.pod import Refusal
+from harness.pod.server import Clients, serve_pod
 from meta.errors import BadInput, Conflict, HiveError, NotFound, TransientError
 from meta.wire import pod
 from reconciler.pods import client
 from reconciler.pods.client import PodClient
-from tests.support.fake_pod import FakePod, accepts, fake_pod, line
+from tests.support.fake_pod import GREETING, FakePod, accepts, fake_pod, line
 from tests.support.link_peer import ALICE
 
 RUN = pod.Run(params=pod.RunParams(input="hello"))
@@ -122,3 +124,35 @@ async def test_more_watchers_than_the_bound_are_refused_and_places_are_given_bac
         await pods.do(ALICE, "alice", RUN)
     await events.aclose()
     assert await pods.do(ALICE, "alice", RUN) is None
+
+
+async def test_the_client_and_the_socket_of_a_real_harness_understand_each_other(tmp_path: Path) -> None:
+    asked: list[pod.Method] = []
+    clients = Clients()
+
+    async def do(method: pod.Method) -> Refusal | pod.History | None:
+        asked.append(method)
+        clients.emit(pod.TurnStart(data=pod.TurnStartData(turn=1)))
+        if isinstance(method, pod.GetHistory):
+            items = tuple({"type": "note", "text": "x" * 1000} for _ in range(500))
+            return pod.History(data=pod.HistoryData(items=items, greeting=pod.Greeting.model_validate(GREETING)))
+        return Refusal(pod.ErrorCode.NOT_PAUSED, "no run is paused") if isinstance(method, pod.Resume) else None
+
+    async with asyncio.timeout(20), serve_pod(tmp_path, clients, do):
+        pods = PodClient(lambda _: tmp_path)
+        clients.emit(
+            pod.NotificationEvent(
+                data=pod.Notification(level=pod.Level.WARN, source=pod.Source.POD, message="before", timestamp_ms=1)
+            )
+        )
+        events = pods.follow(ALICE, "alice")
+        assert isinstance(await anext(events), pod.NotificationEvent)
+        assert await pods.do(ALICE, "alice", RUN) is None
+        assert isinstance(await anext(events), pod.TurnStart)
+        with pytest.raises(Conflict, match="not_paused"):
+            await pods.do(ALICE, "alice", pod.Resume())
+        history = await pods.do(ALICE, "alice", pod.GetHistory())
+        assert history is not None
+        assert len(history.data.items) == 500
+        await events.aclose()
+    assert asked == [RUN, pod.Resume(), pod.GetHistory()]
