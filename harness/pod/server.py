@@ -126,6 +126,8 @@ async def serve_pod(folder: Path, clients: Clients, do: Handler, name: str = SOC
             await _serve_client(reader, writer, clients, do)
         except OSError as error:
             log.debug("a client of the pod broke off: %s", error)
+        except asyncio.CancelledError:  # the end of the server; asyncio logs a handler that was cancelled as an error
+            log.debug("a client of the pod is closed")
         finally:
             clients.leave(writer)
             writer.close()

@@ -24,6 +24,7 @@ from tests.bench import (
     nix,
     nixos,
     old,
+    pods,
     relay,
     scale,
     scopes,
@@ -54,6 +55,7 @@ MEASURES = (
     migration.measure,
     scale.measure,
     scopes.measure,
+    pods.measure,
     dashboard.measure,
     old.measure,
 )
