@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from meta.names import AgentName
 from tests.support.fake_messages import Step
 from tests.support.lab import Lab
-from tests.support.real_agents import ALICE, REAL, Model, operator_has, plan, send, send_message, state_is
+from tests.support.real_agents import ALICE, REAL, Model, harness_of, operator_has, plan, send, send_message, state_is
 
 pytestmark = REAL
 
@@ -76,6 +78,13 @@ def test_a_sub_agent_writes_what_was_lent_to_it_and_its_parent_does_not_until_it
     assert "the worker is done" in shown
     assert sorted(path.name for path in (folder / "lent").iterdir()) == ["early", "file"]
     assert (folder / "kept/four").exists()
+
+    harness = harness_of(lab, "alice")
+    os.kill(harness, signal.SIGKILL)
+    lab.until(lambda: harness_of(lab, "alice") != harness)
+    turn(lab, "the crash", pods("list_pods"), shell(f"echo eight > {WORK}/lent/eight; true"))
+    assert "worker: idle" in json.dumps(fake.results("the crash"))
+    assert not (folder / "lent/eight").exists()
 
     turn(lab, "the stop", pods("stop_pod", name="worker"))
     turn(lab, "the return", shell(f"echo seven > {WORK}/lent/seven"))
