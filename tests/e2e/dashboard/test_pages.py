@@ -44,6 +44,25 @@ def test_every_page_is_accessible_and_fits_a_phone_with_big_text_too(visit: Visi
     assert not wrong
 
 
+LOG = """() => document.querySelector('main').insertAdjacentHTML('beforeend', '<pre class="log" tabindex="0" role="group" ' +
+  'aria-label="Log">' + `${'a line of the log that is longer than a phone is wide; '.repeat(2)}\\n`.repeat(40) + 'why</pre>')"""
+SHOWN = """log => {
+  const last = document.createRange(), box = log.getBoundingClientRect();
+  last.setStart(log.lastChild, log.lastChild.length - 3);
+  last.setEnd(log.lastChild, log.lastChild.length);
+  const end = last.getBoundingClientRect();
+  return [log.scrollHeight > box.height + 1, end.top > box.top && end.bottom < box.bottom, log.scrollWidth <= box.width];
+}"""
+"""Whether the log is longer than its box, whether its last word is in the box, and whether all of its lines fit in."""
+
+
+@pytest.mark.parametrize("size", ["desk", "phone"])
+def test_the_log_of_a_step_shows_its_end_and_the_whole_of_each_line(visit: Visit, size: Size) -> None:
+    page = visit("/plan", size=size)
+    page.evaluate(LOG)
+    assert page.locator("pre.log").evaluate(SHOWN) == [True, True, True]
+
+
 def test_what_the_host_s_checks_found_is_accessible_and_fits_a_phone(visit: Visit) -> None:
     page = visit("/host", size="phone")
     page.get_by_role("button", name="Examine now").first.click()
