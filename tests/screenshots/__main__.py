@@ -3,7 +3,7 @@
     python -m tests.screenshots docs           the six of docs/images, which README shows
     python -m tests.screenshots [NAME...]      only these pages: needs-you agents agent deploys deploy ...
 
-Two pages are also shown on a wide screen. It prints what axe-core finds, and what makes a page scroll sideways; with
+Two pages are also shown on a wide screen. It prints what axe-core finds, and what does not fit a page; with
 such a finding it ends with 1. The pictures are in build/screenshots/PAGE-WIDTH-THEME.png.
 """
 
@@ -67,7 +67,7 @@ def height_of(page: Page, size: Size) -> int:
 def found(page: Page, complaints: Complaints) -> Iterator[str]:
     """Yield what is wrong with a page as it is now."""
     yield from complaints.unexpected
-    yield from (f"wider than the window: {one}" for one in overflow(page))
+    yield from (f"does not fit: {one}" for one in overflow(page))
     yield from axe(page)
 
 

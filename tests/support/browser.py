@@ -29,6 +29,47 @@ _WIDE = """() => {
     .filter(one => wide(one) && !wide(one.parentElement) && !one.closest('[tabindex="0"]'))
     .map(one => `${one.tagName.toLowerCase()}#${one.id} ${one.textContent.trim().slice(0, 40)}`);
 }"""
+_CROSSED = """() => {
+  const laid = new Set(['grid', 'inline-grid', 'flex', 'inline-flex', 'table-row']);
+  const floats = new Set(['absolute', 'fixed', 'sticky']);
+  const style = one => getComputedStyle(one);
+  // Heads of tables on a phone are only read aloud.
+  const isRead = one => one && (style(one).clipPath !== 'none' || isRead(one.parentElement));
+  // What is seen of each text in one part of a row: without what its boxes cut off.
+  // What lies above the page does not count: it may hide something.
+  const texts = part => {
+    const found = [], walker = document.createTreeWalker(part, NodeFilter.SHOW_TEXT), range = document.createRange();
+    for (let text = walker.nextNode(); text && found.length < 50; text = walker.nextNode()) {
+      range.selectNodeContents(text);
+      if (!text.data.trim() || !range.getClientRects().length) continue;
+      const above = [];
+      for (let one = text.parentElement; one && one !== part.parentElement; one = one.parentElement) above.push(one);
+      if (above.some(one => floats.has(style(one).position))) continue;
+      for (const {left, top, right, bottom} of range.getClientRects()) {
+        const seen = {left, top, right, bottom, text: text.data.trim().slice(0, 30)};
+        for (const one of above.filter(one => style(one).overflow !== 'visible')) {
+          const box = one.getBoundingClientRect();
+          seen.left = Math.max(seen.left, box.left); seen.right = Math.min(seen.right, box.right);
+          seen.top = Math.max(seen.top, box.top); seen.bottom = Math.min(seen.bottom, box.bottom);
+        }
+        found.push(seen);
+      }
+    }
+    return found;
+  };
+  const cross = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2 &&
+    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2;
+  const found = new Set();
+  for (const row of document.querySelectorAll('main *, nav *')) {
+    if (row.children.length < 2 || row.children.length > 40 || !laid.has(style(row).display) || isRead(row)) continue;
+    const parts = [...row.children].map(texts);
+    parts.forEach((part, place) => parts.slice(place + 1).forEach(other => part.forEach(a => other.forEach(b => {
+      if (cross(a, b)) found.add(`over each other: ${a.text} / ${b.text}`);
+    }))));
+  }
+  return [...found];
+}"""
+"""Finds the texts of one row that are printed over each other, in rows of tables, grids and flexible boxes."""
 _RUN = "() => axe.run(document, {resultTypes: ['violations']}).then(result => result.violations)"
 
 
@@ -103,8 +144,12 @@ def axe(page: Page) -> list[str]:
 
 
 def overflow(page: Page) -> list[str]:
-    """Return what makes the page scroll sideways: the outermost elements that reach beyond the window."""
-    found: list[str] = page.evaluate(_WIDE)
+    """Return what does not fit the page.
+
+    That is what makes it scroll sideways (the outermost elements that reach beyond the window), and each two texts of
+    one row of which one is printed over the other.
+    """
+    found: list[str] = page.evaluate(_WIDE) + page.evaluate(_CROSSED)
     return found
 
 

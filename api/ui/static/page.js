@@ -82,6 +82,12 @@
     closed.replaceChildren();
   });
 
+  // A phone shows only a part of a row of tabs: the one that is open must be in it.
+  for (const here of document.querySelectorAll(".tabs .here, .seg [aria-current]")) {
+    const row = here.parentElement, box = row.getBoundingClientRect(), own = here.getBoundingClientRect();
+    if (own.left < box.left || own.right > box.right) row.scrollLeft += own.left - box.left - (box.width - own.width) / 2;
+  }
+
   // A menu closes when something else is used.
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details.menu[open]")) {

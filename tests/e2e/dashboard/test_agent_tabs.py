@@ -53,3 +53,20 @@ def test_a_chart_shows_the_figures_of_the_last_day_until_one_points_at_another(v
     expect(legend).to_contain_text("83 k")
     page.locator("#given .u-over").hover(position={"x": 20, "y": 20})
     expect(legend).to_contain_text("7.0 k")
+
+
+FAR = """() => document.getElementById('network').insertAdjacentHTML('beforeend', `<table class="stack"><tbody><tr>
+  <th>models.ofaverylongnameoftheirs.example:40667</th>
+  <td class="num" data-l="Connections">2 <span class="tag">1 open</span></td>
+  </tr></tbody></table>`)"""
+
+
+def test_a_long_host_keeps_clear_of_what_stands_beside_it_on_a_phone(visit: Visit) -> None:
+    page = visit("/agents/alice/network", size="phone")
+    page.evaluate(FAR)
+    assert overflow(page) == []
+
+
+def test_the_tab_that_is_open_is_in_sight_on_a_phone(visit: Visit) -> None:
+    page = visit("/agents/alice/usage", size="phone")
+    expect(page.locator(".tabs .here")).to_be_in_viewport(ratio=1)

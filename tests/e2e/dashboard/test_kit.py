@@ -40,6 +40,19 @@ def test_what_is_wider_than_a_phone_is_named(visit: Visit) -> None:
     assert "input#broad " in overflow(page)
 
 
+CROSSED = """() => {
+  const main = document.querySelector('main');
+  main.insertAdjacentHTML('beforeend', '<p class="row"><b>left</b><b id="moved">right</b></p>');
+  document.getElementById('moved').style.marginLeft = '-2rem';
+}"""
+
+
+def test_texts_of_a_row_that_are_printed_over_each_other_are_named(visit: Visit) -> None:
+    page = visit()
+    page.evaluate(CROSSED)
+    assert overflow(page) == ["over each other: left / right"]
+
+
 def test_a_stranger_gets_the_login_page(visit: Visit, complaints: Complaints) -> None:
     complaints.expect("status of 401")
     page = visit("/agents", known=False)

@@ -44,14 +44,17 @@ def test_every_page_is_accessible_and_fits_a_phone_with_big_text_too(visit: Visi
     assert not wrong
 
 
-LOG = """() => document.querySelector('main').insertAdjacentHTML('beforeend', '<pre class="log" tabindex="0" role="group" ' +
-  'aria-label="Log">' + `${'a line of the log that is longer than a phone is wide; '.repeat(2)}\\n`.repeat(40) + 'why</pre>')"""
+LOG = """() => {
+  const lines = `${'a line of the log that is longer than a phone is wide; '.repeat(2)}\\n`.repeat(40);
+  const log = `<pre class="log" tabindex="0" role="group" aria-label="Log">${lines}why</pre>`;
+  document.querySelector('main').insertAdjacentHTML('beforeend', log);
+}"""
 SHOWN = """log => {
   const last = document.createRange(), box = log.getBoundingClientRect();
   last.setStart(log.lastChild, log.lastChild.length - 3);
   last.setEnd(log.lastChild, log.lastChild.length);
-  const end = last.getBoundingClientRect();
-  return [log.scrollHeight > box.height + 1, end.top > box.top && end.bottom < box.bottom, log.scrollWidth <= box.width];
+  const end = last.getBoundingClientRect(), shown = end.top > box.top && end.bottom < box.bottom;
+  return [log.scrollHeight > box.height + 1, shown, log.scrollWidth <= box.width];
 }"""
 """Whether the log is longer than its box, whether its last word is in the box, and whether all of its lines fit in."""
 
