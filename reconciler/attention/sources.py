@@ -312,9 +312,12 @@ def _alarms(alarms: Iterable[Alarm], title: str, command: str) -> Iterator[Draft
 
 
 def _agent(row: AgentStatus, title: str, command: str) -> Draft:
-    return Draft(
-        row.agent, title, command, row.reason or PHASES[row.phase], row.agent, row.since, row.remedy or "", True
-    )
+    return Draft(row.agent, title, command, _why(row), row.agent, row.since, row.remedy or "", True)
+
+
+def _why(row: AgentStatus) -> str:
+    """Return why the agent is in its phase: the plan says nothing of that if it has nothing to do."""
+    return PHASES[row.phase] if row.reason in ("", "as desired") else row.reason
 
 
 def _proposal(card: Card, title: str) -> Draft:

@@ -159,8 +159,8 @@ def _given_up(c: Context) -> Decision:
     unproven = c.unproven()
     if unproven is None:
         memo = c.observed.memo
-        more = f", {memo.crashes} with those of messages that were put aside" if memo.excused else ""
-        return c.nothing(f"crashed {memo.own_crashes} times in a row{more}; `hive restart {c.name}` tries again")
+        more = f", {memo.excused} of them at a message that was put aside" if memo.excused else ""
+        return c.nothing(f"ended by itself {memo.crashes} times in a row{more}; `hive restart {c.name}` tries again")
     failure = f"its first start after deploy {unproven} failed"
     proven = c.last_proven()
     remedies = [f"`hive rollback {c.name} {proven}` goes back"] if proven is not None else []

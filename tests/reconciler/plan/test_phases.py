@@ -156,7 +156,7 @@ def test_an_agent_that_failed_is_never_as_desired_without_a_word(capsys: pytest.
     show_plan([asdict(plan_row(ALICE, EXAMPLES["failed"]()))], json=False)
     assert " ".join(capsys.readouterr().out.split()) == (
         "nothing to do: 0 agents as desired, 1 that waits for you: alice "
-        "alice: failed: crashed 3 times in a row; `hive restart alice` tries again"
+        "alice: failed: ended by itself 3 times in a row; `hive restart alice` tries again"
     )
 
 

@@ -91,7 +91,7 @@ def test_a_crash_that_a_dead_letter_explains_does_not_count_towards_the_limit() 
     assert isinstance(crashed(2 * limit, limit + 1).decide().step, steps.Start)
     held = crashed(2 * limit, limit).decide()
     assert held.phase == "failed"
-    assert held.reason.startswith(f"crashed {limit} times in a row, {2 * limit} with those of messages")
+    assert held.reason.startswith(f"ended by itself {2 * limit} times in a row, {limit} of them at a message")
 
 
 def test_a_good_turn_after_a_dead_letter_ends_the_back_off_but_no_other() -> None:

@@ -159,4 +159,4 @@ def spent_of(today: BudgetUse, budget: BudgetUse) -> Spent:
     words = f"{spent} of {dollars(whole).removesuffix('.00')}"
     if unit != "dollars":
         words = f"{used:,} of {whole:,} {unit}"
-    return Spent(words, used, whole, "bad" if share >= 1 else "warn" if share >= NEAR else "")
+    return Spent(words, used, whole, "warn" if share >= NEAR else "")

@@ -17,6 +17,7 @@ from api.ui.pages.agent.head import HEAD, Head, read_head
 from api.ui.pages.agent.pods import POD_ACTION, rows_of
 from api.ui.pages.agent.say import SAY
 from api.ui.pages.agent.stream import TRANSCRIPT, live_stream
+from api.ui.pages.agent.ways import others, ways, why
 from meta.errors import HiveError
 from meta.wire.agent import GetLooseEnds
 from reconciler.network.views import RefusedHost
@@ -32,10 +33,14 @@ async def view(moment: Moment, asked: Named) -> Shown:
     scene = await follower.scene(lambda each: moment.ask(live_events, each))
     limit = report.agents[0].budget.dollars if report.agents else None
     refused = await _refused(moment, head)
+    is_trouble = head.badge.kind in ("bad", "warn")
+    said = others(head.badge.word, head.row.conditions, head.row.reason) if is_trouble else head.row.conditions
     values = {
         "head": head,
         "refused": refused.values(),
-        "conditions": [each for each in head.row.conditions if each not in refused],
+        "why": why(head.badge.word, head.row.reason) if is_trouble else "",
+        "ways": ways(head.agent, head.badge.word) if is_trouble else (),
+        "conditions": [each for each in said if each not in refused],
         "agent": asked.agent,
         "pods": rows_of(head.row),
         "scene": scene,

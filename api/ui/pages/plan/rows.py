@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from api.ui.pages.agent.state import badge_of
+from api.ui.pages.agent.ways import Way, others, ways, why
 from api.ui.pieces import Piece, prose
-from api.ui.progress.steps import REASON, steady
+from api.ui.progress.steps import REASON
 from reconciler.views import AgentStatus, PlanRow
 
 ROWS_MOST = 60
@@ -45,13 +46,17 @@ STEPS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """One agent. `more` are its conditions, and what a person can do. `deploy` is the id that is deployed."""
+    """One agent. `more` are its conditions, and what a person can do if none of `ways`, the buttons, does it.
+
+    `deploy` is the id that is deployed.
+    """
 
     agent: str
     phase: str
     badge: str
     step: str
     why: tuple[Piece, ...]
+    ways: tuple[Way, ...]
     more: tuple[tuple[Piece, ...], ...]
     until: float | None
     deploy: int | None
@@ -91,7 +96,8 @@ def _next(row: PlanRow, badges: Mapping[str, str]) -> Next:
         phase=row.phase,
         badge=badges.get(row.agent, "off"),
         step=STEPS.get(row.step, row.step),
-        why=prose(steady(row.reason)),
+        why=prose(why(row.phase, row.reason)),
+        ways=ways(row.agent, row.phase),
         more=tuple(prose(text[:REASON]) for text in _more(row)),
         until=row.until,
         deploy=row.deploy,
@@ -99,6 +105,7 @@ def _next(row: PlanRow, badges: Mapping[str, str]) -> Next:
 
 
 def _more(row: PlanRow) -> list[str]:
-    """Return what stands below the reason: conditions that say more, and the remedy if none of them has it."""
-    texts = [text for text in row.conditions if not text.endswith(row.reason)]
-    return [*texts, row.remedy] if row.remedy and not any(row.remedy in text for text in texts) else texts
+    """Return what stands below the reason: conditions that say more, and the remedy if no button is for it."""
+    texts = [text for text in others(row.phase, row.conditions, row.reason) if not text.endswith(row.reason)]
+    is_said = not row.remedy or ways(row.agent, row.phase) or any(row.remedy in text for text in texts)
+    return texts if is_said else [*texts, row.remedy]

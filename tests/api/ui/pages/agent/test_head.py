@@ -9,12 +9,14 @@ import pytest
 
 from api.ui.pages.agent.head import context_of, head_of, spent_of
 from api.ui.pages.agent.state import badge_of, doing
+from api.ui.pages.agent.ways import why
 from meta.names import AgentName, ProposalId, Sha
 from meta.wire.common import LooseEnd, QuestionEnd, ReminderEnd
 from reconciler.network.words import wanted
 from reconciler.plan.phases import PHASES
 from reconciler.views import AgentStatus, BudgetUse, Status
 from tests.api.ui.conftest import Ui
+from tests.support.html_page import Page
 
 ALICE = AgentName("alice")
 ROW = AgentStatus(
@@ -57,7 +59,7 @@ def test_an_agent_in_a_turn_is_under_way_since_the_turn_began() -> None:
     [
         (BudgetUse(1, 10, 3.12), BudgetUse(dollars=10.0), "$3.12 of $10", ""),
         (BudgetUse(1, 10, 9.0), BudgetUse(dollars=10.0), "$9.00 of $10", "warn"),
-        (BudgetUse(9, 10, 1.0), BudgetUse(turns=9, dollars=10.0), "9 of 9 turns", "bad"),
+        (BudgetUse(9, 10, 1.0), BudgetUse(turns=9, dollars=10.0), "9 of 9 turns", "warn"),
         (BudgetUse(9, 10, 1.0), BudgetUse(), "$1.00", ""),
         (BudgetUse(), BudgetUse(), "$0.00", ""),
     ],
@@ -128,7 +130,7 @@ async def test_an_agent_that_hive_gave_up_says_why_and_can_be_restarted(ui: Ui) 
     change_row(ui, phase="failed", reason="exited five times", remedy="`hive logs alice`", conditions=("<b>memory",))
     page = (await ui.get("/agents/alice")).text
     trouble = page[page.index('id="trouble"') :]
-    assert "exited five times" in trouble and "<code>hive logs alice</code>" in trouble and "&lt;b&gt;memory" in trouble
+    assert "Exited five times" in trouble and 'href="/agents/alice/logs"' in trouble and "&lt;b&gt;memory" in trouble
     assert '<div class="wide"><form method="post" action="/agents/alice/restart"' in page
 
 
@@ -151,3 +153,29 @@ async def test_the_model_that_an_agent_claims_is_text(ui: Ui) -> None:
 async def test_an_agent_that_does_not_exist_is_not_found(ui: Ui) -> None:
     answer = await ui.get("/agents/nobody")
     assert answer.status_code == 404 and "there is no agent nobody" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("phase", "reason", "said"),
+    [
+        ("needs-login", "as desired", "Its coding agent has no login: messages wait until somebody logs it in"),
+        ("over-budget", "as desired", "Its budget is used up"),
+        ("failed", "exited 3 times; `hive x` helps", "Exited 3 times. hive does not start it again"),
+    ],
+)
+def test_an_agent_that_does_not_work_says_why_and_not_that_it_is_as_desired(phase: str, reason: str, said: str) -> None:
+    assert why(phase, reason) == said
+
+
+async def test_a_failed_agent_s_reason_stands_once_with_a_button_for_what_helps(ui: Ui) -> None:
+    reason, remedy = "ended by itself 3 times in a row; `hive restart alice` tries again", "`hive logs alice`"
+    change_row(ui, phase="failed", reason=reason, remedy=remedy, conditions=(f"failed: {reason}",))
+    page = Page((await ui.get("/agents/alice")).text)
+    (trouble,) = (one for one in page.all("div") if one.attributes.get("id") == "trouble")
+    words = " ".join(trouble.text.split())
+    assert words == "Ended by itself 3 times in a row. hive does not start it again. RestartLogs"
+
+
+async def test_a_model_that_is_not_known_is_a_dash_and_not_the_runtime(ui: Ui) -> None:
+    change_row(ui, model="", runtime="codex")
+    assert "<dt>Model</dt><dd>\N{EN DASH}</dd>" in (await ui.get("/agents/alice")).text

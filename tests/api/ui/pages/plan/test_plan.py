@@ -25,12 +25,13 @@ def test_what_hive_works_on_stands_before_what_it_leaves_to_a_person() -> None:
     ]
     view = plan_view(rows, ())
     assert [[row.agent for row in group] for group in (view.works, view.waits, view.rest)] == [["c"], ["b"], ["a"]]
-    assert [[piece.text for piece in pieces] for pieces in view.waits[0].more] == [["hive logs b"]]
+    assert view.waits[0].more == ()
+    assert [way.href for way in view.waits[0].ways] == ["/agents/b/restart", "/agents/b/logs"]
     assert view.works[0].until == 9.0
 
 
 def test_a_remedy_that_a_condition_has_already_is_not_said_twice() -> None:
-    row = PlanRow(ALICE, "failed", "none", "no", conditions=("failed: x; `hive logs b`",), remedy="`hive logs b`")
+    row = PlanRow(ALICE, "parked", "none", "no", conditions=("no credit; `hive logs b`",), remedy="`hive logs b`")
     assert len(plan_view([row], ()).waits[0].more) == 1
 
 
