@@ -18,7 +18,7 @@ from api.ui.pages.needs_you.card import ProposalBody, read_proposal
 from api.ui.pages.needs_you.checks import RUN
 from api.ui.pieces import Piece, prose
 from api.ui.progress.read import facts_of
-from api.ui.progress.steps import Step, steps_of
+from api.ui.progress.steps import Step, capital, steps_of
 from meta.errors import HiveError, NotFound
 from meta.names import ProposalId
 from reconciler.attention.row import Row
@@ -120,7 +120,7 @@ async def read_body(moment: Moment, row: Row, *, split: bool) -> Body:
 
 
 async def _plain(_moment: Moment, row: Row) -> Body:
-    return PlainBody(prose(row.detail), row.command, row)
+    return PlainBody(prose(capital(row.detail)), row.command, row)
 
 
 async def _failed(moment: Moment, row: Row) -> Body:
@@ -154,7 +154,7 @@ async def _login(moment: Moment, row: Row) -> Body:
     agent = next((each for each in status.agents if each.agent == row.agent), None)
     if agent is None:
         raise NotFound(f"there is no agent {row.agent}", "look at the list again")
-    return LoginBody(agent, prose(row.detail))
+    return LoginBody(agent, prose(capital(row.detail)))
 
 
 def is_under_way(body: Body) -> bool:

@@ -109,8 +109,28 @@ def _title(row: Row) -> Iterator[Piece]:
         yield Piece(row.agent, "b")
         yield from prose(f"{' asks' if row.kind == 'question' else ''}: {row.detail}")
         return
+    if row.agent is not None and (words := tuple(_told(row, row.agent))):
+        yield from words
+        return
     is_name = row.agent is not None and row.title.startswith(row.agent)
     yield from named(row.title if is_name else row.title[:1].upper() + row.title[1:], row.agent)
+
+
+def _told(row: Row, agent: AgentName) -> Iterator[Piece]:
+    """Yield a row's words with what its title must not have, since titles are sent away: a host, a reason, a sender.
+
+    Yield nothing if the detail does not say it.
+    """
+    said, _, _ = row.detail.rpartition("; `")
+    if row.kind == "network-request" and (host := said.partition(", it says: ")[0]):
+        yield from (Piece(agent, "b"), Piece(" asks for "), Piece(host, "code"))
+    elif row.kind == "deploy-failed" and said:
+        yield from named(f"{row.title[:1].upper()}{row.title[1:]}: ", agent)
+        yield Piece(said)
+    elif row.kind == "dead-letter" and said.startswith("from "):
+        before, name, after = row.title.rpartition(f" to {agent} ")
+        yield Piece(f"{before[:1].upper()}{before[1:]} {said}{name[: -len(agent) - 1]}")
+        yield from (Piece(agent, "b"), Piece(f" {after}"))
 
 
 def named(text: str, agent: AgentName | None) -> Iterator[Piece]:

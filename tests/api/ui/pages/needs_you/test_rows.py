@@ -52,6 +52,23 @@ def test_each_kind_of_row_has_a_word_and_an_urgency(kind: object) -> None:
     assert item.urgency in ("Urgent", "Waiting", "Later")
 
 
+@pytest.mark.parametrize(
+    ("kind", "title", "detail", "said"),
+    [
+        ("network-request", "alice asks for a host (request 1), which waits for your decision",
+         "docs.rs:443, it says: “to read”; `hive network allow alice 1`", "alice asks for docs.rs:443"),
+        ("deploy-failed", "deploy 8 of alice failed", "no hello; in time; `hive retry 8` tries it again",
+         "Deploy 8 of alice failed: no hello; in time"),
+        ("dead-letter", "message 26 to alice was given up", "from bob; `hive dead-letters --revive 26`",
+         "Message 26 from bob to alice was given up"),
+        ("dead-letter", "message 26 to alice was given up", "", "Message 26 to alice was given up"),
+    ],
+)  # fmt: skip
+def test_a_row_says_the_thing_itself(kind: str, title: str, detail: str, said: str) -> None:
+    (item,) = items([Row(f"{kind}:1", kind, Severity.NORMAL, ALICE, NOW, title, detail, "hive x")])
+    assert _text(item.title) == said
+
+
 def test_a_name_is_set_apart_only_where_it_stands_as_a_word() -> None:
     assert list(named("deploy 4 of al failed", AgentName("al"))) == [
         Piece("deploy 4 of "), Piece("al", "b"), Piece(" failed"),
