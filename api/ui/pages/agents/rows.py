@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from api.ui.numbers import percent
+from api.ui.numbers import count
 from api.ui.pages.agent.head import Spent, spent_of
 from api.ui.pages.agent.state import badge_of
+from api.ui.pages.agent.ways import why
 from api.ui.progress.steps import steady
 from reconciler.plan.phases import GIVEN_UP, UP
 from reconciler.views import AgentStatus, AgentUsage, BudgetUse
@@ -126,7 +127,7 @@ def _limit(spent: Spent) -> str:
     used, of, whole = spent.words.partition(" of ")
     if not of:
         return ""
-    return f"of {whole}" if used.startswith("$") else f"{percent(spent.part, spent.whole)} % of {whole.split()[-1]}"
+    return f"of {whole}" if used.startswith("$") else f"{count(spent.part)} of {count(spent.whole)} {whole.split()[-1]}"
 
 
 def group_of(agent: AgentStatus, badge: str) -> str:
@@ -142,11 +143,12 @@ def doing(agent: AgentStatus) -> str:
     """Return in words what an agent does now, or why it does nothing. No word changes with the clock."""
     if agent.in_flight is not None:
         if agent.phase == "draining":
-            return f"Finishes its turn, then deploy {agent.in_flight}"
+            turn = f"turn {agent.turn_number}" if agent.turn_number else "its turn"
+            return f"Finishes {turn}, then deploy {agent.in_flight}"
         return f"Deploy {agent.in_flight}: {steady(agent.reason)}"
     if agent.phase in ("parked", "over-budget", "needs-login"):
-        reason = "its budget is used up" if agent.phase == "over-budget" else agent.turn_reason or agent.reason
-        return steady(reason)
+        said = "" if agent.phase == "over-budget" else agent.turn_reason or ""
+        return steady(said) if said else why(agent.phase, agent.reason)
     if agent.phase in GIVEN_UP or agent.phase not in UP | _RESTS:
         return steady(agent.reason.partition("; `")[0])  # the button is the command
     if agent.phase == "stopped":

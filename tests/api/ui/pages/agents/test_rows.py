@@ -67,7 +67,7 @@ def test_an_idle_agent_says_which_proposal_of_it_waits() -> None:
     ("today", "budget", "limit"),
     [
         (BudgetUse(1, 100, 3.12), BudgetUse(dollars=10.0), "of $10"),
-        (BudgetUse(9, 100, 1.0), BudgetUse(turns=10, dollars=4.0), "90 % of turns"),
+        (BudgetUse(9, 100, 1.0), BudgetUse(turns=10, dollars=4.0), "9 of 10 turns"),
         (BudgetUse(9, 100, 1.0), BudgetUse(), ""),
     ],
 )
@@ -82,6 +82,12 @@ def test_the_tokens_of_today_are_those_that_the_agent_claims_as_on_its_own_page(
     claimed = [ModelUsage("opus", 2, 0, 9.0, 70_000, 13_000, 5, 0.1)]
     row = row_of(IS, AgentUsage(ALICE, claimed, BudgetUse(), BudgetUse(2, 235_000, 0.1)))
     assert row.tokens == 83_000
+
+
+def test_what_hive_waits_for_fits_beside_an_agent() -> None:
+    draining = replace(IS, phase="draining", in_flight=ProposalId(10), turn_number=3)
+    assert row_of(draining, None).now == "Finishes turn 3, then deploy 10"
+    assert row_of(replace(IS, phase="over-budget", reason="as desired"), None).now == "Its budget is used up"
 
 
 def test_an_agent_that_was_given_up_has_the_reason_without_the_command_of_its_button() -> None:
