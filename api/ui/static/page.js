@@ -73,6 +73,14 @@
     form.closest("details.menu")?.removeAttribute("open");
   });
 
+  // What was done lies above the page, until something else is done.
+  document.addEventListener("click", (event) => {
+    const notice = document.getElementById("notice");
+    if (!notice?.classList.contains("note") || notice.contains(event.target)) return;
+    notice.className = "";
+    notice.replaceChildren();
+  });
+
   // What went wrong stands in the way until somebody has read it.
   document.addEventListener("click", (event) => {
     const closed = event.target.closest?.("[data-close]")?.closest("#notice, [data-says]");

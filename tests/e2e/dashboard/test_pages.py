@@ -44,6 +44,17 @@ def test_every_page_is_accessible_and_fits_a_phone_with_big_text_too(visit: Visi
     assert not wrong
 
 
+def test_what_was_done_is_said_without_moving_the_page_until_the_next_click(visit: Visit) -> None:
+    page = visit("/plan")
+    button, notice = page.get_by_role("button", name="Reconcile now"), page.locator("#notice")
+    before = button.bounding_box()
+    button.click()
+    expect(notice).to_have_text("hive looks at every agent now.")
+    assert button.bounding_box() == before
+    page.get_by_role("heading", level=1).click()
+    expect(notice).to_be_empty()
+
+
 LOG = """() => {
   const lines = `${'a line of the log that is longer than a phone is wide; '.repeat(2)}\\n`.repeat(40);
   const log = `<pre class="log" tabindex="0" role="group" aria-label="Log">${lines}why</pre>`;
