@@ -23,6 +23,7 @@ from api.ui.live.stream import PROXIED, bounded, feed_stream, page_stream, parts
 from api.ui.page import Answered, AnyAction, AnyDownload, AnyFeed, AnyFragment, AnyPage, StreamContext
 from api.ui.render import WHO, Viewer, for_viewer
 from api.ui.site import Site
+from api.ui.summary import NO_COUNTS
 from api.ui.wrong import typed_of, ways_from
 from api.words.users import with_names
 from meta.errors import HiveError, NotFound, TransientError
@@ -238,12 +239,13 @@ def _who(login: Login) -> str:
 def error_page(
     site: Site, request: HttpRequest, error: HiveError, status: int, fields: list[tuple[str, str]] | None = None
 ) -> Answer:
-    """Return the page about an error, without navigation: reading what that needs could fail as well."""
+    """Return the page about an error. Its navigation has no counts: reading them could fail as well."""
     path = request.scope["path"]
     typed = typed_of(fields or [], path)
     hint = "" if (error.hint or "").startswith("see docs/") else error.hint  # what that page says is for programs
     said = {"summary": error.summary, "hint": hint, "status": status}
-    values = {"hive": site.name, "ways": ways_from(path), "typed": typed, **said}
+    navigation = {"section": "", "counts": NO_COUNTS}
+    values = {"hive": site.name, "ways": ways_from(path), "typed": typed, **navigation, **said}
     text = site.templates.render("error.html", values, 0.0)
     return Response(text, media_type=HTML, status_code=status, headers=dict(NOT_KEPT))
 

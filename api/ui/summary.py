@@ -21,6 +21,10 @@ class Summary:
     revision: str
 
 
+NO_COUNTS = Summary(0, 0, 0, 0, "")
+"""The navigation of a page that is about an error: nothing is read for it."""
+
+
 async def summarise(moment: Moment) -> Summary:
     """Return the summary of a moment."""
     return summary_of(await moment.ask(overview, Nothing()))

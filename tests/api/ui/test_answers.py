@@ -10,6 +10,7 @@ from api.ui.live.hub import OF_ONE
 from api.ui.pages.agents.view import PAGE
 from api.words.users import with_names
 from tests.api.ui.conftest import CSRF, Ui
+from tests.support.html_page import Page, faults_of
 
 
 async def test_a_page_has_the_login_s_own_token_in_its_forms(ui: Ui) -> None:
@@ -74,6 +75,8 @@ async def test_an_address_that_can_be_of_no_page_is_not_found_and_leads_on(ui: U
     answer = await ui.get(path)
     assert answer.status_code == 404
     assert "there is no such page" in answer.text and "docs/reference" not in answer.text
+    assert {"/plan", "/events", "/host"} <= {link.attributes["href"] for link in Page(answer.text).all("a")}
+    assert faults_of(Page(answer.text)) == []
     near = path.split("/")[1]
     assert f'href="/{near}"' in answer.text and 'href="/">Needs you' in answer.text
 
@@ -85,4 +88,4 @@ async def test_a_word_of_an_address_that_no_page_knows_is_left_out(ui: Ui) -> No
 async def test_a_choice_that_a_page_does_not_offer_is_refused_in_a_short_sentence(ui: Ui) -> None:
     answer = await ui.get("/agents?phase=zzz")
     assert answer.status_code == 400
-    assert "phase cannot be &#39;zzz&#39;" in answer.text and len(answer.text) < 2_000
+    assert "phase cannot be &#39;zzz&#39;" in answer.text and len(answer.text) < 3_000
