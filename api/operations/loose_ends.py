@@ -86,7 +86,7 @@ async def loose_ends(call: Call, _asked: wire.GetLooseEnds) -> list[LooseEnd]:
 )
 async def cancel_loose_end(call: Call, asked: wire.CancelLooseEnd) -> Cancelled:
     """Cancel a question or a reminder; its asker is notified. An approval cannot be cancelled here."""
-    await call.service.loose_ends.cancel(asked.kind, asked.id, call.name)
+    await call.service.loose_ends.cancel(asked.kind, asked.id, call.name, call.who)
     return Cancelled(asked.kind, asked.id)
 
 

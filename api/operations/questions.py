@@ -98,7 +98,7 @@ async def ask(call: Call, asked: wire.Ask) -> AskResult:
 )
 async def answer(call: Call, asked: wire.Answer) -> AnswerResult:
     """Answer a question to the caller. The operator may answer any question."""
-    await call.service.questions.answer(asked.id, call.name, asked.answer)
+    await call.service.questions.answer(asked.id, call.name, asked.answer, call.who)
     return AnswerResult(asked.id)
 
 

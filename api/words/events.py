@@ -253,7 +253,7 @@ SENTENCES: dict[str, Callable[[Data], str]] = {
     "question_answered": lambda d: (
         f"question {_text(d, 'id')} ended without an answer"
         if d.get("by") == SYSTEM
-        else f"question {_text(d, 'id')} is answered{_with(d, ' by ', 'by')}"
+        else f"question {_text(d, 'id')} is answered{with_names(_with(d, ' by ', 'by'))}"
     ),
     "broadcast_missed": lambda d: f"message {_text(d, 'id')} to all missed {_missed(d)}",
     "message_dead": lambda d: (

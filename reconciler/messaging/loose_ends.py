@@ -60,14 +60,14 @@ class LooseEnds:
             *(_reminder(reminder, next(texts), now) for reminder in reminders),
         )
 
-    async def cancel(self, kind: CancelLooseEndKind, id: int, by: str) -> None:
-        """Cancel a question or a reminder. An approval is denied instead.
+    async def cancel(self, kind: CancelLooseEndKind, id: int, by: str, who: str = "") -> None:
+        """Cancel a question or a reminder. An approval is denied instead. `who` is the caller for the record.
 
         Raise NotFound, Refused, Conflict.
         """
         match kind:
             case CancelLooseEndKind.QUESTION:
-                await self._questions.cancel(id, by)
+                await self._questions.cancel(id, by, who)
             case CancelLooseEndKind.REMINDER:
                 await self._reminders.cancel(id, by)
             case _:

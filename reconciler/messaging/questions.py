@@ -114,8 +114,8 @@ class Questions:
                 listener()
         return id
 
-    async def answer(self, id: int, by: str, answer: str) -> None:
-        """Answer a question as its target or as the operator.
+    async def answer(self, id: int, by: str, answer: str, who: str = "") -> None:
+        """Answer a question as its target or as the operator: `who` is the person for the record.
 
         Raise NotFound, Refused, or Conflict if it has an answer already.
         """
@@ -129,16 +129,19 @@ class Questions:
                     f"question {question.id} was not asked of {by}", "only its target or the operator answers"
                 )
 
-        await self._end(id, answer, by, allow)
+        await self._end(id, answer, by, _person(by, who), allow)
 
-    async def cancel(self, id: int, by: str) -> None:
-        """Withdraw a question, for its asker, the manager or the operator. Raise NotFound, Refused, Conflict."""
+    async def cancel(self, id: int, by: str, who: str = "") -> None:
+        """Withdraw a question, for its asker, the manager or the operator: `who` is the person for the record.
+
+        Raise NotFound, Refused, Conflict.
+        """
 
         def allow(question: Question) -> None:
             if by not in (question.asker, MANAGER, OPERATOR):
                 raise Refused(f"question {question.id} was not asked by {by}", "only its asker may cancel it")
 
-        await self._end(id, cancelled(by), by, allow)
+        await self._end(id, cancelled(by), by, _person(by, who), allow)
 
     async def get(self, id: int) -> Question:
         """Return one question, open or not. Raise NotFound."""
@@ -216,13 +219,13 @@ class Questions:
 
         self._wake_all(await self._db.write(work))
 
-    async def _end(self, id: int, answer: str, by: str, allow: Callable[[Question], None]) -> None:
+    async def _end(self, id: int, answer: str, by: str, who: str, allow: Callable[[Question], None]) -> None:
         def work(connection: Transaction) -> str:
             question = _existing(questions.get(connection, id), id)
             allow(question)
             if question.answered_at is not None:
                 raise Conflict(f"question {id} was answered already, by {question.answerer}", "nothing was changed")
-            return self._close(connection, question, answer, by, int(self._clock()))
+            return self._close(connection, question, answer, by, int(self._clock()), who=who)
 
         self._wake_all([await self._db.write(work)])
 
@@ -232,14 +235,25 @@ class Questions:
         ]
 
     def _close(
-        self, connection: Transaction, question: Question, answer: str, by: str, at: int, destroyed: str = ""
+        self,
+        connection: Transaction,
+        question: Question,
+        answer: str,
+        by: str,
+        at: int,
+        destroyed: str = "",
+        *,
+        who: str = "",
     ) -> str:
-        """Close one question and notify its asker, unless that is `destroyed`. Return the asker, or ""."""
-        notice = questions.close(connection, question.id, answer, by, at)
+        """Close one question and notify its asker, unless that is `destroyed`. Return the asker, or "".
+
+        The asker is told `by`, an address; the record has `who`, a person.
+        """
+        notice = questions.close(connection, question.id, answer, who or by, at)
         if notice is not None:
             withdraw(connection, notice)
         asker = question.asker
-        log.append(connection, at, "question_answered", _agent(asker), {"id": question.id, "by": by})
+        log.append(connection, at, "question_answered", _agent(asker), {"id": question.id, "by": who or by})
         if asker == destroyed or not (asker in (OPERATOR, MANAGER) or self._known(asker)):
             return ""
         event = QuestionAnswered(id=question.id, question=question.question, answer=answer, answerer=by)
@@ -258,6 +272,16 @@ class Questions:
 def cancelled(by: str) -> str:
     """Return the answer of a cancelled question."""
     return f"[cancelled by {by}]"
+
+
+def address(answerer: str) -> str:
+    """Return the address of who ended a question: `operator` for `operator uid 1000`. Names of agents have no space."""
+    return answerer.partition(" ")[0]
+
+
+def _person(by: str, who: str) -> str:
+    """Return `who` for the operator, of whom there may be several, and the name of an agent."""
+    return who if who and by == OPERATOR else by
 
 
 def _existing(question: Question | None, id: int) -> Question:

@@ -79,6 +79,17 @@ async def test_a_second_answer_is_a_conflict_and_changes_nothing(hive: Asking) -
     assert len(await hive.helper_events("alice")) == 1
 
 
+async def test_the_record_has_the_person_and_the_asker_only_the_address(hive: Asking) -> None:
+    ids = [await ask(hive) for _ in range(2)]
+    await hive.questions.answer(ids[0], "operator", "tea", "operator uid 1000")
+    await hive.questions.cancel(ids[1], "operator", "operator uid 1000")
+    assert [(await hive.questions.get(id)).answerer for id in ids] == ["operator uid 1000"] * 2
+    assert [event.answerer for event in await hive.helper_events("alice") if isinstance(event, QuestionAnswered)] == [
+        "operator",
+        "operator",
+    ]
+
+
 @pytest.mark.parametrize(("by", "who"), [("alice", "alice"), ("manager", "manager"), ("operator", "operator")])
 async def test_asker_manager_and_operator_cancel_and_the_answer_says_who(hive: Asking, by: str, who: str) -> None:
     id = await ask(hive)

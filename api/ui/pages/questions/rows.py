@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from api.words.texts import title
 from meta.names import OPERATOR, SYSTEM
-from reconciler.messaging.questions import EXPIRED, Question, cancelled
+from reconciler.messaging.questions import EXPIRED, Question, address, cancelled
 
 ANSWERED, CANCELLED, RAN_OUT = "Answered", "Cancelled", "Expired"
 """How a question ends, in a word."""
@@ -83,4 +83,4 @@ def end_of(question: Question) -> str:
     """Return in a word how a question ended. Only hive's own words end one without an answer."""
     if question.answer == EXPIRED and question.answerer == SYSTEM:
         return RAN_OUT
-    return CANCELLED if question.answer == cancelled(question.answerer or "") else ANSWERED
+    return CANCELLED if question.answer == cancelled(address(question.answerer or "")) else ANSWERED

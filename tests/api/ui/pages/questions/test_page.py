@@ -8,6 +8,7 @@ import re
 import pytest
 
 from api.ui.pages.questions.rows import ended_row
+from api.words.users import with_names
 from meta.names import AgentName
 from reconciler.messaging.questions import Question
 from tests.api.ui.conftest import Ui
@@ -38,7 +39,7 @@ async def test_a_question_to_the_operator_is_answered_in_place(ui: Ui) -> None:
     await ui.post(f"/needs-you/questions/{id}/answer", {"choice": "1"})
     text = await shown(ui)
     assert "None for you" in text
-    assert "operator: blue" in text
+    assert f"{with_names('operator uid 1000')}: blue" in text
 
 
 async def test_a_question_between_agents_loads_its_form_and_the_operator_may_answer_it(ui: Ui) -> None:
@@ -50,7 +51,7 @@ async def test_a_question_between_agents_loads_its_form_and_the_operator_may_ans
     assert "your answer counts" in whole.text
     assert faults_of(Page(whole.text)) == []
     await ui.post(f"/needs-you/questions/{id}/answer", {"choice": "0"})
-    assert (await ui.hive.fake.questions.get(id)).answerer == "operator"
+    assert (await ui.hive.fake.questions.get(id)).answerer == "operator uid 1000"
 
 
 async def test_the_operator_asks_an_agent_with_options(ui: Ui) -> None:
