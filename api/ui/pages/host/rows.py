@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from api.ui.numbers import percent
 from api.ui.pieces import Piece, prose
 from reconciler.queries.host import HostView
+from reconciler.upkeep.doctor.checks.base import Verdict
 from reconciler.upkeep.doctor.examine import Row
 from reconciler.views import AgentStatus
 
@@ -80,10 +81,20 @@ class Space:
 
 def findings_of(rows: Sequence[Row]) -> Findings:
     """Return the findings in the order in which an operator reads them."""
-    every = [(row, _finding(row)) for row in rows]
+    every = [(row, _finding(row)) for row in _with_agents_as_one(rows)]
     failed = [each for row, each in every if row.verdict == "fail"]
     warned = [each for row, each in every if row.verdict == "warn"]
     return Findings((*failed, *warned), tuple(each for row, each in every if row.verdict == "ok"))
+
+
+def _with_agents_as_one(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with one for all agents to look at: each of them has its row on Needs you and Plan."""
+    found = [row for row in rows if row.check == "agents" and row.verdict != "ok"]
+    if len(found) < 2:
+        return [*rows]
+    worst = Verdict.FAIL if any(row.verdict == "fail" for row in found) else Verdict.WARN
+    summed = Row("agents", worst, f"{len(found)} things about agents", "Needs you and Plan have each of them")
+    return [summed, *(row for row in rows if row not in found)]
 
 
 def _finding(row: Row) -> Finding:

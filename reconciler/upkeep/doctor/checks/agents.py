@@ -19,7 +19,8 @@ from reconciler.upkeep.doctor.checks.base import AgentRow, Finding, Subject, Ver
 
 WAITING = frozenset({"needs-login", "over-budget"})
 """Phases of agents that are well but wait for an operator."""
-_DEPLOYING = "deploying "
+_UNDER_WAY = ("deploying ", "waits for its turn to end")
+"""Beginnings of conditions that tell how far a deploy or a stop is."""
 _OTHER_CHECKS = ("limits ", "the disk of ", "without bubblewrap", "agents are apart by", "the database was damaged")
 """Beginnings of notes that other checks report, or that describe the host permanently."""
 
@@ -45,7 +46,7 @@ async def agents(subject: Subject) -> list[Finding]:
 
 
 def _by_status(agent: AgentRow) -> list[Finding]:
-    conditions = [each for each in agent.conditions if not each.startswith(_DEPLOYING) and not declared.is_about(each)]
+    conditions = [each for each in agent.conditions if not each.startswith(_UNDER_WAY) and not declared.is_about(each)]
     if agent.phase in GIVEN_UP:
         text = f"{agent.name} is {agent.phase} ({PHASES[agent.phase]})" + "".join(f"; {each}" for each in conditions)
         return [Finding(Verdict.FAIL, text, REMEDIES[agent.phase].format(agent.name))]

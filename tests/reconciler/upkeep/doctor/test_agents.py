@@ -34,9 +34,16 @@ async def test_an_agent_that_was_given_up_fails_with_what_to_do(subject: Subject
     assert "alice" in row.remedy
 
 
+UNDER_WAY = ("deploying 3: drain", "waits for its turn to end, at most 9 s")
+
+
 async def test_what_an_agent_has_to_say_is_told_and_a_deploy_under_way_is_not(subject: Subject) -> None:
     refused = "proposed/push.git#main at 0123 is no proposal: too large"
-    says(subject, AgentRow("alice", "running", (refused,)), AgentRow("bob", "starting", ("deploying 3: build",)))
+    says(
+        subject,
+        AgentRow("alice", "running", (refused,)),
+        AgentRow("bob", "draining", UNDER_WAY),
+    )
     assert (await only(subject, "agents", Verdict.WARN, refused)).text == f"alice: {refused}"
     says(subject, AgentRow("alice", "needs-login"))
     await only(subject, "agents", Verdict.WARN, "needs-login")

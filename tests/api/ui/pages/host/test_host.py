@@ -34,6 +34,13 @@ def test_what_failed_stands_before_what_is_only_to_look_at() -> None:
     assert [(piece.text, piece.how) for piece in findings.open[1].remedy] == [("see ", ""), ("hive doctor", "code")]
 
 
+def test_what_is_to_look_at_of_agents_is_one_row() -> None:
+    agents = [Row("agents", verdict, f"{verdict} of one", "see") for verdict in (Verdict.WARN, Verdict.FAIL)]
+    (found,) = findings_of(agents).open
+    assert (found.word, [piece.text for piece in found.text]) == ("failed", ["2 things about agents"])
+    assert [piece.text for piece in findings_of(agents[:1]).open[0].text] == ["warn of one"]
+
+
 async def test_the_agents_with_the_most_files_are_shown_and_the_others_summed_up(ui: Ui) -> None:
     (row, *_) = (await ui.hive.fake.status()).agents
     agents = [replace(row, agent=AgentName(f"a{n}"), disk_bytes=n * 1000) for n in range(AGENTS_MOST + 2)]
