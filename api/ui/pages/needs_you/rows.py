@@ -126,7 +126,7 @@ def _told(row: Row, agent: AgentName) -> Iterator[Piece]:
         yield from (Piece(agent, "b"), Piece(" asks for "), Piece(host, "code"))
     elif row.kind == "deploy-failed" and said:
         yield from named(f"{row.title[:1].upper()}{row.title[1:]}: ", agent)
-        yield Piece(said)
+        yield Piece(said.partition(" its last lines:")[0])
     elif row.kind == "dead-letter" and said.startswith("from "):
         before, name, after = row.title.rpartition(f" to {agent} ")
         yield Piece(f"{before[:1].upper()}{before[1:]} {said}{name[: -len(agent) - 1]}")

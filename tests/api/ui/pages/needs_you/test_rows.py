@@ -57,7 +57,7 @@ def test_each_kind_of_row_has_a_word_and_an_urgency(kind: object) -> None:
     [
         ("network-request", "alice asks for a host (request 1), which waits for your decision",
          "docs.rs:443, it says: “to read”; `hive network allow alice 1`", "alice asks for docs.rs:443"),
-        ("deploy-failed", "deploy 8 of alice failed", "no hello; in time; `hive retry 8` tries it again",
+        ("deploy-failed", "deploy 8 of alice failed", "no hello; in time its last lines: 1 2; `hive retry 8`",
          "Deploy 8 of alice failed: no hello; in time"),
         ("dead-letter", "message 26 to alice was given up", "from bob; `hive dead-letters --revive 26`",
          "Message 26 from bob to alice was given up"),
