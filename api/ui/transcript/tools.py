@@ -14,6 +14,7 @@ from typing import Any
 from api.ui.diff.edits import edit_diff
 from api.ui.diff.values import FileDiff
 from api.ui.numbers import plural
+from api.ui.times import span
 from api.ui.transcript.items import Call
 from meta.text import show_invisible
 
@@ -76,7 +77,7 @@ def outcome(call: Call) -> Outcome:
     if call.ended_at is None:
         return Outcome("no result", "warn") if call.lost else Outcome("")
     took = call.ended_at - call.at
-    after = f" · {took} s" if 0 < took < 100_000 else ""
+    after = f" · {span(took)}" if 0 < took < 100_000 else ""
     if any(phrase in call.output for phrase in _REFUSED):
         return Outcome("refused by the network rules", "warn")
     if call.failed:

@@ -100,9 +100,7 @@ async def _gone(moment: Moment, agent: AgentName, error: NotFound) -> NotFound:
     for tomb in await moment.ask(destroyed, Nothing()):
         if tomb.agent == agent:
             when = f" {span(moment.at - tomb.at)} ago" if tomb.at else ""
-            hint = (
-                "it is purged now" if tomb.purging else "Agents has what it left, under Tombstones: bring it back there"
-            )
+            hint = "it is purged now" if tomb.purging else "the page Agents has its tombstone, which brings it back"
             return NotFound(f"{agent} was destroyed{when}", hint)
     return error
 

@@ -39,8 +39,8 @@ async def examine(call: Call, _asked: Nothing) -> Done:
     """Start the checks. The page shows the findings when they have ended."""
     last = await do(call, run_doctor, ExamineInput(wait=0))
     if last.running:
-        return Done("hive examines itself and this machine: Examined has what it finds.")
-    return Done("hive examined everything within the last minute. Examined has what it found.")
+        return Done("The checks run now. What they find comes under Examined.")
+    return Done("The checks ran within the last minute. What they found is under Examined.")
 
 
 PAGE = Page(

@@ -44,6 +44,10 @@ STEPS: Mapping[str, str] = {
 """Each step in words for people. A test compares it with the steps of the plan."""
 
 
+_IN_STEP = ("deploying ", "waits for its turn to end")
+"""Beginnings of conditions that the step and its time say already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Next:
     """One agent. `more` are its conditions, and what a person can do if none of `ways`, the buttons, does it.
@@ -78,34 +82,36 @@ class PlanView:
 
 def plan_view(rows: Iterable[PlanRow], agents: Iterable[AgentStatus]) -> PlanView:
     """Return the plan in three groups."""
-    badges: dict[str, str] = {agent.agent: badge_of(agent).kind for agent in agents}
+    known: dict[str, AgentStatus] = {agent.agent: agent for agent in agents}
     groups: tuple[list[Next], list[Next], list[Next]] = ([], [], [])
     for row in rows:
         if row.phase == "absent":
             continue  # a destroyed agent
-        groups[0 if not row.idle else 1 if row.remedy or row.conditions else 2].append(_next(row, badges))
+        groups[0 if not row.idle else 1 if row.remedy or row.conditions else 2].append(_next(row, known.get(row.agent)))
     hidden = sum(max(0, len(group) - ROWS_MOST) for group in groups)
     works, waits, rest = (tuple(group[:ROWS_MOST]) for group in groups)
     counts = (len(groups[0]), len(groups[1]), len(groups[2]))
     return PlanView(works, waits, rest, counts, hidden)
 
 
-def _next(row: PlanRow, badges: Mapping[str, str]) -> Next:
+def _next(row: PlanRow, agent: AgentStatus | None) -> Next:
+    rests = agent.turn_until if agent is not None and row.phase in ("parked", "over-budget") else None
     return Next(
         agent=row.agent,
         phase=row.phase,
-        badge=badges.get(row.agent, "off"),
+        badge="off" if agent is None else badge_of(agent).kind,
         step=STEPS.get(row.step, row.step),
         why=prose(why(row.phase, row.reason)),
         ways=ways(row.agent, row.phase),
         more=tuple(prose(text[:REASON]) for text in _more(row)),
-        until=row.until,
+        until=row.until or rests,
         deploy=row.deploy,
     )
 
 
 def _more(row: PlanRow) -> list[str]:
     """Return what stands below the reason: conditions that say more, and the remedy if no button is for it."""
-    texts = [text for text in others(row.phase, row.conditions, row.reason) if not text.endswith(row.reason)]
+    said = others(row.phase, row.conditions, row.reason)
+    texts = [text for text in said if not text.endswith(row.reason) and not text.startswith(_IN_STEP)]
     is_said = not row.remedy or ways(row.agent, row.phase) or any(row.remedy in text for text in texts)
     return texts if is_said else [*texts, row.remedy]

@@ -39,6 +39,7 @@ async def view(moment: Moment, asked: QuestionsInput) -> Shown:
     """Return the open questions, and one page of those that have ended."""
     agent = asked.agent.strip()
     found = [each for each in await moment.ask(questions, Nothing()) if not agent or agent in (each.asker, each.target)]
+    found.sort(key=lambda each: (each.asked_at, each.id))  # who has waited longest comes first, as on Needs you
     wanted = [each.id for each in found if each.target == OPERATOR][:OPEN]
     wholes = [each for id in {*wanted, asked.show} - {None} if (each := await _whole(moment, id)) is not None]
     yours, others = open_rows(found, wholes)

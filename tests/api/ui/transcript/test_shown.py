@@ -48,6 +48,7 @@ def test_the_argument_says_in_a_line_what_a_call_is_about(call: Call, words: str
     ("call", "words", "kind"),
     [
         (called(output="a\nb\n", took=4), "2 lines · 4 s", "muted"),
+        (called(output="a\nb\n", took=3_900), "2 lines · 1 h 5 min", "muted"),
         (called(output=""), "no output", "muted"),
         (called(output="Exit code 2\nno", failed=True, took=1), "failed, exit 2 · 1 s", "bad"),
         (called(output="no", failed=True), "failed", "bad"),

@@ -81,7 +81,7 @@ async def test_before_the_first_run_the_page_says_how_to_get_findings(ui: Ui) ->
 
 async def test_the_button_starts_the_checks_and_does_not_wait_for_them(ui: Ui) -> None:
     answer = await ui.post("/host/examine")
-    assert "hive examines itself" in answer.text
+    assert "The checks run now" in answer.text
     assert ui.hive.fake.calls == [("examine", 0.0)]
 
 

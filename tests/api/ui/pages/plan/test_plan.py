@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from api.ui.pages.plan.rows import STEPS, plan_view
 from meta.names import AgentName, ProposalId
 from reconciler.plan import steps
 from reconciler.views import PlanRow
 from tests.api.ui.conftest import Ui
+from tests.api.ui.pages.agent.test_head import ROW
 from tests.support.fake_service import ALICE
 
 HOSTILE = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>{{7*7}}<hx-partial hx-target='#nav'>\u202eevil"
@@ -33,6 +36,15 @@ def test_what_hive_works_on_stands_before_what_it_leaves_to_a_person() -> None:
 def test_a_remedy_that_a_condition_has_already_is_not_said_twice() -> None:
     row = PlanRow(ALICE, "parked", "none", "no", conditions=("no credit; `hive logs b`",), remedy="`hive logs b`")
     assert len(plan_view([row], ()).waits[0].more) == 1
+
+
+def test_the_step_says_how_far_a_deploy_is_and_when_an_agent_takes_turns_again_is_told() -> None:
+    conditions = ("deploying 12: drain", "waits for its turn to end, at most 9 s", "2 is unproven")
+    row = PlanRow(ALICE, "draining", "drain", "12 replaces what runs", ProposalId(12), 9.0, conditions)
+    assert [[piece.text for piece in pieces] for pieces in plan_view([row], ()).works[0].more] == [["2 is unproven"]]
+    rests = replace(ROW, phase="over-budget", turn_until=50.0)
+    spent = PlanRow(ALICE, "over-budget", "none", "as desired", remedy="wait")
+    assert plan_view([spent], [rests]).waits[0].until == 50.0
 
 
 async def test_the_plan_shows_the_reason_of_each_step_and_no_markup_of_it(ui: Ui) -> None:

@@ -78,6 +78,13 @@ async def test_what_has_ended_is_listed_page_by_page_the_last_one_first(
     assert titles == ["2", "1", "0"]
 
 
+async def test_who_has_waited_longest_stands_first(ui: Ui) -> None:
+    for words in ("the first?", "the second?"):
+        await ui.hive.fake.questions.ask("alice", words, (), False, None, None)
+    text = (await ui.get("/questions")).text
+    assert text.index("the first?") < text.index("the second?")
+
+
 async def test_only_those_of_one_agent_are_shown_if_that_is_asked(ui: Ui) -> None:
     ui.hive.fake.names.append(AgentName("bob"))
     await ask(ui, "from alice")
