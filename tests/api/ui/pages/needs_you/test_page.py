@@ -248,3 +248,11 @@ async def test_no_text_of_an_agent_is_markup(card: Ui) -> None:
     assert re.findall(".{60}(?:<script>|<img|\u202e)", text) == []
     assert 'hx-partial hx-target="#nav"' not in text
     assert text.count("{{7*7}}") > 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "href"), [("agent-over-budget", "/agents/alice/settings"), ("agent-failed", "/agents/alice/logs")]
+)
+async def test_a_row_about_an_agent_leads_to_what_helps(ui: Ui, kind: str, href: str) -> None:
+    ui.hive.fake.attention_rows = [_row(kind, "alice")]
+    assert f'href="{href}"' in (await ui.get(f"/?row={kind}:alice")).text
