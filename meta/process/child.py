@@ -62,7 +62,7 @@ def cannot_start(argv: Sequence[str], cwd: Path | None, error: OSError) -> Trans
     """Return the error of a program that cannot be started, by what the kernel said."""
     if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
         return TransientError(f"cannot start `{shorten(argv)}` now: {error.strerror}")
-    if error.filename is not None and error.filename not in (argv[0], str(cwd)):  # of the grants
+    if error.filename is not None and str(error.filename) not in (argv[0], str(cwd)):  # of the grants
         return TransientError(f"cannot start `{shorten(argv)}` now: {error.filename}: {error.strerror}")
     where = f" in {cwd}" if cwd else ""
     return PermanentError(f"cannot start `{shorten(argv)}`{where}: {error.strerror}")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from schemathesis import Case
 
 EXAMPLES = 200 if os.environ.get("HIVE_FULL") == "1" else 6
-LEFT_OUT = {"live", "backup", "metrics", "healthz", "rebuild_all", "wait"}
+LEFT_OUT = {"live", "pod_events", "backup", "metrics", "healthz", "rebuild_all", "wait"}
 """Files, and what a service of words only has no answer for; each has tests of its own."""
 CHECKS = [
     not_a_server_error,
