@@ -155,7 +155,14 @@ def _teller(own: Pod, role: Role, translator: Translator, driven: Driven) -> Cal
     """Return what tells who is above of the pod."""
 
     def tell() -> None:
-        info = PodInfo(name=role.name, state=own.state.value, scope=one_line(driven.scope, 500), turn=translator.turn)
+        info = PodInfo(
+            name=role.name,
+            state=own.state.value,
+            scope=one_line(driven.scope, 500),
+            turn=translator.turn,
+            result=own.result,
+            ended=own.ended,
+        )
         role.tell(info)
 
     return tell

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -60,6 +61,10 @@ class Pod:
         self._translator = translator
         self._outside = outside
         self._ending: RunEnding | None = None
+        self.result = ""
+        """How the latest run ended: its result, or `error`."""
+        self.ended: float | None = None
+        """When, in Unix seconds."""
         self._in_run = False
         self._problem = ""
         self._injected: dict[str, str] = {}
@@ -185,6 +190,7 @@ class Pod:
         self._in_run = False
         ending = self._ending or RunEnding(pod.RunResult.FINISHED, pod.ErrorCode.INTERNAL)
         self._ending = None
+        self.result, self.ended = ("error" if ending.error else ending.result.value), time.time()
         self._translator.end_run(ending)
         if ending == RunEnding(pod.RunResult.FINISHED):
             self._outside.report(pod.TurnEnded(pod_name=self._outside.name))

@@ -27,7 +27,7 @@ from harness.subagents.leases.table import State, Table, check_name
 from harness.subagents.peer import ask
 from harness.subagents.process import PodProcess, find_pod, last_words, start_pod
 from harness.subagents.watch import Seen, watch
-from meta.errors import BadInput, HiveError, Refused
+from meta.errors import BadInput, HiveError, NotFound, Refused
 from meta.process.identity import ProcessIdentity
 from meta.scope.paths import canonical
 from meta.scope.rules import Rule, Scope
@@ -274,7 +274,7 @@ class Agents:
             raise BadInput(f"a task has 1 to {TASK_LIMIT} characters", "write more to a file, and name that")
         allow = [Rule(canonical(rule.target, str(self._home.work)), rule.permission, rule.recursive) for rule in rules]
         socket = self._home.socket.with_name(f"{name}.sock")
-        self._table = await asyncio.to_thread(self._leases.reserve, name, self._home.name, str(socket), allow)
+        self._table = await asyncio.to_thread(self._reserve_lease, name, str(socket), allow)
         taken = self._table.get(name).scope
         record = SpawnedPod(
             pod_name=name,
@@ -288,6 +288,18 @@ class Agents:
             await asyncio.to_thread(self._leases.release, name)
             raise
         return record, bool(taken.writes)
+
+    def _reserve_lease(self, name: str, socket: str, allow: Sequence[Rule]) -> Table:
+        """Reserve a scope. If the table was set aside because it was damaged, what is known is entered again before."""
+        try:
+            return self._leases.reserve(name, self._home.name, socket, allow)
+        except NotFound:
+            known = self._table
+            if known.find(self._home.name) is None:
+                raise
+            log.warning("the table of scopes has lost this pod: it and those below it are entered again")
+            self._leases.change(lambda now: _merged(now, known))
+            return self._leases.reserve(name, self._home.name, socket, allow)
 
     def _start(self, record: SpawnedPod, task: str) -> None:
         name = record.pod_name
@@ -414,6 +426,11 @@ class Agents:
         if child.seen.visible and mine is not None and mine.state is State.RESERVED and child.seen.turn == 0:
             return "waiting"
         return child.seen.state if child.seen.visible or child.seen.state == "starting" else "unreachable"
+
+
+def _merged(now: Table, known: Table) -> Table:
+    """Return a table with what was known of pods that it has lost. Those that it has stay as they are."""
+    return Table((*now.allocations, *(each for each in known.allocations if now.find(each.pod) is None)))
 
 
 def _folder_of(record: SpawnedPod) -> str:

@@ -221,6 +221,7 @@ async def test_the_end_of_a_turn_is_an_end_of_its_run_with_the_error_before_it(
         assert [error["code"] for error in errors] == ([code] if code else [])
         assert all(error["message"] == outcome.reason for error in errors)
         await poll(lambda: started.inside.pod.pod.state is PodState.IDLE)
+        await hive.until(lambda: hive.pods[-1].pods[0].result == ("error" if code else result))
         reports = ["errored"] if code else ["turn_ended"] if result == "finished" else []
         await hive.until(lambda: [report["kind"] for report in hive.reports] == reports)
 

@@ -236,3 +236,16 @@ async def test_a_sub_agent_is_shut_down_by_any_client_and_reports_it(parent: Par
         await client.send("shutdown")
         await client.until_event("shutdown")
     await poll(lambda: parent.info("worker") is None)
+
+
+async def test_a_table_that_was_damaged_is_made_again_with_those_that_live(parent: Parent) -> None:
+    work = parent.inside.base / "state/work"
+    await parent.agents.spawn("worker", "hang", writes(work / "a"))
+    await parent.until("worker", lambda info: info.state == "running" and info.turn)
+    table = parent.inside.base / "state/hyperhive-pods.sqlite"
+    table.write_bytes(b"no table")
+    with pytest.raises(Conflict, match="worker"):
+        await parent.agents.spawn("other", "hang", writes(work / "a"))
+    await parent.agents.spawn("other", "hang", writes(work / "b"))
+    await parent.until("other", lambda info: info.state == "running" and info.turn)
+    assert [each.pod for each in LeaseStore(table).read().allocations] == ["alice", "worker", "other"]
