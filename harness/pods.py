@@ -120,6 +120,8 @@ async def open_pods(
     family = Family(above.tell)
     role = Role(above.name, above.socket, above.shut_down, above.report, family.take_own)
     async with open_pod(environment, settings, gate, bus, store, role) as own:
+        if above.scope not in (None, EVERYTHING):
+            own.driven.scope = summary(above.scope)
         if settings.pods.max == 0 and above.scope is not None:
             yield OwnPods(own, above.scope)
             return
@@ -128,8 +130,8 @@ async def open_pods(
         own.driven.take_event = agents.take_event
         try:
             await agents.begin(identity(os.getpid()), above.scope)
-            if (given := agents.scope) is not None and given != EVERYTHING:
-                own.driven.scope = summary(given)
+            if above.scope is None and agents.scope is not None:
+                own.driven.scope = summary(agents.scope)
             yield OwnPods(own, above.scope, agents, settings.pods.max)
         finally:
             await agents.close()

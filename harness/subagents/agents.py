@@ -160,8 +160,12 @@ class Agents:
         socket = self._socket(name)
         if len(input) > TASK_LIMIT:
             raise BadInput(f"the input has more than {TASK_LIMIT} characters", "write it to a file, and name that")
-        await ask(socket, pod.Run(params=pod.RunParams(input=input)))
-        self._expected[name] += 1
+        self._expected[name] += 1  # before, because its end may be reported before the answer is here
+        try:
+            await ask(socket, pod.Run(params=pod.RunParams(input=input)))
+        except BaseException:
+            self._expected[name] = max(0, self._expected[name] - 1)
+            raise
         return f"the pod {name} has begun; its end is told to you"
 
     async def read(self, name: str) -> str:
@@ -240,8 +244,8 @@ class Agents:
             case pod.TurnEnded(pod_name=name) if self._expected[name] > 0:
                 self._expected[name] -= 1
                 return f"the pod {name} has done its task; read_pod_output {name} has what it says"
-            case pod.Errored(pod_name=name, message=message) if name in self._children:
-                self._expected[name] = max(0, self._expected[name] - 1)
+            case pod.Errored(pod_name=name, message=message) if self._expected[name] > 0:
+                self._expected[name] -= 1
                 return f"the pod {name} failed: {one_line(message, 500)}"
             case pod.ScopeSubDelegated(parent_pod=above, sub_pod=name) if above in self._children:
                 self._take_grandchild(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -249,3 +250,39 @@ async def test_a_table_that_was_damaged_is_made_again_with_those_that_live(paren
     await parent.agents.spawn("other", "hang", writes(work / "b"))
     await parent.until("other", lambda info: info.state == "running" and info.turn)
     assert [each.pod for each in LeaseStore(table).read().allocations] == ["alice", "worker", "other"]
+
+
+async def test_one_that_is_never_ready_is_ended_and_gives_back_what_it_had(
+    parent: Parent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.subagents.agents.READY_SECONDS", 0.2)
+    monkeypatch.setattr("harness.subagents.process.END_SECONDS", 0.1)
+    monkeypatch.setattr(
+        "harness.subagents.process.own_command", lambda: ("/bin/sh", "-c", "echo no luck >&2; sleep 60")
+    )
+    await parent.agents.spawn("worker", "hang", writes(parent.inside.base / "state/work/a"))
+    await poll(lambda: any("worker did not start: no luck" in text for text in told(parent)))
+    assert (parent.agents.infos(), parent.agents.delegated) == ((), ())
+
+
+async def test_ten_thousand_reports_of_a_child_at_once_are_one_line_for_each_run_that_was_asked_for(
+    parent: Parent,
+) -> None:
+    await parent.agents.spawn("worker", "say hello", writes(parent.inside.base / "state/work/a"))
+    await parent.until("worker", lambda info: info.result == "finished")
+    await poll(lambda: any("done its task" in text for text in told(parent)))
+    before = len(told(parent))
+    kinds = (
+        {"kind": "turn_ended", "pod_name": "worker"},
+        {"kind": "errored", "pod_name": "worker", "message": "x"},
+        {"kind": "turn_ended", "pod_name": "nobody"},
+        {"kind": "scope_sub_delegated", "parent_pod": "nobody", "sub_pod": "x", "sub_socket": "/etc/x", "scope": []},
+        {"kind": "scope_sub_delegated", "parent_pod": "worker", "sub_pod": "x", "sub_socket": "/etc/x", "scope": []},
+    )
+    async with asyncio.timeout(60), pod_client(parent.inside.base / "pod.sock") as client:
+        for kind in kinds:
+            line = json.dumps({"method": "pod_event", "params": kind}).encode() + b"\n"
+            await client.raw(line * 2_000)
+        assert (await client.ask("get_history"))["event"] == "history"
+    assert len(told(parent)) == before
+    assert [info.name for info in parent.agents.infos()] == ["worker"]
