@@ -170,7 +170,7 @@ async def make_parts(
         login.credentials,
         login.driver,
         login.watch,
-        way_out=BeforeTurns(way_out, workspaces),
+        way_out=BeforeTurns(way_out, workspaces.why),
         workspaces=workspaces,
         news=(way_out, workspaces),
     )
@@ -265,11 +265,11 @@ def other_port(wanted: int, url: str) -> str:
 
 
 class BeforeTurns:
-    """What a turn waits for: the way out, and for some time the workspaces."""
+    """What a turn waits for: the way out, and something else. `why` returns why that is not there, "" if it is."""
 
-    def __init__(self, way_out: WayOut, workspaces: Workspaces) -> None:
+    def __init__(self, way_out: WayOut, why: Callable[[], str]) -> None:
         self._way_out = way_out
-        self._workspaces = workspaces
+        self._why = why
 
     @property
     def known(self) -> bool:
@@ -288,7 +288,7 @@ class BeforeTurns:
 
     async def look(self, *, fresh: bool = False) -> str:
         """Return why no turn may begin, "" if one may."""
-        return await self._way_out.look(fresh=fresh) or self._workspaces.why()
+        return await self._way_out.look(fresh=fresh) or self._why()
 
 
 def model_file(environment: Environment) -> Path:

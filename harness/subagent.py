@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.environment import Environment
 from harness.events.bus import Bus
@@ -31,9 +31,6 @@ from meta.errors import BadInput, HiveError, Refused
 from meta.wire import pod
 from meta.wire.agent import MessageResponse
 from meta.wire.link import About, UpLine
-
-if TYPE_CHECKING:
-    from harness.loop import WayOut
 
 log = logging.getLogger(__name__)
 
@@ -146,35 +143,6 @@ def read_above(variables: Mapping[str, str], reporter: Reporter, ended: asyncio.
     )
 
 
-class BeforeScope:
-    """What a turn waits for: the scope that was reserved, and the way out."""
-
-    def __init__(self, way_out: WayOut, agents: Agents) -> None:
-        self._way_out = way_out
-        self._agents = agents
-
-    @property
-    def known(self) -> bool:
-        """Return True once it is known which keys are outside."""
-        return self._way_out.known
-
-    @property
-    def key(self) -> str:
-        """Return the kind of the key outside that the CLI uses."""
-        return self._way_out.key
-
-    @property
-    def misses(self) -> int:
-        """Return how many connections from inside found nothing that answers."""
-        return self._way_out.misses
-
-    async def look(self, *, fresh: bool = False) -> str:
-        """Return why no turn may begin, "" if one may."""
-        if not self._agents.held:
-            return "it waits for its scope: its parent's turn has to end first"
-        return await self._way_out.look(fresh=fresh)
-
-
 async def serve_subagent(environment: Environment, settings: AgentSettings) -> int:
     """Serve a sub-agent until SIGTERM, or until a client shuts it down; return the exit code."""
     callback = os.environ.get("HIVE_POD_CALLBACK")
@@ -216,10 +184,13 @@ async def _serve(
             raise AssertionError("a sub-agent has a place in the table of scopes")
         agents = own.agents
         scoped = asyncio.create_task(_await_scope(agents, gate))
-        from harness.assembly import drive  # its parent waits for the socket, which is open now
+        from harness.assembly import BeforeTurns, drive  # its parent waits for the socket, which is open now
+
+        def why() -> str:
+            return "" if agents.held else "it waits for its scope: its parent's turn has to end first"
 
         try:
-            await drive(environment, settings, gate, NoHive(), bus, own, NoInbox, lambda way: BeforeScope(way, agents))
+            await drive(environment, settings, gate, NoHive(), bus, own, NoInbox, lambda way: BeforeTurns(way, why))
         finally:
             scoped.cancel()
             await asyncio.gather(scoped, return_exceptions=True)

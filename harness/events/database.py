@@ -89,7 +89,7 @@ class Database:
     """The open file. For one thread at a time. Every method raises Unavailable."""
 
     def __init__(self, path: Path) -> None:
-        with _translated():
+        with translated():
             path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 if not stat.S_ISREG(path.stat().st_mode):
@@ -98,7 +98,7 @@ class Database:
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
         try:
-            with _translated():
+            with translated():
                 self._prepare()
         except Unavailable:
             self.close()
@@ -127,13 +127,13 @@ class Database:
 
     def rename(self, log: str, first: int) -> None:
         """Go on as the log `log`, whose ids begin with `first`."""
-        with _translated(), self._transaction():
+        with translated(), self._transaction():
             self._connection.execute("UPDATE hyperhive_log SET name = ?, first = ?", (log, first))
         self.log, self.first = log, first
 
     def insert(self, rows: Sequence[Row]) -> None:
         """Write the rows, all or none. A row whose id is there is written already."""
-        with _translated(), self._transaction():
+        with translated(), self._transaction():
             start = 0
             while start < len(rows):
                 count = min(STATEMENT_ROWS, 1 << (len(rows) - start).bit_length() - 1)  # few sizes, few statements
@@ -143,14 +143,14 @@ class Database:
 
     def after(self, id: int, last: int, limit: int) -> list[RawRow]:
         """Return at most `limit` rows of this log after the id and up to `last`, oldest first. Nothing is checked."""
-        with _translated():
+        with translated():
             after = max(id, self.first - 1)
             (text,) = self._connection.execute(_ROWS, (ROW_BYTES, after, last, limit)).fetchone()
             return [tuple(row) for row in json.loads(text)]
 
     def sweep(self) -> None:
         """Delete the rows beyond HISTORY and HISTORY_BYTES, and give their space back to the disk."""
-        with _translated():
+        with translated():
             (excess,) = self._connection.execute(_EXCESS, (HISTORY, HISTORY_BYTES)).fetchone()
             self._connection.execute("DELETE FROM events WHERE id <= ?", (excess,))
             if self._pragma("auto_vacuum") == 2:
@@ -183,7 +183,7 @@ class Database:
 def set_aside(path: Path, seconds: int) -> Path:
     """Rename a damaged file to `<name>.damaged-<seconds>` and return that path. Only SET_ASIDE of them are kept."""
     aside = path.with_name(f"{path.name}.damaged-{seconds}")
-    with _translated():
+    with translated():
         path.rename(aside)
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -194,7 +194,8 @@ def set_aside(path: Path, seconds: int) -> Path:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Raise Unavailable for what SQLite or the disk raises in the block."""
     try:
         yield
     except sqlite3.Error as error:

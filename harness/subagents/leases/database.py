@@ -11,13 +11,13 @@ import errno
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from harness.events.database import Unavailable
+from harness.events.database import Unavailable, translated
 from harness.events.database import set_aside as rename_damaged
 from harness.subagents.leases.table import TABLE_LIMIT, Allocation, State, Table
 from meta.errors import BadInput
@@ -41,7 +41,6 @@ _PRAGMAS = (
     "PRAGMA trusted_schema = OFF",
 )
 _INSERT = "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH})
 _UNREADABLE = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO})
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -60,16 +59,16 @@ def change(path: Path, decide: Callable[[Table], Table]) -> Table:
     An error of `decide` leaves the file as it is. Raise Unavailable: `damaged` if the file is to be set aside.
     """
     _make_private(path)
-    with _translated():
+    with translated():
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
-        with _translated():
+        with translated():
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
             connection.execute("BEGIN IMMEDIATE")
             table = _read(connection)
         decided = decide(table)
-        with _translated():
+        with translated():
             if decided != table:
                 connection.execute("DELETE FROM leases")
                 connection.executemany(_INSERT, map(_row, decided.allocations))
@@ -83,7 +82,7 @@ def change(path: Path, decide: Callable[[Table], Table]) -> Table:
 def set_aside(path: Path, seconds: int) -> Path:
     """Rename a damaged file as `harness.events.database.set_aside` does, and remove the journal that belongs to it."""
     aside = rename_damaged(path, seconds)
-    with _translated():
+    with translated():
         path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
     return aside
 
@@ -99,13 +98,13 @@ def is_full(error: BaseException) -> bool:
 
 def _make_private(path: Path) -> None:
     """Make the file if it is missing, for its owner alone. What is no file of that kind counts as damaged."""
-    with _translated():
+    with translated():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, _OPEN, 0o600)
     except OSError as error:
         raise Unavailable(error.strerror or str(error), damaged=error.errno in _UNREADABLE) from error
-    with _translated():
+    with translated():
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size > FILE_LIMIT:
@@ -156,14 +155,3 @@ def _allocation(row: Sequence[Any]) -> Allocation:
 
 def _rule(rule: ScopeRule) -> Rule:
     return Rule(rule.target, rule.permission, rule.recursive)
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        raise Unavailable(str(error), damaged=code in _DAMAGED) from error
-    except OSError as error:
-        raise Unavailable(error.strerror or str(error)) from error
