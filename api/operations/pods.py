@@ -136,8 +136,9 @@ async def pod_sse(pods: PodClient, asked: OnePod, stopping: asyncio.Event) -> As
             yield _block("end", {"reason": error.summary, "error": True})
         finally:
             end.cancel()
-            if coming is not None:
+            if coming is not None:  # a stream that still runs cannot be closed
                 coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
                 await asyncio.wait({coming})
 
 

@@ -32,8 +32,11 @@ COMMANDS = (
     ("list",),
     ("digest", "--since", "365d"),
 )
-LEFT_OUT = {"wait", "metrics", "healthz", "live", "network_connections", "network_suggest"}
-"""Operations that wait, follow, answer with text, or need a hive-egress, which this hive has not."""
+LEFT_OUT = {"wait", "metrics", "healthz", "live", "network_connections", "network_suggest"} | {
+    "pod_history",
+    "pod_events",
+}
+"""Operations that wait, follow, answer with text, or need a hive-egress or a harness, which this hive has not."""
 
 
 @pytest.fixture(scope="module")

@@ -107,10 +107,13 @@ class Story:
 
     def agent(self, name: str) -> dict[str, Any]:
         """The agent's row of `hive status`."""
-        for row in self.json("status")["agents"]:
-            if row["agent"] == name:
-                return dict(row)
+        for row in self.rows_of(name):
+            return row
         raise Unexpected(f"hive status does not show {name}")
+
+    def rows_of(self, name: str) -> list[dict[str, Any]]:
+        """The agent's row of `hive status`, if it has one."""
+        return [dict(row) for row in self.json("status")["agents"] if row["agent"] == name]
 
     def healthy(self, name: str) -> dict[str, Any]:
         """Wait until the agent is running and nothing is left to do for it."""
@@ -118,8 +121,10 @@ class Story:
         def look() -> dict[str, Any] | None:
             rows = [row for row in self.json("plan") if row["agent"] == name]
             at_rest = bool(rows) and rows[0]["step"] == "none"
-            row = self.agent(name) if at_rest else None
-            return row if row and row["phase"] == "running" else None
+            if not at_rest:
+                return None
+            # an agent that meta does not have yet is at rest too, and in no status
+            return next((row for row in self.rows_of(name) if row["phase"] == "running"), None)
 
         return self.until(f"{name} healthy", look)
 

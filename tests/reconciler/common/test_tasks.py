@@ -38,6 +38,7 @@ STARTERS: Mapping[str, str] = {
     "reconciler/backends/nixos/tracker.py Tracker._request": "asks for one unit",
     "api/operations/event_stream.py _until": AWAITED,
     "api/operations/live_stream.py live_sse": AWAITED,
+    "api/operations/pods.py pod_sse": AWAITED,
     "api/operations/waiting.py unless_stopping": AWAITED,
     "api/ui/moment.py Moment.ask": "one reading; all who wait get its error",
     "api/ui/live/stream.py _events": AWAITED,

@@ -112,7 +112,7 @@ def test_a_crash_loop_ends_in_failed_and_not_in_noise() -> None:
                 break
             model.do(decision.step)
     assert model.decide().phase == "failed"
-    assert model.settle().reason.startswith("crashed 3 times")
+    assert model.settle().reason.startswith("ended by itself 3 times")
 
 
 def test_an_unknown_link_after_a_daemon_restart_is_waited_for_and_nothing_more() -> None:
