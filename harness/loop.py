@@ -399,7 +399,7 @@ class Loop:
                 await self._is_open()
             if self._gate.held or self._gate.draining:
                 self._requests.put_back()
-            elif owed := await self._turn(message, ()):
+            elif self._requests.start(message) and (owed := await self._turn(message, ())):
                 await self._in_flight.release(self._gate.status.number, owed)
 
     async def _choose(self, message: MessageResponse) -> tuple[MessageResponse, ...]:

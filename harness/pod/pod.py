@@ -19,6 +19,7 @@ from harness.wake import Begins
 from meta.text import one_line
 from meta.wire import pod
 from meta.wire.agent import MessageResponse
+from meta.wire.link import TurnState
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +109,18 @@ class Pod:
             case Act.GIVE_UP:
                 self._requests.give_up()
             case Act.STOP:
-                if not self._gate.stop(Cause.OPERATOR) and self._requests.cancel():
+                if not self._stop_turn(Cause.OPERATOR) and self._requests.cancel():
                     self._translator.end_run(RunEnding(pod.RunResult.FINISHED))
             case Act.PAUSE:
-                if not self._gate.stop(Cause.POD) and self._requests.hold_back():
+                if not self._stop_turn(Cause.POD) and self._requests.hold_back():
                     self._translator.end_run(RunEnding(pod.RunResult.PAUSED))
             case Act.SHUT_DOWN:
                 self._outside.shut_down()
+
+    def _stop_turn(self, cause: Cause) -> bool:
+        """Stop what the gate has. Return False if that is no run: nothing, or a compaction between two turns."""
+        between = self._gate.status.state is TurnState.COMPACTING and not self._in_run
+        return self._gate.stop(cause) and not between
 
     def _forbidden(self, act: Act) -> Refusal | None:
         """Return why a run cannot begin now although the table allows it: hive or the provider is against it."""

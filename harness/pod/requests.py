@@ -51,6 +51,8 @@ class Requests:
         self._run: MessageResponse | None = None
         self._notices: deque[str] = deque()
         self._current: MessageResponse | None = None
+        self._under_way = False
+        """The turn of the current message has begun."""
         self._taken = 0
         """Texts that the message of the turn has: the first of `_notices`."""
         self._shown = 0
@@ -93,6 +95,7 @@ class Requests:
         if not self.run_waits or self._run is None:
             return False
         self.paused, self._paused_id = True, self._run.id
+        self._take_back()
         self._tell()
         return True
 
@@ -111,18 +114,19 @@ class Requests:
         if not self.run_waits:
             return False
         self._run, self._wake = None, False
+        self._take_back()
         self._tell()
         return True
 
     # what the loop does with it
     @property
     def run_waits(self) -> bool:
-        """Return True if a run was accepted and has not begun."""
-        return self._current is None and not self.paused and (self._run is not None or self._wake)
+        """Return True if a run was accepted and has not begun. The loop may have its message already."""
+        return not self._under_way and not self.paused and (self._run is not None or self._wake)
 
     def take(self) -> MessageResponse | None:
         """Return the message of the next turn, which is current until `settle`; None: nothing was asked for."""
-        if not self.run_waits:
+        if self._current is not None or not self.run_waits:
             return None
         if self._run is not None:
             self._current = self._run
@@ -134,11 +138,19 @@ class Requests:
         return self._current
 
     def is_own(self, message: MessageResponse) -> bool:
-        """Return True for a message that `take` returned."""
-        return message is self._current
+        """Return True for a message that `take` returned, also if its run was taken back since."""
+        return message.id < 0
+
+    def start(self, message: MessageResponse) -> bool:
+        """Record that the turn of a message that `take` returned begins. Return False if its run was taken back."""
+        self._under_way = message is self._current
+        return self._under_way
 
     def put_back(self) -> None:
         """Let the message that `take` returned wait again: its turn did not begin."""
+        self._take_back()
+
+    def _take_back(self) -> None:
         self._current, self._taken = None, 0
 
     def was_given_up(self, message: MessageResponse) -> bool:
@@ -170,7 +182,8 @@ class Requests:
             if self._run is message:
                 self._run = None
             self._wake = bool(self._notices) and self._wake
-        self._current, self._taken = None, 0
+        self._under_way = False
+        self._take_back()
         self._tell()
 
     def _drop(self, count: int) -> None:

@@ -16,6 +16,7 @@ def test_a_run_that_was_accepted_outlives_a_restart(tmp_path: Path) -> None:
     again = Requests(tmp_path)
     message = again.take()
     assert message is not None
+    assert again.start(message)
     assert (message.body, message.redelivered, again.run_waits) == ("work", False, False)
     begun = Requests(tmp_path).take()
     assert begun is not None
@@ -90,3 +91,23 @@ def test_a_file_that_the_agent_forged_is_as_good_as_none(tmp_path: Path, text: s
     assert (requests.take(), requests.paused, requests.lines()) == (None, False, ())
     requests.run("work")
     assert requests.run_waits
+
+
+@pytest.mark.parametrize("how", ["cancelled", "paused"])
+def test_a_run_whose_message_the_loop_has_can_be_taken_back_until_its_turn_begins(tmp_path: Path, how: str) -> None:
+    requests = Requests(tmp_path)
+    requests.run("work")
+    message = requests.take()
+    assert message is not None
+    assert (requests.run_waits, requests.take()) == (True, None)
+    assert requests.cancel() if how == "cancelled" else requests.hold_back()
+    assert (requests.is_own(message), requests.start(message)) == (True, False)
+    assert requests.take() is None
+    requests.go_on()
+    again = requests.take()
+    assert (again is not None) is (how == "paused")
+    if again is not None:
+        assert (again.body, again.redelivered, requests.start(again)) == ("work", False, True)
+        assert (requests.run_waits, requests.cancel(), requests.hold_back()) == (False, False, False)
+        requests.settle(again, None)
+    assert not (tmp_path / FILE).exists()
