@@ -8,6 +8,7 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from harness.environment import Environment
 from harness.runtimes.base import Capabilities, Compacted, Ending, Sink, Tools, TurnOutcome, TurnRequest
@@ -62,6 +63,7 @@ class ScriptRuntime:
         self._tools = tools
         self._place: Place | None = None
         """Where the last turn was interrupted."""
+        self._turn: asyncio.Task[Any] | None = None
         self._rules = [(compile_pattern(rule.when), compile_pattern(rule.sender), rule) for rule in settings.script]
 
     async def turn(self, request: TurnRequest, sink: Sink) -> TurnOutcome:
@@ -70,7 +72,7 @@ class ScriptRuntime:
         A turn that goes on begins where it was interrupted: no action is done twice, and a sleep has its rest.
         """
         message, place = request.message, self._place
-        self._place = None
+        self._place, self._turn = None, asyncio.current_task()
         if request.goes_on and place is not None and place.message == message.id:
             await self._do(place, message, sink)
             return TurnOutcome(Ending.OK)
@@ -89,7 +91,9 @@ class ScriptRuntime:
         return False
 
     async def interrupt(self) -> None:
-        """Do nothing: the caller cancels the turn, which ends at its next await."""
+        """Cancel the turn, which ends at its next await. An action that has begun is done first."""
+        if self._turn is not None:
+            self._turn.cancel()
 
     async def compact(self, session: str | None, sink: Sink) -> Compacted | None:
         """Return None: there is no conversation."""

@@ -10,10 +10,13 @@ import pytest
 from harness.environment import Environment
 from harness.runtimes.base import Ending, TurnRequest
 from harness.runtimes.script import ScriptRuntime
-from meta.agent_toml.settings import parse_settings
+from harness.stop import Cause, Stop
+from harness.turn import STOP_SECONDS, take_turn
+from meta.agent_toml.settings import TurnLimits, parse_settings
 from meta.names import AgentName
 from meta.wire.agent import MessageResponse
 from tests.contract.runtimes.lab import Record
+from tests.support.scripted_runtime import EventList
 
 RULES = b"""
 [[script]]
@@ -94,3 +97,20 @@ async def test_another_message_or_a_new_run_begins_at_the_first_action(tmp_path:
         await asyncio.gather(turn, return_exceptions=True)
         await runtime.turn(request, record)
         assert tools.sent == ["first", "first"]
+
+
+async def test_a_turn_of_the_script_runtime_ends_at_once_when_somebody_stops_it(tmp_path: Path) -> None:
+    tools = Sent()
+    tools.go_on.set()
+    rules = b'[[script]]\nsend = { to = "bob", body = "first" }\nsleep = 600\n'
+    environment = Environment(AgentName("alice"), False, "g", "n", tmp_path, tmp_path, tmp_path, tmp_path)
+    runtime = ScriptRuntime(parse_settings(rules), environment, tools)
+    stop = Stop()
+    turn = asyncio.create_task(take_turn(runtime, TurnRequest(MESSAGE, ""), EventList(), TurnLimits(), stop))
+    while not tools.sent:
+        await asyncio.sleep(0)
+    began = asyncio.get_running_loop().time()
+    stop.request(Cause.POD)
+    outcome, _ = await turn
+    assert outcome.ending is Ending.CANCELLED
+    assert asyncio.get_running_loop().time() - began < STOP_SECONDS / 2
