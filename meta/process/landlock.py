@@ -9,6 +9,7 @@ nothing of modes, owners, times and attributes of files, nor of sockets with a n
             more rights than it had, so no link into a writable folder opens what may only be read
     ABI 3   TRUNCATE: until then truncate(2) empties any file that the owner may write
     ABI 5   IOCTL_DEV: until then a device that is open takes every ioctl
+    ABI 6   SCOPE_SIGNAL: until then a signal reaches every process of the same user
 
 Only the standard library is imported here, and little of it: a small process can use it too.
 """
@@ -43,6 +44,10 @@ RIGHTS[CHANGE] = RIGHTS[READ] | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 RIGHTS[FILES] = RIGHTS[CHANGE] | _REMOVE_FILE | _MAKE_REG | _MAKE_SOCK | _MAKE_FIFO | _MAKE_SYM | _REFER
 RIGHTS[WRITE] = RIGHTS[FILES] | _MAKE_DIR | _REMOVE_DIR
 _OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
+
+_SCOPES_SINCE = 6
+_SCOPE_SIGNAL = 1 << 1
+"""A signal reaches only what the same restriction, or one within it, holds."""
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every machine
 _VERSION = 1
@@ -91,6 +96,8 @@ def restrict_thread(grants: Iterable[Grant]) -> None:
     for since, rights in _SINCE:
         handled |= rights if since <= version else 0
     ruleset = struct.pack("=Q", handled)
+    if version >= _SCOPES_SINCE:
+        ruleset = struct.pack("=QQQ", handled, 0, _SCOPE_SIGNAL)  # the second: rights to use ports, none is handled
     rules = _call(_CREATE_RULESET, ruleset, ctypes.c_size_t(len(ruleset)), ctypes.c_uint32(0))
     try:
         for grant in grants:

@@ -149,3 +149,12 @@ def test_a_restricted_start_costs_little(place: Path) -> None:
             process.communicate(timeout=20)
         took.append(best)
     assert took[1] - took[0] < 0.005
+
+
+@pytest.mark.skipif(abi() < 6, reason="the kernel's Landlock has no scope for signals")
+def test_a_signal_reaches_what_the_program_started_and_nothing_else(place: Path) -> None:
+    everything = Grant("/", WRITE)
+    assert subprocess.run(["sh", "-c", f"kill -0 {os.getpid()}"], timeout=20).returncode == 0
+    code, said = sh(f"kill -0 {os.getpid()}", everything)
+    assert (code != 0, "not permitted" in said) == (True, True)
+    assert sh("sleep 30 & kill -TERM $! && ! wait $!", everything)[0] == 0
