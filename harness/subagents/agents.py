@@ -208,11 +208,15 @@ class Agents:
     # what the loop does
     async def settle(self) -> None:
         """Give the right to write to who waits for it. The caller has ended all that could still write here."""
-        self._table = await asyncio.to_thread(self._leases.read)
-        for child in leases_table.waiting(self._table, self._home.name):
-            self._table = await asyncio.to_thread(self._leases.hold, child.pod)
-            log.info("the pod %s has its scope", child.pod)
-        self.due = False
+        self.due = False  # before the look: who owns its part only after it makes this due again
+        try:
+            self._table = await asyncio.to_thread(self._leases.read)
+            for child in leases_table.waiting(self._table, self._home.name):
+                self._table = await asyncio.to_thread(self._leases.hold, child.pod)
+                log.info("the pod %s has its scope", child.pod)
+        except HiveError:
+            self.due = True
+            raise
         self._changed()
 
     @property
@@ -353,19 +357,15 @@ class Agents:
             child.tasks.append(asyncio.create_task(self._await_ready(name, child)))
 
     async def _await_ready(self, name: str, child: _Child) -> None:
-        """Wait until a sub-agent serves its socket. One that never does is ended."""
+        """Wait until a sub-agent serves its socket and owns what was reserved for it. One that never does is ended."""
         deadline = time.monotonic() + READY_SECONDS
-        while not child.seen.visible:
+        while not (child.seen.visible and await self._is_adopted(name)):
             if time.monotonic() > deadline:
                 log.warning("the pod %s is not ready after %g s", name, READY_SECONDS)
                 await child.process.end()
                 return
             await asyncio.sleep(0.02)
-        await self.refresh()
-        mine = self._table.find(name)
-        if mine is not None and not mine.scope.writes:
-            self._table = await asyncio.to_thread(self._leases.hold, name)
-        elif mine is not None:
+        if self._table.get(name).scope.writes or not await self._hold(name):
             self.due = True
         self._report(
             pod.ScopeSubDelegated(
@@ -376,6 +376,25 @@ class Agents:
             )
         )
         self._changed()
+
+    async def _is_adopted(self, name: str) -> bool:
+        """Look whether a sub-agent owns what was reserved for it. False, too, while the table cannot be read."""
+        try:
+            await self.refresh()
+        except HiveError as error:
+            log.warning("whether the pod %s has its scope cannot be seen: %s", name, error.summary)
+            return False
+        mine = self._table.find(name)
+        return mine is not None and mine.adopted
+
+    async def _hold(self, name: str) -> bool:
+        """Give a sub-agent that may only read its scope at once. Return False if the table cannot be written now."""
+        try:
+            self._table = await asyncio.to_thread(self._leases.hold, name)
+        except HiveError as error:
+            log.warning("the pod %s does not get its scope yet: %s", name, error.summary)
+            return False
+        return True
 
     async def _await_end(self, name: str, child: _Child) -> None:
         await child.process.wait()

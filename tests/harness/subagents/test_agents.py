@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,9 @@ import pytest_asyncio
 
 from harness.subagents.agents import Agents
 from harness.subagents.leases.store import LeaseStore
+from harness.subagents.leases.table import Table
 from meta.agent_toml.settings import parse_settings
-from meta.errors import BadInput, Conflict, HiveError, Refused
+from meta.errors import BadInput, Conflict, HiveError, Refused, TransientError
 from meta.wire.link import PodInfo
 from meta.wire.pod import Permission, ScopeRule
 from tests.harness.inside import Inside, poll
@@ -140,6 +142,27 @@ async def test_while_a_sub_agent_may_write_its_parent_may_not(parent: Parent) ->
     assert [rule.target for rule in delegated] == [str((work / "a").resolve())]
     await parent.agents.stop("worker")
     await poll(lambda: parent.inside.own.scope() is None)
+
+
+async def test_one_that_takes_its_scope_after_its_socket_answers_gets_it_all_the_same(
+    parent: Parent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, looks = parent.agents._leases, iter((False, False, None))
+    read = store.read
+
+    def slow_to_show() -> Table:
+        table = read()
+        match next(looks, True):
+            case None:
+                raise TransientError("locked")
+            case False:
+                return Table(tuple(replace(each, adopted=each.pod != "worker") for each in table.allocations))
+            case _:
+                return table
+
+    monkeypatch.setattr(store, "read", slow_to_show)
+    await parent.agents.spawn("worker", "say hello", writes(parent.inside.base / "state/work/a"))
+    await parent.until("worker", lambda info: info.result == "finished")
 
 
 async def test_one_that_only_reads_begins_at_once(parent: Parent) -> None:
