@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.gate import Gate
+from harness.pod.pod import Outside, Pod
+from harness.pod.requests import Requests
 from harness.pod.table import METHODS, TABLE, Act, PodState
+from harness.pod.translate import Translator
 from harness.runtimes.base import Ending, Fault, Sink, Tokens, TurnOutcome, TurnRequest
 from meta.wire.link import Hold, TurnState, Verb
 from meta.wire.live import Text, TextDelta, ToolCall, ToolResult
-from meta.wire.pod import ErrorCode
+from meta.wire.pod import Cancel, ErrorCode, Event, Greeting, Method, Pause
 from tests.harness.inside import Inside, poll
 from tests.support.pod_client import PodClient, pod_client
 from tests.support.scripted_runtime import ends, hangs
 
 if TYPE_CHECKING:
-    from harness.gate import Gate
     from tests.harness.conftest import FakeHive
 
 PARAMS = {
@@ -319,3 +322,32 @@ async def test_a_cancel_of_the_operator_ends_the_run_without_an_error(inside: In
         await hive.control(Verb.CANCEL)
         assert (await started.client.until_event("run_end"))["data"]["result"] == "finished"
         assert "error" not in started.client.kinds
+
+
+@pytest.mark.parametrize(("method", "after"), [(Cancel(), PodState.IDLE), (Pause(), PodState.PAUSED)])
+async def test_a_run_that_waits_for_a_compaction_is_taken_back_as_well(method: Method, after: PodState) -> None:
+    gate, requests, events = Gate(), Requests(), list[Event]()
+
+    async def nothing() -> tuple[dict[str, object], ...]:
+        return ()
+
+    async def no(_text: str) -> bool:
+        return False
+
+    def greeting() -> Greeting:
+        raise AssertionError
+
+    def ignore(*_: object) -> None:
+        pass
+
+    outside = Outside("alice", nothing, greeting, no, ignore, ignore, ignore, lambda _: "", str)
+    own = Pod(gate, requests, Translator(events.append), outside)
+    requests.run("work")
+    message = requests.take()
+    assert message is not None
+    stop = gate.begin(TurnState.COMPACTING)
+    assert own.state is PodState.RUNNING
+    assert await own.do(method) is None
+    gate.end(None)
+    assert (own.state, requests.start(message), stop.cause is not None) == (after, False, True)
+    assert [event.event for event in events] == ["run_end"]
