@@ -16,7 +16,7 @@ from typing_extensions import override
 from harness.process import Process, start_direct
 from harness.scope.bounds import Bounds, grants_of
 from harness.starter.client import start_remote
-from harness.starter.wire import LOGIN, Order
+from harness.starter.wire import LOGIN, TARGETS, Order
 from meta.text import scrub
 
 STARTER = "HIVE_CLI_STARTER"
@@ -284,6 +284,13 @@ async def start_child(
 async def start_login_watch(runtime: str, env: Mapping[str, str], home: Path) -> Child:
     """Have the starter watch a runtime's login (harness.login.look). Raise HiveError."""
     return await _connected(await start_remote(Path(os.environ[STARTER]), Order((runtime,), env, str(home), LOGIN)))
+
+
+async def start_look(targets: Sequence[str], base: Path) -> Child:
+    """Have the starter look where the targets of a scope lead (harness.subagents.targets). Raise HiveError."""
+    return await _connected(
+        await start_remote(Path(os.environ[STARTER]), Order(tuple(targets), {}, str(base), TARGETS))
+    )
 
 
 async def _connected(process: Process) -> Child:

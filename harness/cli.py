@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
         case "cli":
             from harness.starter.program import main as start_cli
 
-            return start_cli({"login": _watch_login}, _plan)
+            return start_cli({"login": _watch_login, "targets": _look_at_targets}, _plan)
         case "owners":
             from harness.owners import main as set_owners
 
@@ -95,6 +95,12 @@ def _watch_login(order: Order, streams: list[int], connection: int) -> None:
     from harness.login.look import watch
 
     watch(order.argv[0], order.cwd, order.env, streams, connection)
+
+
+def _look_at_targets(order: Order, streams: list[int], _connection: int) -> None:
+    from harness.subagents.targets import write_targets
+
+    write_targets(order.argv, order.cwd, streams[1])
 
 
 def _plan(bounds: Json) -> Json:

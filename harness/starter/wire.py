@@ -29,6 +29,7 @@ ORDER_SECONDS = 10.0
 """Seconds until an order is complete."""
 STREAMS = 3
 LOGIN = "login"
+TARGETS = "targets"
 MARK = b"\n"
 """The byte that carries the descriptors."""
 
@@ -43,7 +44,8 @@ class Order(NamedTuple):
     """The start of one CLI, with exactly this environment.
 
     With `bounds` the kernel keeps it to them. A `task` is none: the starter itself does it, under the CLI's uid,
-    with the three streams. LOGIN watches the login of the runtime `argv[0]`.
+    with the three streams. LOGIN watches the login of the runtime `argv[0]`, TARGETS says where the paths in `argv`
+    lead.
     """
 
     argv: tuple[str, ...]

@@ -19,17 +19,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from harness.subagents.further import FurtherPods
 from harness.subagents.leases import table as leases_table
 from harness.subagents.leases.registry import Registry, SpawnedPod
 from harness.subagents.leases.store import LeaseStore
-from harness.subagents.leases.table import State, Table, check_name
+from harness.subagents.leases.table import Allocation, State, Table, check_name
 from harness.subagents.peer import ask
 from harness.subagents.process import PodProcess, find_pod, last_words, start_pod
+from harness.subagents.shown import UNREACHABLE, info_of, line_of, state_of, texts_of
+from harness.subagents.targets import find_targets
 from harness.subagents.watch import Seen, watch
 from meta.errors import BadInput, HiveError, NotFound, Refused
 from meta.process.identity import ProcessIdentity
-from meta.scope.paths import canonical
 from meta.scope.rules import Rule, Scope
 from meta.text import one_line
 from meta.wire import pod
@@ -46,7 +49,10 @@ OUTPUT_LIMIT = 64 * 1024
 LOG = "stderr.log"
 RESERVED = frozenset({"pod"})
 """Names that no sub-agent has: the pod's own socket has it."""
-_SHOWN = 60
+LOOK_SECONDS = 2.0
+"""Seconds between two looks at the table while there are pods further below."""
+LOOK_PAUSE = 0.05
+"""Seconds between two looks, at least, however often somebody asks for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,17 @@ class _Child:
     seen: Seen = field(default_factory=Seen)
     read: int = 0
     """Texts that were read already."""
+    is_new: bool = True
+    """This harness started it, or still waits until it has its scope."""
+
+
+class _Reservation(NamedTuple):
+    """What was reserved for a sub-agent that is to start."""
+
+    record: SpawnedPod
+    writes: bool
+    folder: str
+    """The folder that it works in: the first of its scope, one that it may write before others; "" without any."""
 
 
 class Agents:
@@ -99,11 +116,13 @@ class Agents:
         self._changed = changed
         self._report = report
         self._children: dict[str, _Child] = {}
-        self._known: dict[str, Seen] = {}
-        """Grandchildren and what is seen of them."""
+        self._further = FurtherPods(changed, self._ask_for_look)
+        self._look_asked = asyncio.Event()
+        self._looks: asyncio.Task[None] | None = None
         self._expected: Counter[str] = Counter()
         """Runs that this pod asked for and of which no end was reported yet."""
         self._table = Table()
+        self._table_lock = asyncio.Lock()
         self._spawning = asyncio.Lock()
         self._works: set[asyncio.Future[str]] = set()
         self.due = False
@@ -116,18 +135,23 @@ class Agents:
         """
         name = self._home.name
         if scope is None:
-            self._table = await asyncio.to_thread(self._leases.adopt, name, owner)
+            await self._change(self._leases.adopt, name, owner)
         else:
-            self._table = await asyncio.to_thread(self._leases.register, name, owner, str(self._home.socket), scope)
+            await self._change(self._leases.register, name, owner, str(self._home.socket), scope)
         for record in self._registry.pods:
-            self._find(record)
+            if record.pod_name not in self._children and self._is_gone(record):
+                self._drop_record(record.pod_name)
+                self._tell(f"the pod {record.pod_name} ended while this harness was away")
+        self._looks = asyncio.create_task(self._look_below())
         self.due = bool(leases_table.waiting(self._table, name))
         self._changed()
 
     async def close(self) -> None:
         """Leave the sub-agents alone: they live on."""
         await asyncio.gather(*self._works, return_exceptions=True)
+        await self._further.close()
         tasks = [task for child in self._children.values() for task in child.tasks]
+        tasks += [] if self._looks is None else [self._looks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -144,15 +168,19 @@ class Agents:
 
     async def _spawn(self, name: str, task: str, scope: Sequence[pod.ScopeRule]) -> str:
         async with self._spawning:
-            record, writes = await self._reserve(name, task, scope)
+            reserved = await self._reserve(name, task, scope)
             try:
-                self._start(record, task)
+                self._start(reserved, task)
             except HiveError:
                 await self._forget(name)
                 raise
         self._expected[name] += 1
         self._changed()
-        when = "it begins when this turn has ended, since it gets the right to write" if writes else "it begins now"
+        when = (
+            "it begins when this turn has ended, since it gets the right to write"
+            if reserved.writes
+            else "it begins now"
+        )
         return f"the pod {name} starts: {when}. Its end is told to you; read_pod_output has what it says"
 
     async def send(self, name: str, input: str) -> str:
@@ -171,10 +199,7 @@ class Agents:
     async def read(self, name: str) -> str:
         """Return what a sub-agent said since the last read. Raise HiveError."""
         child = self._children.get(name)
-        answer = await ask(self._socket(name), pod.GetHistory())
-        data = answer.get("data")
-        items = data.get("items") if isinstance(data, dict) else None
-        texts = [text for item in items if (text := _said(item))] if isinstance(items, list) else []
+        texts = texts_of(await ask(self._socket(name), pod.GetHistory()))
         before = 0 if child is None else min(child.read, len(texts))
         if child is not None:
             child.read = len(texts)
@@ -194,25 +219,18 @@ class Agents:
         return f"the pod {name} was asked to end"
 
     async def list(self) -> str:
-        """Return one line for each sub-agent."""
-        return "\n".join(map(self._line, self.infos())) or "there are no pods"
-
-    def _line(self, info: PodInfo) -> str:
-        parts = [f"{info.name}: {info.state}", f"turn {info.turn}", info.scope]
-        if info.result:
-            parts.append(f"its latest run: {info.result}")
-        if info.parent != self._home.name:
-            parts.append(f"below {info.parent}")
-        return ", ".join(parts)
+        """Return one line for each sub-agent, and for those below them."""
+        await self._look()
+        return "\n".join(line_of(info, self._home.name) for info in self.infos()) or "there are no pods"
 
     # what the loop does
     async def settle(self) -> None:
         """Give the right to write to who waits for it. The caller has ended all that could still write here."""
         self.due = False  # before the look: who owns its part only after it makes this due again
         try:
-            self._table = await asyncio.to_thread(self._leases.read)
-            for child in leases_table.waiting(self._table, self._home.name):
-                self._table = await asyncio.to_thread(self._leases.hold, child.pod)
+            table = await self._change(self._leases.read)
+            for child in leases_table.waiting(table, self._home.name):
+                await self._change(self._leases.hold, child.pod)
                 log.info("the pod %s has its scope", child.pod)
         except HiveError:
             self.due = True
@@ -239,7 +257,7 @@ class Agents:
 
     async def refresh(self) -> None:
         """Read the table again."""
-        self._table = await asyncio.to_thread(self._leases.read)
+        await self._change(self._leases.read)
 
     # what sub-agents report
     def take_event(self, event: pod.PodEvent) -> str:
@@ -251,8 +269,8 @@ class Agents:
             case pod.Errored(pod_name=name, message=message) if self._expected[name] > 0:
                 self._expected[name] -= 1
                 return f"the pod {name} failed: {one_line(message, 500)}"
-            case pod.ScopeSubDelegated(parent_pod=above, sub_pod=name) if above in self._children:
-                self._take_grandchild(event)
+            case pod.ScopeSubDelegated():
+                self._ask_for_look()
                 return ""
             case _:
                 return ""
@@ -261,16 +279,15 @@ class Agents:
         """Return what hive shows of the sub-agents."""
         infos = []
         for name, child in self._children.items():
-            infos.append(_info(name, self._home.name, self._state(name), child.seen, child.record))
-        for record in self._registry.pods:
-            if record.pod_name not in self._children:
-                seen = self._known.get(record.pod_name, Seen(state="unreachable"))
-                above = Path(record.callback_address).stem
-                infos.append(_info(record.pod_name, above, seen.state, seen, record))
+            writes = [rule.target for rule in child.record.scope_delegated if rule.permission is pod.Permission.WRITE]
+            infos.append(info_of(name, self._home.name, self._state(name), child.seen, writes))
+        for further in self._further.pods:
+            each, writes = further.allocation, [rule.target for rule in further.allocation.scope.writes]
+            infos.append(info_of(each.pod, each.parent or "", state_of(further.seen), further.seen, writes))
         return tuple(infos)
 
-    async def _reserve(self, name: str, task: str, rules: Sequence[pod.ScopeRule]) -> tuple[SpawnedPod, bool]:
-        """Check what is asked for, and take the scope for it. Return the record, and whether it may write."""
+    async def _reserve(self, name: str, task: str, rules: Sequence[pod.ScopeRule]) -> _Reservation:
+        """Check what is asked for, and take the scope for it."""
         check_name(name)
         if name in RESERVED or name == self._home.name:
             raise BadInput(f"no sub-agent may be called {name}", "choose another name")
@@ -280,37 +297,34 @@ class Agents:
             )
         if not task.strip() or len(task) > TASK_LIMIT:
             raise BadInput(f"a task has 1 to {TASK_LIMIT} characters", "write more to a file, and name that")
-        allow = [Rule(canonical(rule.target, str(self._home.work)), rule.permission, rule.recursive) for rule in rules]
+        targets = await find_targets([rule.target for rule in rules], self._home.work)
+        allow = [
+            Rule(target.path, rule.permission, rule.recursive) for target, rule in zip(targets, rules, strict=True)
+        ]
         socket = self._home.socket.with_name(f"{name}.sock")
-        self._table = await asyncio.to_thread(self._reserve_lease, name, str(socket), allow)
-        taken = self._table.get(name).scope
-        record = SpawnedPod(
-            pod_name=name,
-            socket_path=str(socket),
-            scope_delegated=tuple(rule.wire() for rule in taken.allow),
-            callback_address=str(self._home.socket),
-        )
+        reserved = (await self._change(self._leases.reserve, name, self._home.name, str(socket), allow)).get(name)
+        record = self._record(reserved)
         try:
             self._registry.add(record)
         except HiveError:
-            await asyncio.to_thread(self._leases.release, name)
+            await self._change(self._leases.release, name)
             raise
-        return record, bool(taken.writes)
+        folders = [rule for target, rule in zip(targets, allow, strict=True) if target.is_folder]
+        folders.sort(key=lambda rule: rule.permission is not pod.Permission.WRITE)
+        return _Reservation(record, bool(reserved.scope.writes), folders[0].target if folders else "")
 
-    def _reserve_lease(self, name: str, socket: str, allow: Sequence[Rule]) -> Table:
-        """Reserve a scope. If the table was set aside because it was damaged, what is known is entered again before."""
-        try:
-            return self._leases.reserve(name, self._home.name, socket, allow)
-        except NotFound:
-            known = self._table
-            if known.find(self._home.name) is None:
-                raise
-            log.warning("the table of scopes has lost this pod: it and those below it are entered again")
-            self._leases.change(lambda now: _merged(now, known))
-            return self._leases.reserve(name, self._home.name, socket, allow)
+    def _record(self, allocation: Allocation) -> SpawnedPod:
+        """Return what `spawned_pods.json` has of a sub-agent, or of one further below."""
+        above = self._home.socket if allocation.parent == self._home.name else None
+        return SpawnedPod(
+            pod_name=allocation.pod,
+            socket_path=allocation.socket,
+            scope_delegated=tuple(rule.wire() for rule in allocation.scope.allow),
+            callback_address=str(above or self._home.socket.with_name(f"{allocation.parent}.sock")),
+        )
 
-    def _start(self, record: SpawnedPod, task: str) -> None:
-        name = record.pod_name
+    def _start(self, reserved: _Reservation, task: str) -> None:
+        record, name = reserved.record, reserved.record.pod_name
         folder = self._home.folder / name
         try:
             shutil.rmtree(folder, ignore_errors=True)
@@ -322,30 +336,114 @@ class Agents:
         env = {
             **self._home.env,
             "HIVE_OWN": str(folder),
-            "HIVE_POD_CWD": _folder_of(record) or str(self._home.work),
+            "HIVE_POD_CWD": reserved.folder or str(self._home.work),
             "HIVE_POD_CALLBACK": str(self._home.socket),
         }
-        self._follow(record, start_pod(name, env, folder / LOG), ready=True)
+        self._follow(record, start_pod(name, env, folder / LOG), is_new=True)
 
-    def _find(self, record: SpawnedPod) -> None:
-        """Take up a sub-agent of before a restart: if its process lives, it goes on."""
-        mine = self._table.find(record.pod_name)
+    # the table
+    async def _change(self, function: Callable[..., Table], *arguments: Any) -> Table:
+        """Have the table read or changed, one call at a time, and take what it has then. Raise HiveError."""
+        async with self._table_lock:
+            self._table = table = await asyncio.to_thread(self._call, function, arguments)
+        self._follow_table(table)
+        return table
+
+    def _call(self, function: Callable[..., Table], arguments: tuple[Any, ...]) -> Table:
+        """Call the store. If its table was set aside because it was damaged, what is known is entered again before."""
+        known, name = self._table, self._home.name
         try:
-            process = None if mine is None or not mine.adopted else find_pod(mine.owner)
-        except OSError as error:
-            log.warning("nobody can say whether the pod %s lives: %s", record.pod_name, error)
-            return
-        if process is None:
-            with suppress(HiveError):
-                self._registry.remove(record.pod_name)
-            self._tell(f"the pod {record.pod_name} ended while this harness was away")
-        elif mine is not None and mine.parent == self._home.name:
-            self._follow(record, process, ready=False)
-            self._expected[record.pod_name] += 1
+            table = function(*arguments)
+        except NotFound:
+            table = Table()
+            if known.find(name) is None or self._leases.read().find(name) is not None:
+                raise
+        if table.find(name) is None and known.find(name) is not None:
+            log.warning("the table of scopes has lost this pod: it and those below it are entered again")
+            self._leases.change(lambda now: _merged(now, known))
+            table = function(*arguments)
+        return table
 
-    def _follow(self, record: SpawnedPod, process: PodProcess, *, ready: bool) -> None:
+    def _follow_table(self, table: Table) -> None:
+        """Follow who is below this pod now: those whose parent ended come under this one."""
+        folder = self._home.socket.parent
+        below = [each for each in leases_table.below(table, self._home.name) if Path(each.socket).parent == folder]
+        for each in below:
+            if each.parent == self._home.name and each.adopted and each.pod not in self._children:
+                self._take_over(each)
+        further = [each for each in below if each.parent != self._home.name]
+        for each in self._further.follow(further):
+            self._keep_record(each)
+            self._report_below(each)
+        for record in self._registry.pods:
+            if record.callback_address != str(self._home.socket) and self._is_gone(record):
+                self._drop_record(record.pod_name)
+
+    def _take_over(self, allocation: Allocation) -> None:
+        """Follow a sub-agent that this harness did not start: one of before a restart, or whose parent has ended."""
+        try:
+            process = find_pod(allocation.owner)
+        except OSError as error:
+            log.warning("nobody can say whether the pod %s lives: %s", allocation.pod, error)
+            return
+        if process is not None:
+            self._keep_record(allocation)
+            self._expected[allocation.pod] += 1  # what it does may have been asked for by this pod
+            self._follow(self._record(allocation), process, is_new=allocation.state is State.RESERVED)
+
+    def _is_gone(self, record: SpawnedPod) -> bool:
+        return self._table.find(record.pod_name) is None
+
+    def _keep_record(self, allocation: Allocation) -> None:
+        try:
+            self._registry.add(self._record(allocation))
+        except HiveError as error:
+            log.warning("the pod %s is not recorded: %s", allocation.pod, error.summary)
+
+    def _drop_record(self, name: str) -> None:
+        try:
+            self._registry.remove(name)
+        except HiveError as error:
+            log.warning("the pod %s has ended, and is still recorded: %s", name, error.summary)
+
+    def _ask_for_look(self) -> None:
+        self._look_asked.set()
+
+    async def _look(self) -> None:
+        """Look at the table, without what belongs to the dead."""
+        before = self.infos()
+        try:
+            await self._change(self._leases.living)
+        except HiveError as error:
+            log.warning("the pods below cannot be seen: %s", error.summary)
+        if self.infos() != before:
+            self._changed()
+
+    async def _look_below(self) -> None:
+        """Look when somebody asks, and from time to time while there are pods further below, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS if self._further.pods else None):
+                    await self._look_asked.wait()
+            self._look_asked.clear()
+            await self._look()
+            await asyncio.sleep(LOOK_PAUSE)
+
+    def _report_below(self, allocation: Allocation) -> None:
+        """Report to the pod above that somebody below this one got a part of its scope."""
+        self._report(
+            pod.ScopeSubDelegated(
+                parent_pod=self._home.name,
+                sub_pod=allocation.pod,
+                sub_socket=allocation.socket,
+                scope=tuple(rule.wire() for rule in allocation.scope.allow),
+            )
+        )
+
+    # one sub-agent
+    def _follow(self, record: SpawnedPod, process: PodProcess, *, is_new: bool) -> None:
         name = record.pod_name
-        child = self._children[name] = _Child(record, process, [])
+        child = self._children[name] = _Child(record, process, [], is_new=is_new)
 
         def saw(seen: Seen) -> None:
             child.seen = seen
@@ -353,7 +451,7 @@ class Agents:
 
         child.tasks.append(asyncio.create_task(self._await_end(name, child)))
         child.tasks.append(asyncio.create_task(watch(Path(record.socket_path), saw)))
-        if ready:
+        if is_new:
             child.tasks.append(asyncio.create_task(self._await_ready(name, child)))
 
     async def _await_ready(self, name: str, child: _Child) -> None:
@@ -365,16 +463,10 @@ class Agents:
                 await child.process.end()
                 return
             await asyncio.sleep(0.02)
-        if self._table.get(name).scope.writes or not await self._hold(name):
+        mine = self._table.get(name)
+        if mine.scope.writes or not await self._hold(name):
             self.due = True
-        self._report(
-            pod.ScopeSubDelegated(
-                parent_pod=self._home.name,
-                sub_pod=name,
-                sub_socket=child.record.socket_path,
-                scope=child.record.scope_delegated,
-            )
-        )
+        self._report_below(mine)
         self._changed()
 
     async def _is_adopted(self, name: str) -> bool:
@@ -390,7 +482,7 @@ class Agents:
     async def _hold(self, name: str) -> bool:
         """Give a sub-agent that may only read its scope at once. Return False if the table cannot be written now."""
         try:
-            self._table = await asyncio.to_thread(self._leases.hold, name)
+            await self._change(self._leases.hold, name)
         except HiveError as error:
             log.warning("the pod %s does not get its scope yet: %s", name, error.summary)
             return False
@@ -405,7 +497,7 @@ class Agents:
         self._children.pop(name, None)
         expected = self._expected.pop(name, 0)
         await self._forget(name)
-        if not visible:
+        if not visible and child.is_new:
             words = one_line(last_words(self._home.folder / name / LOG)[-500:], 500)
             self._tell(f"the pod {name} did not start{f': {words}' if words else ''}")
         elif expected:
@@ -415,28 +507,10 @@ class Agents:
     async def _forget(self, name: str) -> None:
         """Take back what a sub-agent had. A disk that cannot be written now keeps it: the next change takes it back."""
         try:
-            self._table = await asyncio.to_thread(self._leases.release, name)
+            await self._change(self._leases.release, name)
             self._registry.remove(name)
         except HiveError as error:
             log.warning("the pod %s has ended, and its scope is still taken: %s", name, error.summary)
-
-    def _take_grandchild(self, event: pod.ScopeSubDelegated) -> None:
-        record = SpawnedPod(
-            pod_name=event.sub_pod,
-            socket_path=event.sub_socket,
-            scope_delegated=event.scope,
-            callback_address=str(self._home.socket.with_name(f"{event.parent_pod}.sock")),
-        )
-        try:
-            check_name(event.sub_pod)
-            if Path(event.sub_socket).parent != self._home.socket.parent:
-                raise BadInput("its socket is elsewhere")
-            self._registry.add(record)
-        except HiveError as error:
-            log.warning("a report of the pod %s is dropped: %s", event.parent_pod, error.summary)
-            return
-        self._report(event.model_copy(update={"parent_pod": self._home.name}))
-        self._changed()
 
     def _socket(self, name: str) -> Path:
         return Path(self._registry.get(name).socket_path)
@@ -444,43 +518,15 @@ class Agents:
     def _state(self, name: str) -> str:
         child = self._children.get(name)
         if child is None:
-            return "unreachable"
+            return next(
+                (state_of(each.seen) for each in self._further.pods if each.allocation.pod == name), UNREACHABLE
+            )
         mine = self._table.find(name)
         if child.seen.visible and mine is not None and mine.state is State.RESERVED and child.seen.turn == 0:
             return "waiting"
-        return child.seen.state if child.seen.visible or child.seen.state == "starting" else "unreachable"
+        return state_of(child.seen)
 
 
 def _merged(now: Table, known: Table) -> Table:
     """Return a table with what was known of pods that it has lost. Those that it has stay as they are."""
     return Table((*now.allocations, *(each for each in known.allocations if now.find(each.pod) is None)))
-
-
-def _folder_of(record: SpawnedPod) -> str:
-    """Return the first folder of its scope, one that it may write before others; "" if it has none."""
-    rules = sorted(record.scope_delegated, key=lambda rule: rule.permission is not pod.Permission.WRITE)
-    return next((rule.target for rule in rules if Path(rule.target).is_dir()), "")
-
-
-def _said(item: object) -> str:
-    """Return the text of an item of a history that its model said."""
-    if not isinstance(item, dict) or item.get("type") != "message" or item.get("role") != "assistant":
-        return ""
-    content = item.get("content")
-    parts = content if isinstance(content, list) else []
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return "\n".join(text for text in texts if isinstance(text, str))
-
-
-def _info(name: str, parent: str, state: str, seen: Seen, record: SpawnedPod) -> PodInfo:
-    writes = [rule.target for rule in record.scope_delegated if rule.permission is pod.Permission.WRITE]
-    scope = f"writes {', '.join(writes)}" if writes else "reads only"
-    return PodInfo(
-        name=name,
-        parent=parent,
-        state=state,
-        scope=one_line(scope, 500),
-        turn=seen.turn,
-        result=seen.result,
-        ended=seen.ended,
-    )

@@ -28,13 +28,13 @@ def canonical(target: str, base: str | None = None) -> str:
     Raise BadInput for an empty path, one with `..` or NUL, one that is not UTF-8 or too long, a relative one without a
     base, a circle of links, or one whose links cannot be read.
     """
-    _check_text(target)
+    check_target(target)
     path = target
     if not posixpath.isabs(target):
         if base is None:
             raise _wrong(target, "it is relative", "give an absolute path")
         path = posixpath.join(base, target)
-        _check_text(path)
+        check_target(path)
         if not posixpath.isabs(path):
             raise _wrong(base, "it is relative, so nothing can be below it", "give an absolute path")
     try:
@@ -46,7 +46,7 @@ def canonical(target: str, base: str | None = None) -> str:
     resolved = os.path.realpath(path)
     if resolved.startswith("//"):
         resolved = resolved[1:]
-    _check_text(resolved)
+    check_target(resolved)
     return resolved
 
 
@@ -76,7 +76,8 @@ def canonical_scope(allow: Iterable[ScopeRule], deny: Iterable[ScopeRule] = (), 
     )
 
 
-def _check_text(path: str) -> None:
+def check_target(path: str) -> str:
+    """Return the text of a path. Raise BadInput for one that no path of a scope has, wherever it leads."""
     if not path:
         raise _wrong(path, "it is empty", "name a folder or a file")
     if "\0" in path:
@@ -89,6 +90,7 @@ def _check_text(path: str) -> None:
         raise _wrong(path, "it is not UTF-8", "rename the file or choose a folder above it") from None
     if size > PATH_LIMIT:
         raise _wrong(path, f"it has {size} bytes", f"the limit is {PATH_LIMIT}")
+    return path
 
 
 def _wrong(path: str, what: str, hint: str) -> BadInput:

@@ -18,9 +18,8 @@ from pathlib import Path
 from harness.events.database import Unavailable
 from harness.subagents.leases import database, table
 from harness.subagents.leases.table import Alive, Table
-from meta.errors import BadInput, DiskFull, TransientError
+from meta.errors import DiskFull, TransientError
 from meta.process.identity import ProcessIdentity, open_pidfd
-from meta.scope.paths import is_moved
 from meta.scope.rules import Rule, Scope
 
 log = logging.getLogger(__name__)
@@ -87,14 +86,8 @@ class LeaseStore:
         return self.change(lambda now: table.register(now, pod, owner, socket, scope, self._alive))
 
     def reserve(self, pod: str, spawner: str, socket: str, allow: Iterable[Rule], deny: Iterable[Rule] = ()) -> Table:
-        """See `table.reserve`. Raise BadInput, too, for a target that is not canonical on the disk (any more)."""
+        """See `table.reserve`. The targets are canonical for the CLI (harness.subagents.targets)."""
         rules, caps = tuple(allow), tuple(deny)
-        for rule in (*rules, *caps):
-            if is_moved(rule.target):
-                raise BadInput(
-                    f"{rule.text}: a part of the path is a link, or cannot be read",
-                    "name the path that the link leads to",
-                )
         return self._change_living(lambda now: table.reserve(now, pod, spawner, socket, rules, caps))
 
     def adopt(self, pod: str, owner: ProcessIdentity) -> Table:

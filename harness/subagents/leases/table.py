@@ -138,6 +138,11 @@ def check_socket(path: str) -> str:
     return path
 
 
+def below(table: Table, pod: str) -> tuple[Allocation, ...]:
+    """Return the allocations of all pods below a pod."""
+    return tuple(table.get(each) for each in _below(table, pod))
+
+
 def effective_scope(table: Table, pod: str) -> Scope:
     """Return what a pod may do now: without the right to write where its children hold it, or if it only reserved it.
 

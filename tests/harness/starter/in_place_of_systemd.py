@@ -11,8 +11,15 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+AS_UID = "TESTED_AS_UID"
+"""The variable with another uid for the starters, which only root can give them."""
 CODE = """
 import os, sys
+if uid := os.environ.get("TESTED_AS_UID"):
+    import harness.cli, harness.starter.program, harness.subagents.targets  # this uid may not be able to read them
+    os.setgroups([])
+    os.setgid(int(uid))
+    os.setuid(int(uid))
 os.dup2(int(sys.argv[1]), 3)
 sys.argv[1:] = ["cli"]
 from harness.cli import main

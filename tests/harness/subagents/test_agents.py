@@ -268,6 +268,7 @@ async def test_a_table_that_was_damaged_is_made_again_with_those_that_live(paren
     await parent.until("worker", lambda info: info.state == "running" and info.turn)
     table = parent.inside.base / "state/hyperhive-pods.sqlite"
     table.write_bytes(b"no table")
+    assert "worker: running" in await parent.agents.list()  # a look finds it empty
     with pytest.raises(Conflict, match="worker"):
         await parent.agents.spawn("other", "hang", writes(work / "a"))
     await parent.agents.spawn("other", "hang", writes(work / "b"))

@@ -17,9 +17,8 @@ import pytest
 from harness.subagents.leases import database, store, table
 from harness.subagents.leases.store import LeaseStore, is_alive
 from harness.subagents.leases.table import Allocation, State, Table, effective_scope
-from meta.errors import BadInput, Conflict, DiskFull, HiveError, NotFound, TransientError
+from meta.errors import Conflict, DiskFull, HiveError, NotFound, TransientError
 from meta.process.identity import ProcessIdentity, identity
-from meta.scope.paths import canonical
 from meta.scope.rules import WRITE, Rule, Scope
 from tests.support import no_file
 
@@ -124,17 +123,6 @@ class TestProcesses:
 
         monkeypatch.setattr(store, "open_pidfd", fail)
         assert is_alive(ProcessIdentity(2**22 + 1, 1, "boot"))
-
-    def test_a_target_that_was_swapped_for_a_link_after_its_check_is_refused(
-        self, leases: LeaseStore, tmp_path: Path
-    ) -> None:
-        before = leases.register("top", ME, "/run/top", Scope((Rule(str(tmp_path), WRITE),)))
-        part = Rule(canonical(f"{tmp_path}/part"), WRITE)
-        (tmp_path / "part").symlink_to("/etc")
-        for allow, deny in (([part], []), ([Rule(str(tmp_path), WRITE)], [part])):
-            with pytest.raises(BadInput, match="is a link"):
-                leases.reserve("kid", "top", "/run/kid", allow, deny)
-        assert leases.read() == before
 
     def test_changes_at_once_are_made_one_after_the_other(self, leases: LeaseStore, path: Path) -> None:
         leases.register("top", ME, "/run/top", SCOPE)
