@@ -18,7 +18,8 @@ LEAST_SHARE_BYTES = 2**20
 RESERVED_FROM = 8 * 2**20
 """The size of an inbox, in bytes, from which on a part of it is reserved for the operator."""
 
-_HELD = "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE recipient = ? AND acked_at IS NULL"
+_ALL = ""
+"""The sender of the totals of all senders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +62,21 @@ class Part:
 def has_room(connection: sqlite3.Connection, recipient: str, part: Part, quota: Quota) -> bool:
     """Return True if the inbox has room for the message: of all senders together, and of this one."""
     # What is in flight counts too: otherwise an agent that receives and never acknowledges fills the disk.
-    count, total = connection.execute(_HELD, (recipient,)).fetchone()
+    # All labels of `wake` are one sender: a container may call itself anything.
+    who = WAKE if part.wake else part.sender
+    totals = _totals(connection, recipient, who)
+    count, total = totals.get(_ALL, (0, 0))
     waiting, room = quota.room(part.sender)
     if total + part.size > room or (count >= waiting and count_waiting(connection, recipient) >= waiting):
         return False
     most, share = quota.share
     if part.sender == OPERATOR or (count < most and total + part.size <= share):
         return True  # the whole inbox is below one share
-    # All labels of `wake` are one sender: a container may call itself anything.
-    first, last = (WAKE, WAKE + "~") if part.wake else (part.sender, part.sender)
-    count, total = connection.execute(f"{_HELD} AND sender BETWEEN ? AND ?", (recipient, first, last)).fetchone()
+    count, total = totals.get(who, (0, 0))
     return bool(count < most and total + part.size <= share)
+
+
+def _totals(connection: sqlite3.Connection, recipient: str, sender: str) -> dict[str, tuple[int, int]]:
+    """Return the messages that an inbox holds, in number and bytes: of all senders (_ALL) and of one."""
+    query = "SELECT sender, messages, size FROM inbox_totals WHERE recipient = ? AND sender IN (?, ?)"
+    return {who: (count, size) for who, count, size in connection.execute(query, (recipient, _ALL, sender)).fetchall()}

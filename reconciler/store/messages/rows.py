@@ -27,6 +27,12 @@ UNACKNOWLEDGED_KEPT = 100
 """The newest messages that stay in flight for a receiver that never acknowledges. Older ones are done."""
 
 
+_OLDEST = (
+    "SELECT id, CAST(sender AS BLOB), CAST(body AS BLOB), attempts, CAST(origin AS BLOB), broadcast, failed "
+    "FROM messages WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL"
+)
+
+
 @dataclass(slots=True, eq=False)
 class Lease:
     """One attempt to deliver a message, until its receiver has it. Acks and requeues skip a leased message.
@@ -124,11 +130,11 @@ def deliver(connection: sqlite3.Connection, lease: Lease, at: int) -> Delivery |
     failed turn is delivered alone, so that its turn shows whether it is the cause.
     """
     lease.id = None
-    row = connection.execute(
-        "SELECT id, CAST(sender AS BLOB), CAST(body AS BLOB), attempts, CAST(origin AS BLOB), broadcast, failed "
-        "FROM messages WHERE recipient = ? AND delivered_at IS NULL AND dead_at IS NULL ORDER BY id IS ?, id LIMIT 1",
-        (lease.agent, lease.last),
-    ).fetchone()
+    row = None
+    if lease.last is not None:
+        row = connection.execute(f"{_OLDEST} AND id <> ? ORDER BY id LIMIT 1", (lease.agent, lease.last)).fetchone()
+    if row is None:
+        row = connection.execute(f"{_OLDEST} ORDER BY id LIMIT 1", (lease.agent,)).fetchone()
     if row is None or _must_wait(connection, lease.agent, failed=row[6] > 0):
         return None
     connection.execute(
@@ -253,7 +259,8 @@ def _prune(connection: sqlite3.Connection, recipient: str, quota: Quota) -> None
     At most DONE_KEPT of them stay, with at most the quota's bytes.
     """
     count, total = connection.execute(
-        "SELECT count(*), coalesce(sum(size), 0) FROM messages WHERE recipient = ? AND acked_at IS NOT NULL",
+        "SELECT count(*), coalesce(sum(size), 0) FROM messages INDEXED BY messages_done "
+        "WHERE recipient = ? AND acked_at IS NOT NULL",
         (recipient,),
     ).fetchone()
     while count > DONE_KEPT or total > quota.size:
