@@ -9,7 +9,7 @@ PYTEST := sh tests/support/in-memory-tmp.sh $(BIN)/python -m pytest
 # Without its bytecode each process of the tests would compile hive again, and each collection all tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup assets screenshots claude codex gemini opencode run demo demo-nixos test test-full test-floors test-other test-fresh real-tree soak lint bench bench-peers lock clean
+.PHONY: help setup assets screenshots claude codex gemini opencode run demo demo-nixos test test-full test-floors test-other test-fresh real-tree soak lint bench bench-baseline bench-peers lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -101,6 +101,10 @@ bench: setup ## the figures, also in build/bench.json
 	  apt-get install -y -qq --no-install-recommends tinyproxy-bin >/dev/null; } || \
 	  echo 'hive: tinyproxy is missing, the way out has no peer: apt-get install tinyproxy-bin'
 	@$(BIN)/python -m tests.bench
+
+bench-baseline: setup ## today's figures beside those of commit 4adf687, which it makes in build/baseline
+	@sh tests/support/get-baseline.sh $(PYTHON)
+	@$(BIN)/python -m tests.bench.baseline
 
 bench-peers: setup ## the broker's figures beside those of Redis streams, which it installs when it may
 	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -qq --no-install-recommends redis-server; }
