@@ -46,8 +46,9 @@ def agent_server(
 
         async def handle(line: bytes) -> bytes:
             request = await reader(line)
-            work = answer(call, surface, request)
-            if operation_for(surface, request).waits:  # cancelled when the peer disconnects; puts back what it took
+            bound = operation_for(surface, request)
+            work = answer(call, bound, request)
+            if bound.operation.waits:  # cancelled when the peer disconnects; puts back what it took
                 work = connection.while_connected(work)
             return encode(await work)
 

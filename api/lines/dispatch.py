@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from api.operations.base import AnyOperation, Call, Surface, input_of
+from api.operations.base import Call, Surface, input_of
 from api.operations.full_disk import perform
-from api.operations.table import ON_LINES
+from api.operations.table import ON_LINES, OnLine
 from meta.errors import BadInput, Refused
 from meta.wire.common import Wire
 
 
-async def answer(call: Call, surface: Surface, request: Wire) -> Wire:
+async def answer(call: Call, bound: OnLine, request: Wire) -> Wire:
     """Run the operation of a request and return its answer once it is durable. Raise HiveError if it fails."""
-    operation = operation_for(surface, request)
-    line = operation.line(surface)
-    if line is None or call.role not in operation.principals:
+    operation = bound.operation
+    if call.role not in operation.principals:
         raise BadInput(f"{operation.name} is not available on this socket", "see docs/reference/wire.md")
-    return line.response(await perform(call, operation, input_of(operation.input, request)))
+    return bound.response(await perform(call, operation, input_of(operation.input, request)))
 
 
-def operation_for(surface: Surface, request: Wire) -> AnyOperation:
-    """Return the operation of a decoded request."""
-    operation = ON_LINES[surface].get(type(request))
-    if operation is None:
+def operation_for(surface: Surface, request: Wire) -> OnLine:
+    """Return the operation of a decoded request, and how its answer is written. Raise Refused if there is none."""
+    bound = ON_LINES[surface].get(type(request))
+    if bound is None:
         raise Refused("this is not available yet", "see docs/reference/wire.md")
-    return operation
+    return bound

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api.lines.connection import LineConnection
-from api.lines.dispatch import answer
+from api.lines.dispatch import answer, operation_for
 from api.lines.server import LineServer, answer_lines
 from api.operations.base import Call, Surface
 from api.sockets.listener import Bound
@@ -25,7 +25,8 @@ def host_server(bound: Bound, service: Service, *, limit: int) -> LineServer:
         call = Call(service, Operator(connection.uid))
 
         async def handle(line: bytes) -> bytes:
-            return encode(await answer(call, Surface.HOST, decode(host.HOST_REQUEST, line)))
+            request = decode(host.HOST_REQUEST, line)
+            return encode(await answer(call, operation_for(Surface.HOST, request), request))
 
         await answer_lines(connection, handle, fault_line)
 

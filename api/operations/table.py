@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from api.operations.attention import ATTENTION
 from api.operations.audit import AUDIT
@@ -55,12 +56,19 @@ OPERATIONS: tuple[AnyOperation, ...] = (
 )
 
 
-def _by_request(surface: Surface) -> dict[type[Wire], AnyOperation]:
+class OnLine(NamedTuple):
+    """An operation with its binding to a line socket."""
+
+    operation: AnyOperation
+    response: Callable[[Any], Wire]
+
+
+def _by_request(surface: Surface) -> dict[type[Wire], OnLine]:
     bindings = ((operation.line(surface), operation) for operation in OPERATIONS)
-    return {line.request: operation for line, operation in bindings if line is not None}
+    return {line.request: OnLine(operation, line.response) for line, operation in bindings if line is not None}
 
 
-ON_LINES: Mapping[Surface, Mapping[type[Wire], AnyOperation]] = {
+ON_LINES: Mapping[Surface, Mapping[type[Wire], OnLine]] = {
     surface: _by_request(surface) for surface in (Surface.HOST, Surface.MANAGER, Surface.AGENT)
 }
 """The operation for each request type, for each line socket."""

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TypeVar, cast
+from functools import cache
+from typing import Literal, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError
@@ -69,6 +70,19 @@ def encode(model: BaseModel) -> bytes:
     Raise BadInput for a text that UTF-8 cannot express: half of a surrogate pair, which an undecodable argument
     contains.
     """
+    return _constant(type(model)) or _encoded(model)
+
+
+@cache  # bounded by the number of types
+def _constant(kind: type[BaseModel]) -> bytes | None:
+    """Return the line of a type whose values are all the same, like `ok`; None for other types."""
+    fields = kind.model_fields.values()
+    if all(get_origin(each.annotation) is Literal and get_args(each.annotation) == (each.default,) for each in fields):
+        return _encoded(kind())
+    return None
+
+
+def _encoded(model: BaseModel) -> bytes:
     try:
         return model.model_dump_json(by_alias=True).encode()
     except PydanticSerializationError as error:

@@ -83,7 +83,9 @@ async def test_a_receiver_that_dies_in_the_long_poll_takes_no_message_with_it(po
 
 async def received(pods: Hive, seconds: int | None = None) -> Wire:
     """What alice's `recv` answers."""
-    return await dispatch.answer(Call(pods.service, principal_of(ALICE)), Surface.AGENT, Recv(wait_seconds=seconds))
+    request = Recv(wait_seconds=seconds)
+    bound = dispatch.operation_for(Surface.AGENT, request)
+    return await dispatch.answer(Call(pods.service, principal_of(ALICE)), bound, request)
 
 
 async def test_recv_is_empty_at_once_while_the_agent_is_drained(pods: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
