@@ -149,12 +149,12 @@ class Agents:
     async def close(self) -> None:
         """Leave the sub-agents alone: they live on."""
         await asyncio.gather(*self._works, return_exceptions=True)
-        await self._further.close()
         tasks = [task for child in self._children.values() for task in child.tasks]
         tasks += [] if self._looks is None else [self._looks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._further.close()  # now that nobody looks any more
         for child in self._children.values():
             child.process.close()
 
