@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,11 +57,15 @@ class Daemon:
 async def daemon(tree: Path, names: list[str]) -> AsyncIterator[Daemon]:
     """Serve the tree's hive with these agents in the block."""
     folder = Path(tempfile.mkdtemp(prefix="hb"))
-    words = ["serve", "--backend", "fake", "--unsafe-no-isolation", "--state", folder / "s", "--runtime", folder / "r"]
+    words = ["serve", "--backend", "fake", "--unsafe-no-isolation", "--state", str(folder / "s")]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("HIVE_", "PYTHON"))}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [tree / ".venv/bin/hive", *words], cwd=tree, env={**env, **SETTINGS}, stdout=log, stderr=log
+            [str(tree / ".venv/bin/hive"), *words, "--runtime", str(folder / "r")],
+            cwd=tree,
+            env={**env, **SETTINGS},
+            stdout=log,
+            stderr=log,
         )
     made = Daemon(process, folder)
     try:
@@ -80,8 +84,7 @@ async def daemon(tree: Path, names: list[str]) -> AsyncIterator[Daemon]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _until(look: object) -> None:
-    assert callable(look)
+async def _until(look: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not look():
         assert time.monotonic() < deadline, "the daemon is not ready"

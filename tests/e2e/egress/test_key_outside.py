@@ -35,6 +35,7 @@ from tests.support.real_agents import (
     send,
     send_message,
     state_is,
+    turn_state,
 )
 from tests.support.upstream import Upstream
 
@@ -126,6 +127,7 @@ def test_what_a_tool_is_refused_is_asked_for_allowed_and_then_reached(
     (pending,) = view["requests"]
     assert (pending["host"], pending["why"]) == (WANTED, "the build needs it")
     model.fake.when("is allowed until", curl, send("operator", "it is reached"), {"text": "done"})
+    lab.until(lambda: turn_state(lab, "alice") == "idle")  # what was refused is news of the next turn
     lab.post("/api/agents/alice/network/allow", rule=str(pending["id"]), seconds=60, propose=False)
     operator_has(lab, "it is reached")
     assert f"wanted {wanted}" in "".join(lab.until(lambda: model.results("it is reached")))
